@@ -1,0 +1,231 @@
+/* >>api -- every public function of one loader, documented where it is declared.
+ *
+ * Threads: under DLOAD_LOCK_NONE all calls on one loader come from one thread at a time. Under SPIN
+ * and PTHREAD any thread may call anything but _init and _destroy at any time, fetch functions,
+ * callbacks and hooks included: they run with no lock held. "Allocates" speaks of the steady state:
+ * pools that have grown once are kept.
+ * Owned values (REF/UNREF, COPY/FREE, DLOAD_BLOB): a value that a call hands out is the caller's to
+ * release; a value passed in with const is copied and stays the caller's.
+ */
+#ifndef DLOAD_I_HAVE_API
+#define DLOAD_I_HAVE_API
+
+#include "types.h"
+
+#if DLOAD_LINKAGE != DLOAD_LINKAGE_STATIC && defined(__cplusplus)
+extern "C" {
+#endif
+
+/* ---- life ---- */
+
+/* The configuration with every default written out; set fetch, change what you like. O(1). */
+DLOAD_I_API DLOAD_I_FN(config) DLOAD_I_FN(config_default)(void);
+
+/* What _init calls: the same, with the caller's view of the layout. Use _init. */
+DLOAD_I_API dload_status DLOAD_I_FN(init_checked)(DLOAD_NAME *l, const DLOAD_I_FN(config) * config,
+                                                  size_t config_bytes, uint64_t fingerprint);
+
+/* Ends a loader's life. Everything queued must have been sent or failed: call _close first.
+ * Returns DLOAD_OK, or DLOAD_EBUSY while a batch or a waiter is out (the loader stays usable).
+ * Owns: releases cached values. Threads: no other call may run. O(entries) for owned values. */
+DLOAD_I_API dload_status DLOAD_I_FN(destroy)(DLOAD_NAME *l);
+
+/* Refuses new loads from now on. DLOAD_DRAIN sends what is queued and waits for it; DLOAD_FAIL ends
+ * what is queued with DLOAD_ECLOSED. deadline_ns is absolute (see _now); 0 = config.timeout_ns.
+ * Returns DLOAD_OK; DLOAD_ETIMEDOUT or DLOAD_EAGAIN when a batch is still out. Twice is harmless. */
+DLOAD_I_API dload_status DLOAD_I_FN(close)(DLOAD_NAME *l, dload_close_mode mode,
+                                           uint64_t deadline_ns);
+
+/* The loader's clock, in ns: what deadlines are measured against. */
+DLOAD_I_API uint64_t DLOAD_I_FN(now)(const DLOAD_NAME *l);
+
+/* ---- blocking ---- */
+
+/* Loads one key: from the cache, from the batch that is fetching it, or through a batch.
+ * Returns DLOAD_OK and *out; DLOAD_MISSING; DLOAD_EKEY, DLOAD_ETOOBIG for the key; DLOAD_EAGAIN (queue
+ * full, or no env->wait to wait with); DLOAD_ETIMEDOUT; DLOAD_EDEADLK from the fetch function for a
+ * key of its own batch; DLOAD_ECLOSED; DLOAD_ENOMEM; or what the fetch function said.
+ * Allocates: nothing. Cost: a hit takes one shard lock at most; O(1). */
+DLOAD_I_API dload_status DLOAD_I_FN(load)(DLOAD_NAME *l, DLOAD_I_K key, DLOAD_I_V *out);
+
+/* _load with a deadline or flags; call may be NULL. */
+DLOAD_I_API dload_status DLOAD_I_FN(load_with)(DLOAD_NAME *l, DLOAD_I_K key, const dload_call *call,
+                                               DLOAD_I_V *out);
+
+/* Loads n keys together: out[i] and statuses[i] belong to keys[i], duplicates included.
+ * statuses may be NULL. out[i] is written exactly when statuses[i] >= 0.
+ * Returns DLOAD_OK when every key was answered, with or without a value; otherwise the first status
+ * that is about the call and not about its key (ETIMEDOUT, EAGAIN, ENOMEM, ECLOSED, EINVAL).
+ * Allocates: nothing. Cost: one batch per config.max_batch distinct misses. */
+DLOAD_I_API dload_status DLOAD_I_FN(load_many)(DLOAD_NAME *l, const DLOAD_I_K *keys, size_t n,
+                                               DLOAD_I_V *out, dload_status *statuses);
+
+/* _load_many with a deadline or flags; call may be NULL. */
+DLOAD_I_API dload_status DLOAD_I_FN(load_many_with)(DLOAD_NAME *l, const DLOAD_I_K *keys, size_t n,
+                                                    const dload_call *call, DLOAD_I_V *out,
+                                                    dload_status *statuses);
+
+/* ---- not blocking ---- */
+
+/* Asks for a key and returns at once. DLOAD_OK: a hit, w->value is set and done() is not called.
+ * DLOAD_PENDING: done() will be called once. Negative otherwise: done() is not called. */
+DLOAD_I_API dload_status DLOAD_I_FN(start)(DLOAD_NAME *l, DLOAD_I_K key, DLOAD_I_FN(waiter) * w);
+
+/* _start with flags (the deadline of call is not used: cancel instead); call may be NULL. */
+DLOAD_I_API dload_status DLOAD_I_FN(start_with)(DLOAD_NAME *l, DLOAD_I_K key, const dload_call *call,
+                                                DLOAD_I_FN(waiter) * w);
+
+/* Withdraws a request. DLOAD_OK: done() will never run. DLOAD_EBUSY: too late, it ran or will.
+ * A queued key that nobody else wants leaves its batch. O(1). */
+DLOAD_I_API dload_status DLOAD_I_FN(cancel)(DLOAD_NAME *l, DLOAD_I_FN(waiter) * w);
+
+/* Sends everything queued, now, from this thread; *n_keys (may be NULL) is how many keys went.
+ * Returns DLOAD_OK, also when nothing was queued. */
+DLOAD_I_API dload_status DLOAD_I_FN(dispatch)(DLOAD_NAME *l, size_t *n_keys);
+
+/* For event loops: sends the batches that are due at now_ns, abandons those over run_limit_ns and
+ * removes expired entries. Returns DLOAD_OK. */
+DLOAD_I_API dload_status DLOAD_I_FN(process)(DLOAD_NAME *l, uint64_t now_ns);
+
+/* When _process wants to be called next, in env->now time; DLOAD_NEVER = nothing is waiting. */
+DLOAD_I_API uint64_t DLOAD_I_FN(next_deadline)(DLOAD_NAME *l);
+
+/* Says that n distinct keys are coming: the open batch goes with the n-th, without settling. */
+DLOAD_I_API dload_status DLOAD_I_FN(expect)(DLOAD_NAME *l, size_t n);
+
+/* ---- the fetch function's side; i is the index of a key in b->keys ---- */
+
+/* Answers key i with a copy of *value; the first answer to a key wins.
+ * Returns DLOAD_OK; DLOAD_EBATCH when i is outside the batch; DLOAD_EBUSY when it was answered;
+ * DLOAD_ENOMEM when the value's copy hook failed (the key is then answered with that). */
+DLOAD_I_API dload_status DLOAD_I_FN(batch_set)(DLOAD_I_FN(batch) * b, size_t i,
+                                               const DLOAD_I_V *value);
+
+/* _batch_set with a TTL of its own: ns, DLOAD_NEVER, or 0 = deliver but do not cache. */
+DLOAD_I_API dload_status DLOAD_I_FN(batch_set_ttl)(DLOAD_I_FN(batch) * b, size_t i,
+                                                   const DLOAD_I_V *value, uint64_t ttl_ns);
+
+/* _batch_set that takes *value over instead of copying it, whatever it returns. */
+DLOAD_I_API dload_status DLOAD_I_FN(batch_move)(DLOAD_I_FN(batch) * b, size_t i, DLOAD_I_V *value);
+
+/* Answers key i with an error: its waiters get status (negative, not PENDING), the others nothing. */
+DLOAD_I_API dload_status DLOAD_I_FN(batch_fail)(DLOAD_I_FN(batch) * b, size_t i, dload_status status);
+
+/* Caches a key that was not asked for, unless it was cleared since the batch was sent. Returns
+ * DLOAD_OK; DLOAD_ECANCELED when it was cleared; DLOAD_EKEY, DLOAD_ETOOBIG, DLOAD_ENOMEM, DLOAD_EFULL. */
+DLOAD_I_API dload_status DLOAD_I_FN(batch_put)(DLOAD_I_FN(batch) * b, DLOAD_I_K key,
+                                               const DLOAD_I_V *value);
+
+/* Ends a batch whose fetch function returned DLOAD_PENDING: keys not answered get status, or
+ * DLOAD_MISSING when it is DLOAD_OK. b is gone afterwards. Any thread. Callbacks run inside. */
+DLOAD_I_API dload_status DLOAD_I_FN(batch_done)(DLOAD_I_FN(batch) * b, dload_status status);
+
+/* True once nobody waits for any key of b any more, or b was abandoned: the function may stop. */
+DLOAD_I_API bool DLOAD_I_FN(batch_cancelled)(const DLOAD_I_FN(batch) * b);
+
+/* ---- the loader's cache, from outside ---- */
+
+/* Caches a value that the caller knows. A key already cached is left as it is unless flags has
+ * DLOAD_OVERWRITE. A fetch of it that is running delivers to its waiters and is cached nowhere.
+ * Returns DLOAD_OK; DLOAD_EKEY, DLOAD_ETOOBIG, DLOAD_EFULL, DLOAD_ENOMEM; with caching off
+ * DLOAD_OK, and nothing is kept. */
+DLOAD_I_API dload_status DLOAD_I_FN(prime)(DLOAD_NAME *l, DLOAD_I_K key, const DLOAD_I_V *value,
+                                           uint32_t flags);
+
+/* _prime for n keys; statuses may be NULL. Returns the first status that is not DLOAD_OK. */
+DLOAD_I_API dload_status DLOAD_I_FN(prime_many)(DLOAD_NAME *l, const DLOAD_I_K *keys,
+                                                const DLOAD_I_V *values, size_t n, uint32_t flags,
+                                                dload_status *statuses);
+
+/* Caches an answer without a value: loads of key return status until it is cleared or
+ * ttl_ns passed (DLOAD_NEVER = does not). status is negative and not DLOAD_PENDING. */
+DLOAD_I_API dload_status DLOAD_I_FN(prime_error)(DLOAD_NAME *l, DLOAD_I_K key, dload_status status,
+                                                 uint64_t ttl_ns);
+
+/* A token to take before reading the source by oneself; see _put_if. */
+DLOAD_I_API dload_token DLOAD_I_FN(token)(DLOAD_NAME *l);
+
+/* Caches a value that the caller read after it took token, unless the key was cleared since
+ * (DLOAD_ECANCELED: what was read may be old). Otherwise as _prime with DLOAD_OVERWRITE. */
+DLOAD_I_API dload_status DLOAD_I_FN(put_if)(DLOAD_NAME *l, DLOAD_I_K key, const DLOAD_I_V *value,
+                                            dload_token token);
+
+/* Looks without loading and without counting as a use. *state says what there is; *out (may be
+ * NULL) is written when the state is DLOAD_STATE_READY or _STALE.
+ * Returns DLOAD_OK then, DLOAD_MISSING otherwise, or the cached error's status. */
+DLOAD_I_API dload_status DLOAD_I_FN(peek)(DLOAD_NAME *l, DLOAD_I_K key, dload_state *state,
+                                          DLOAD_I_V *out);
+
+/* Forgets a key. Loads that begin after this returned never see what was fetched before it; a
+ * fetch that is running serves those who wait for it and is cached nowhere. Absent is no error. */
+DLOAD_I_API dload_status DLOAD_I_FN(clear)(DLOAD_NAME *l, DLOAD_I_K key);
+
+/* _clear for n keys. Returns the first status that is not DLOAD_OK; the others are cleared. */
+DLOAD_I_API dload_status DLOAD_I_FN(clear_many)(DLOAD_NAME *l, const DLOAD_I_K *keys, size_t n);
+
+/* Forgets everything, in time that does not depend on how much that is; O(shards). */
+DLOAD_I_API dload_status DLOAD_I_FN(clear_all)(DLOAD_NAME *l);
+
+/* Fills *stats with the counters since _init; consistent once the loader is quiet. O(shards). */
+DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats);
+
+/* ---- the cache alone ---- */
+
+/* Prepares a cache. config may be NULL for defaults. Returns DLOAD_OK, DLOAD_EINVAL, DLOAD_ENOMEM. */
+DLOAD_I_API dload_status DLOAD_I_FN(cache_init)(DLOAD_I_FN(cache) * c,
+                                                const DLOAD_I_FN(cache_config) * config);
+
+/* Releases every value and all memory. No other call may run. */
+DLOAD_I_API dload_status DLOAD_I_FN(cache_destroy)(DLOAD_I_FN(cache) * c);
+
+/* Reads an entry and counts the use. DLOAD_OK and *out, or DLOAD_MISSING. Allocates nothing; O(1). */
+DLOAD_I_API dload_status DLOAD_I_FN(cache_get)(DLOAD_I_FN(cache) * c, DLOAD_I_K key, DLOAD_I_V *out);
+
+/* Reads n entries: out[i] is written exactly when statuses[i] >= 0. *n_hits may be NULL. */
+DLOAD_I_API dload_status DLOAD_I_FN(cache_get_many)(DLOAD_I_FN(cache) * c, const DLOAD_I_K *keys,
+                                                    size_t n, DLOAD_I_V *out, dload_status *statuses,
+                                                    size_t *n_hits);
+
+/* Writes an entry with a TTL in ns: 0 = the cache's own, DLOAD_NEVER = none. Evicts when full.
+ * Returns DLOAD_OK; DLOAD_EFULL (policy NONE), DLOAD_ENOMEM, DLOAD_EKEY, DLOAD_ETOOBIG. */
+DLOAD_I_API dload_status DLOAD_I_FN(cache_set)(DLOAD_I_FN(cache) * c, DLOAD_I_K key,
+                                               const DLOAD_I_V *value, uint64_t ttl_ns);
+
+/* Removes an entry; absent is no error: DLOAD_OK, or DLOAD_EKEY. */
+DLOAD_I_API dload_status DLOAD_I_FN(cache_delete)(DLOAD_I_FN(cache) * c, DLOAD_I_K key);
+
+/* Removes every entry, O(shards); owned values are released a few per later operation. */
+DLOAD_I_API dload_status DLOAD_I_FN(cache_clear)(DLOAD_I_FN(cache) * c);
+
+/* Removes what expired by now_ns and releases it; with DLOAD_CLOCK_MANUAL this sets the time.
+ * A clock that goes back is ignored. O(shards + expired), for a jump of any size. */
+DLOAD_I_API dload_status DLOAD_I_FN(cache_advance)(DLOAD_I_FN(cache) * c, uint64_t now_ns);
+
+/* Entries in the cache, expired ones that were not yet removed included. */
+DLOAD_I_API size_t DLOAD_I_FN(cache_len)(DLOAD_I_FN(cache) * c);
+
+/* Bytes the cache holds from its allocator, string keys included, the owned values not. */
+DLOAD_I_API size_t DLOAD_I_FN(cache_bytes)(DLOAD_I_FN(cache) * c);
+
+/* ---- inlined, so that the caller's own view of the parameters reaches the implementation ---- */
+
+/* Prepares a loader. Copies *config. Returns DLOAD_OK; DLOAD_EINVAL when a field is out of range or
+ * fetch is NULL; DLOAD_ENOMEM; DLOAD_ELAYOUT when this file and the implementation's were compiled
+ * with different DLOAD_ parameters. Allocates: the table, at once when capacity is bounded. */
+DLOAD_I_UNUSED static inline dload_status DLOAD_I_FN(init)(DLOAD_NAME *l,
+                                                           const DLOAD_I_FN(config) * config)
+{
+    return DLOAD_I_FN(init_checked)(l, config, sizeof *config, DLOAD_I_FINGERPRINT);
+}
+
+#if DLOAD_I_VALUE_IS_BLOB
+/* Answers key i with a new blob of n_bytes copied from bytes; otherwise as _batch_set. */
+DLOAD_I_API dload_status DLOAD_I_FN(batch_set_bytes)(DLOAD_I_FN(batch) * b, size_t i,
+                                                     const void *bytes, size_t n_bytes);
+#endif
+
+#if DLOAD_LINKAGE != DLOAD_LINKAGE_STATIC && defined(__cplusplus)
+}
+#endif
+
+#endif /* DLOAD_I_HAVE_API */

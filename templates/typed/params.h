@@ -1,0 +1,119 @@
+/* >>params -- the parameters of one loader: required ones, defaults, and what is not allowed.
+ *
+ * Everything a user may have got wrong is said here, in a sentence that names the macro and its
+ * allowed values; the parts below may then assume that each parameter is defined and valid.
+ */
+#ifndef DLOAD_I_HAVE_PARAMS
+#define DLOAD_I_HAVE_PARAMS
+
+#include "../runtime/port.h"
+#include "../runtime/key.h"
+
+#ifndef DLOAD_NAME
+#error "dataloader.h: DLOAD_NAME is missing: define it as the loader's type name and prefix"
+#endif
+#ifndef DLOAD_KEY
+#error "dataloader.h: DLOAD_KEY is missing: define it as a primitive type, e.g. uint64_t"
+#endif
+#ifndef DLOAD_VALUE
+#error "dataloader.h: DLOAD_VALUE is missing: define it as any copyable type, or DLOAD_BLOB"
+#endif
+
+/* ---- choices ---- */
+#ifndef DLOAD_LOCK
+#define DLOAD_LOCK DLOAD_LOCK_NONE
+#endif
+#if DLOAD_LOCK != DLOAD_LOCK_NONE && DLOAD_LOCK != DLOAD_LOCK_SPIN && DLOAD_LOCK != DLOAD_LOCK_PTHREAD
+#error "dataloader.h: DLOAD_LOCK must be DLOAD_LOCK_NONE, DLOAD_LOCK_SPIN or DLOAD_LOCK_PTHREAD"
+#endif
+#if DLOAD_LOCK == DLOAD_LOCK_PTHREAD && DLOAD_FREESTANDING
+#error "dataloader.h: DLOAD_LOCK_PTHREAD needs a hosted build: DLOAD_FREESTANDING allows NONE and SPIN"
+#endif
+
+#ifndef DLOAD_EVICT
+#define DLOAD_EVICT DLOAD_EVICT_AUTO
+#endif
+#if DLOAD_EVICT < DLOAD_EVICT_NONE || DLOAD_EVICT > DLOAD_EVICT_AUTO
+#error                                                                                             \
+    "dataloader.h: DLOAD_EVICT must be DLOAD_EVICT_NONE, _FIFO, _CLOCK, _LRU, _SIEVE, _S3FIFO or _AUTO"
+#endif
+
+#ifndef DLOAD_CLOCK
+#define DLOAD_CLOCK DLOAD_CLOCK_ENV
+#endif
+#if DLOAD_CLOCK < DLOAD_CLOCK_ENV || DLOAD_CLOCK > DLOAD_CLOCK_MANUAL
+#error "dataloader.h: DLOAD_CLOCK must be DLOAD_CLOCK_ENV, _COARSE, _PRECISE or _MANUAL"
+#endif
+#if DLOAD_FREESTANDING && (DLOAD_CLOCK == DLOAD_CLOCK_COARSE || DLOAD_CLOCK == DLOAD_CLOCK_PRECISE)
+#error "dataloader.h: DLOAD_FREESTANDING has no clock of its own: use DLOAD_CLOCK_ENV or _MANUAL"
+#endif
+
+#ifndef DLOAD_LINKAGE
+#define DLOAD_LINKAGE DLOAD_LINKAGE_STATIC
+#endif
+#if DLOAD_LINKAGE < DLOAD_LINKAGE_STATIC || DLOAD_LINKAGE > DLOAD_LINKAGE_DEFINE
+#error "dataloader.h: DLOAD_LINKAGE must be DLOAD_LINKAGE_STATIC, _DECLARE or _DEFINE"
+#endif
+
+/* ---- switches ---- */
+#ifndef DLOAD_TTL
+#define DLOAD_TTL 1
+#endif
+#if DLOAD_TTL != 0 && DLOAD_TTL != 1
+#error "dataloader.h: DLOAD_TTL must be 0 (entries never expire) or 1"
+#endif
+#ifndef DLOAD_STATS
+#define DLOAD_STATS 1
+#endif
+#if DLOAD_STATS != 0 && DLOAD_STATS != 1
+#error "dataloader.h: DLOAD_STATS must be 0 (no counters) or 1"
+#endif
+
+/* ---- the key: recognised by name, because sizeof says nothing about meaning ---- */
+#ifdef DLOAD_KEY_AS
+#define DLOAD_I_KEY_NAME DLOAD_KEY_AS
+#else
+#define DLOAD_I_KEY_NAME DLOAD_KEY
+#endif
+#define DLOAD_I_KEY_KIND DLOAD_I_KIND_OF(DLOAD_I_KEY_NAME)
+#if DLOAD_I_KEY_KIND == DLOAD_I_KIND_UNKNOWN
+#error                                                                                             \
+    "dataloader.h: DLOAD_KEY must be one of bool, char, int8_t .. int64_t, uint8_t .. uint64_t, int, unsigned, long, size_t, float, double, DLOAD_STRING or DLOAD_ID128; for a typedef or an enum name the primitive behind it in DLOAD_KEY_AS; a struct or pointer is never a key (dload_key_enc makes one DLOAD_STRING of several fields)"
+#endif
+#if defined(DLOAD_KEY_AS) &&                                                                       \
+    (DLOAD_I_KEY_KIND == DLOAD_I_KIND_STRING || DLOAD_I_KEY_KIND == DLOAD_I_KIND_ID128)
+#error "dataloader.h: DLOAD_KEY_AS must be a scalar: use DLOAD_KEY DLOAD_STRING or DLOAD_ID128 itself"
+#endif
+
+/* ---- the value: plain, referenced, copied, or a blob ---- */
+#define DLOAD_I_VALUE_IS_BLOB (DLOAD_I_VKIND_OF(DLOAD_VALUE) == DLOAD_I_VKIND_BLOB)
+#if defined(DLOAD_VALUE_REF) != defined(DLOAD_VALUE_UNREF)
+#error "dataloader.h: DLOAD_VALUE_REF and DLOAD_VALUE_UNREF come together: define both or neither"
+#endif
+#if defined(DLOAD_VALUE_COPY) != defined(DLOAD_VALUE_FREE)
+#error "dataloader.h: DLOAD_VALUE_COPY and DLOAD_VALUE_FREE come together: define both or neither"
+#endif
+#if defined(DLOAD_VALUE_REF) && defined(DLOAD_VALUE_COPY)
+#error "dataloader.h: DLOAD_VALUE_REF/UNREF and DLOAD_VALUE_COPY/FREE exclude each other"
+#endif
+#if DLOAD_I_VALUE_IS_BLOB && (defined(DLOAD_VALUE_REF) || defined(DLOAD_VALUE_COPY))
+#error "dataloader.h: DLOAD_BLOB brings its own ownership: leave DLOAD_VALUE_REF/COPY undefined"
+#endif
+#if DLOAD_I_VALUE_IS_BLOB || defined(DLOAD_VALUE_REF) || defined(DLOAD_VALUE_COPY)
+#define DLOAD_I_OWNED 1
+#else
+#define DLOAD_I_OWNED 0
+#endif
+
+/* ---- shorthands of this instance ---- */
+#define DLOAD_I_FN(word)  DLOAD_I_JOIN(DLOAD_NAME, word)
+#define DLOAD_I_IS_STRING (DLOAD_I_KEY_KIND == DLOAD_I_KIND_STRING)
+#define DLOAD_I_THREADED  (DLOAD_LOCK != DLOAD_LOCK_NONE)
+#define DLOAD_I_BODIES    (DLOAD_LINKAGE != DLOAD_LINKAGE_DECLARE)
+#if DLOAD_LINKAGE == DLOAD_LINKAGE_STATIC
+#define DLOAD_I_API DLOAD_I_UNUSED static
+#else
+#define DLOAD_I_API
+#endif
+
+#endif /* DLOAD_I_HAVE_PARAMS */

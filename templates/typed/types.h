@@ -1,0 +1,170 @@
+/* >>types -- the structs of one loader. Fields marked "private" may change in any release. */
+#ifndef DLOAD_I_HAVE_TYPES
+#define DLOAD_I_HAVE_TYPES
+
+#include "params.h"
+#include "../runtime/env.h"
+#include "../runtime/blob.h"
+#include "../runtime/lock.h"
+#include "../runtime/lock_pthread.h"
+#include "../runtime/arena.h"
+#include "../runtime/evict.h"
+#include "../runtime/wheel.h"
+#include "../runtime/batch.h"
+
+/* The key and the value as this loader sees them; a DLOAD_STRING key is a dload_str. */
+#if DLOAD_I_IS_STRING
+typedef dload_str DLOAD_I_FN(key);
+#elif DLOAD_I_KEY_KIND == DLOAD_I_KIND_ID128
+typedef dload_id128 DLOAD_I_FN(key);
+#else
+typedef DLOAD_KEY DLOAD_I_FN(key);
+#endif
+#if DLOAD_I_VALUE_IS_BLOB
+typedef dload_blob DLOAD_I_FN(value);
+#else
+typedef DLOAD_VALUE DLOAD_I_FN(value);
+#endif
+#define DLOAD_I_K DLOAD_I_FN(key)
+#define DLOAD_I_V DLOAD_I_FN(value)
+
+#ifdef DLOAD_KEY_AS
+DLOAD_I_STATIC_ASSERT(sizeof(DLOAD_KEY) == sizeof(DLOAD_KEY_AS) &&
+                          ((DLOAD_KEY)-1 < (DLOAD_KEY)1) == ((DLOAD_KEY_AS)-1 < (DLOAD_KEY_AS)1) &&
+                          ((DLOAD_KEY)0.5 == (DLOAD_KEY)0) ==
+                              ((DLOAD_KEY_AS)0.5 == (DLOAD_KEY_AS)0),
+                      "dataloader.h: DLOAD_KEY_AS must have DLOAD_KEY's size, sign and kind");
+#endif
+
+/* One batch, as the fetch function sees it. It lives until the function returned, or, after
+ * DLOAD_PENDING, until _batch_done. */
+typedef struct DLOAD_I_FN(batch) {
+    dload_i_batch base;       /* private */
+    const DLOAD_I_K *keys;    /* keys asked for, each once, in the order of first request */
+    size_t n;                 /* how many; 1 .. config.max_batch */
+    void *ctx;                /* config.ctx */
+    uint64_t deadline_ns;     /* when run_limit_ns ends, in env->now time; DLOAD_NEVER = no limit */
+    DLOAD_I_K *own_keys;      /* private: what keys points at */
+    DLOAD_I_V *values;        /* private: answers, by the same index */
+    struct DLOAD_NAME *owner; /* private */
+} DLOAD_I_FN(batch);
+
+/* A request that does not block; owned by the caller until done() ran, _cancel returned DLOAD_OK,
+ * or _start returned anything but DLOAD_PENDING. Zero it, set done and ctx, pass it to _start. */
+typedef struct DLOAD_I_FN(waiter) {
+    dload_i_waiter base; /* private */
+    dload_status status; /* result, valid in done() and after a hit */
+    void (*done)(struct DLOAD_I_FN(waiter) * w); /* runs once, with no lock held; NULL = none */
+    void *ctx;                                   /* the caller's own */
+    DLOAD_I_V value; /* valid while status >= 0; owned values are the caller's to release */
+} DLOAD_I_FN(waiter);
+
+/* What a loader is made from. Start from _config_default() or zeros: 0 always means the default. */
+typedef struct DLOAD_I_FN(config) {
+    /* Answers a batch: DLOAD_OK, DLOAD_PENDING, or the error of every key not yet answered. Required. */
+    dload_status (*fetch)(DLOAD_I_FN(batch) * b);
+    void *ctx;                /* handed to fetch in b->ctx; may be NULL */
+    const dload_env *env;     /* clock, allocator ..., must outlive the loader; NULL = the host's */
+    const dload_hooks *hooks; /* observers, must outlive the loader; NULL = none */
+    size_t capacity; /* entries cached; default 4096; DLOAD_NO_CACHE; DLOAD_UNBOUNDED grows */
+    size_t shards;   /* locks over the cache; default 16, or 1 without a lock; rounded down to 2^n, <= 256 */
+    uint64_t ttl_ns; /* life of an entry; default DLOAD_NEVER */
+    uint64_t missing_ttl_ns; /* life of a DLOAD_MISSING answer; default 0 = not cached */
+    uint32_t ttl_jitter_pct; /* shortens each TTL by up to so many percent; default 0; 0 .. 90 */
+    /* How long to keep an error other than MISSING: a TTL in ns, 0 = drop; NULL = drop all. */
+    uint64_t (*error_ttl)(void *ctx, dload_status status);
+    size_t max_batch;      /* keys a call; default 100; 1 = no batching; <= 2^20 */
+    uint64_t settle_ns;    /* a batch goes when no new key came for so long; default 0 = at once */
+    uint64_t max_age_ns;   /* ... or when its oldest key is so old; default 10 * settle_ns */
+    size_t max_in_flight;  /* batches running side by side; default 4 */
+    size_t max_queue;      /* keys waiting or running; default 65536; beyond: DLOAD_EAGAIN */
+    uint64_t timeout_ns;   /* longest wait of a blocking call; default 30 s; DLOAD_NEVER */
+    uint64_t run_limit_ns; /* longest run of a batch; default 60 s; DLOAD_NEVER; then abandoned */
+    size_t max_key_bytes;  /* DLOAD_STRING only; default 65536; beyond: DLOAD_ETOOBIG */
+} DLOAD_I_FN(config);
+
+/* What a cache without a loader is made from; fields as in the loader's configuration. */
+typedef struct DLOAD_I_FN(cache_config) {
+    const dload_env *env;
+    size_t capacity;
+    size_t shards;
+    uint64_t ttl_ns;
+    uint32_t ttl_jitter_pct;
+    size_t max_key_bytes;
+} DLOAD_I_FN(cache_config);
+
+/* Where an entry lives: what a hit touches and nothing else. Private.
+ *
+ *   meta  bits 0..1 uses since the policy last looked, 2 in the main queue (S3-FIFO),
+ *         3 an error instead of a value, 4 expires, 16..31 epoch (an entry of another epoch was
+ *         cleared by clear_all and is not there)
+ */
+typedef struct DLOAD_I_FN(slot) {
+    uint32_t meta;
+#if DLOAD_TTL
+    uint32_t expiry; /* tick after which the entry is gone; meaningful with bit 4 of meta */
+#endif
+#if DLOAD_I_IS_STRING
+    dload_i_skey key;
+#else
+    DLOAD_I_K key;
+#endif
+    union {
+        DLOAD_I_V value;
+        int32_t status; /* with bit 3 of meta */
+    } u;
+} DLOAD_I_FN(slot);
+
+/* A part of the cache with a lock of its own. Private. */
+typedef struct DLOAD_I_FN(shard) {
+    DLOAD_I_LOCK_T lock;
+    dload_i_group *groups;   /* n_groups of 16 tags each, 64-byte aligned */
+    DLOAD_I_FN(slot) * slots; /* 16 * n_groups, by the same number */
+    uint32_t n_groups;
+    uint32_t epoch;      /* of live entries, in the place it has in meta */
+    uint32_t n_live;     /* entries of this epoch */
+    uint32_t n_used;     /* ... and of older ones not reaped yet */
+    uint32_t cap;        /* n_live never exceeds it */
+    uint32_t reap_group; /* next group to look at for entries of older epochs */
+    uint32_t since_reap; /* clear_all calls since the last complete reap */
+    void *block;         /* what groups and slots and the side arrays were carved from */
+    size_t block_bytes;
+    dload_i_evict evict;
+#if DLOAD_TTL
+    dload_i_wheel wheel;
+#endif
+#if DLOAD_I_IS_STRING
+    dload_i_arena arena;
+#endif
+    uint64_t hits;      /* DLOAD_STATS; under the lock */
+    uint64_t evictions; /* entries the policy removed to make room */
+    uint64_t expired;   /* entries removed because their TTL passed */
+    uint64_t skipped;   /* values not cached: no room, or no memory */
+} DLOAD_I_FN(shard);
+
+/* A cache: the same one inside every loader, and usable alone. Private fields. */
+typedef struct DLOAD_I_FN(cache) {
+    DLOAD_I_FN(shard) * shard;
+    uint32_t n_shards; /* 2^n; 0 = caching is off */
+    uint32_t jitter_pct;
+    uint64_t ttl_ns;
+    size_t max_key_bytes;
+    bool unbounded;
+    const dload_env *env;
+    uint64_t manual_ns; /* DLOAD_CLOCK_MANUAL: what _cache_advance said last */
+    uint64_t seed;      /* of the jitter when env->random is NULL */
+} DLOAD_I_FN(cache);
+
+/* A loader. All fields are private; the struct is public so that it can live anywhere. It must not
+ * be moved or copied between _init and _destroy. */
+typedef struct DLOAD_NAME {
+    dload_i_core core;
+    DLOAD_I_FN(cache) cache;
+    DLOAD_I_FN(config) cfg;
+    DLOAD_I_MUTEX_T mutex; /* flights and batches; taken before a shard's lock, never after */
+#if DLOAD_I_IS_STRING
+    dload_i_arena arena; /* key bytes of batches; under the mutex */
+#endif
+} DLOAD_NAME;
+
+#endif /* DLOAD_I_HAVE_TYPES */
