@@ -1,0 +1,57 @@
+# dataloader.h is one file to copy; this Makefile is for working on it and for trying it out.
+# `make help` lists what there is to say.
+
+CC    ?= cc
+GCC   ?= gcc
+CLANG ?= clang
+PYTHON ?= python3
+PREFIX  ?= /usr/local
+DESTDIR ?=
+JOBS  ?= $(shell n=$$(nproc 2>/dev/null || echo 2); if [ $$n -gt 4 ]; then echo 4; else echo $$n; fi)
+
+CFLAGS  ?= -O2 -g
+WARN    := -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Wundef
+VERSION := $(shell tests/tools/version)
+
+export CC GCC CLANG
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.PHONY: all help examples demo check check-core test setup-% format amalgamate install uninstall clean \
+        mutants
+
+all: amalgamate examples
+
+help:
+	@echo 'make demo          resolve a real package database, with and without the loader'
+	@echo '                   INPUT=file: another dpkg status file; PACKAGE=name: whose tree to print'
+	@echo 'make check         every test; the last line is "N passed, N failed"'
+	@echo 'make check-core    the quick part: a C compiler and cmocka are enough'
+	@echo 'make test T=name   one suite, tests/test_<name>.c, plain; MODE=asan or tsan'
+	@echo 'make bench-hit     a cached hit against the hash maps it is measured by; QUICK=1 is smaller'
+	@echo 'make bench-load    a load against the alternatives; QUICK=1 is smaller'
+	@echo 'make bench         all benchmarks'
+	@echo 'make install       header, mkloader, pkg-config and CMake files; PREFIX=, DESTDIR='
+	@echo 'make               dataloader.h from templates/, and the examples into build/'
+	@echo 'make amalgamate    dataloader.h from templates/'
+	@echo 'make format        clang-format over every C file'
+	@echo 'make clean         removes build/'
+
+# Installs what a command needs, or prints the line that does (mk/packages.txt).
+setup-%:
+	@mk/setup $*
+
+amalgamate:
+	@gen/amalgamate
+
+include mk/examples.mk
+include mk/check.mk
+include mk/install.mk
+-include bench/bench.mk
+
+format:
+	@tests/tools/format --write
+
+clean:
+	rm -rf build

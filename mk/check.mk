@@ -1,0 +1,72 @@
+# Tests. Every step runs through tests/tools/step, which keeps its log and its counts in build/log;
+# tests/tools/tally adds them up. Steps are independent of each other: make runs JOBS at a time.
+
+STEP    := tests/tools/step
+SUITES  := $(sort $(patsubst tests/%.c,%,$(wildcard tests/test_*.c)))
+# What runs threads runs under the thread sanitizer too.
+THREADS := $(if $(SUITES),$(shell grep -lE 'pthread_create|/\* tsan \*/' $(SUITES:%=tests/%.c)))
+THREADS := $(patsubst tests/%.c,%,$(THREADS))
+
+CORE_STEPS := header compile-fail-$(CC) $(SUITES:%=plain-%)
+# The long ones first, so that none of them is the last to run alone.
+CHECK_STEPS := $(if $(wildcard tests/mutants/run.py),mutants) \
+    matrix-clang++ matrix-g++ matrix-clang matrix-gcc $(SUITES:%=asan-%) $(THREADS:%=tsan-%) \
+    compile-fail-g++ compile-fail-clang++ compile-fail-gcc compile-fail-clang \
+    selftest install mkloader readme examples-gcc examples-clang demo-data \
+    parts-gcc parts-clang symbols-gcc symbols-clang names shape format parameters version amalgamate \
+    $(SUITES:%=plain-%) compile-time
+
+# $(call steps,list): runs them, then sums up. A step never fails make: tally does, at the end.
+define steps
+	@rm -rf build/log/*.log build/log/*.result build/log/summary; mkdir -p build/log
+	@$(MAKE) --no-print-directory -s -k $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(JOBS)) \
+	    $(addprefix step/,$(1)) || true
+	@tests/tools/tally $(1)
+endef
+
+check: setup-check setup-core
+	$(call steps,$(CHECK_STEPS))
+
+check-core: setup-core
+	$(call steps,$(CORE_STEPS))
+
+# One suite by hand, with its whole output.
+MODE ?= plain
+test:
+	@tests/tools/suite $(MODE) tests/test_$(T).c
+
+.PHONY: $(addprefix step/,$(sort $(CORE_STEPS) $(CHECK_STEPS)))
+
+$(SUITES:%=step/plain-%): step/plain-%:
+	@$(STEP) plain-$* tests/tools/suite plain tests/$*.c
+$(SUITES:%=step/asan-%): step/asan-%:
+	@$(STEP) asan-$* tests/tools/suite asan tests/$*.c
+$(SUITES:%=step/tsan-%): step/tsan-%:
+	@$(STEP) tsan-$* tests/tools/suite tsan tests/$*.c
+
+step/header:
+	@$(STEP) header $(CC) -std=c11 $(WARN) -Werror -I. -fsyntax-only tests/compile/first.c
+step/compile-fail-%:
+	@$(STEP) compile-fail-$* tests/tools/compile_fail $*
+step/matrix-%:
+	@$(STEP) matrix-$* tests/tools/matrix $*
+step/parts-%:
+	@$(STEP) parts-$* tests/tools/parts $*
+step/symbols-%:
+	@$(STEP) symbols-$* tests/tools/symbols $*
+step/amalgamate:
+	@$(STEP) amalgamate gen/amalgamate --check
+step/mkloader:
+	@$(STEP) mkloader $(PYTHON) tests/gen/run.py
+step/mutants:
+	@STEP_LIMIT_S=600 $(STEP) mutants $(PYTHON) tests/mutants/run.py
+step/format step/shape step/names step/parameters step/readme step/install step/selftest: step/%:
+	@$(STEP) $* tests/tools/$*
+step/version:
+	@$(STEP) version tests/tools/version --check
+step/compile-time:
+	@$(STEP) compile-time tests/tools/compile_time 0.5
+step/examples-%:
+	@$(STEP) examples-$* tests/tools/examples $*
+step/demo-data:
+	@$(STEP) demo-data tests/tools/demo

@@ -1,0 +1,32 @@
+# Examples: examples/x.c has the main, examples/x_*.c belong to it, examples/loaders.ini describes the
+# typed loaders they use. A line /* links: sqlite3 */ in examples/x.c names its libraries.
+
+LOADERS := examples/loaders.ini
+# Elsewhere when a check builds them with other flags at the same time.
+GEN     ?= build/gen
+EXDIR   ?= build/examples
+
+EXAMPLES := $(patsubst examples/%.c,%,$(shell grep -l '^int main\b' examples/*.c 2>/dev/null))
+
+examples: $(EXAMPLES:%=$(EXDIR)/%)
+
+# One run of mkloader writes every loader of the file; the stamp stands for all of them.
+$(GEN)/.made: $(LOADERS) gen/mkloader $(wildcard gen/mkloader_lib/*) $(wildcard templates/wrapper/*)
+	@mkdir -p $(GEN)
+	gen/mkloader $(LOADERS) -o $(GEN)
+	@touch $@
+
+links = $(patsubst %,-l%,$(shell sed -n 's|^/\* links: *\(.*[^ ]\) *\*/.*|\1|p' $(1)))
+
+define example
+$(EXDIR)/$(1): $(wildcard examples/$(1).c examples/$(1)_*.c examples/*.h) dataloader.h $(GEN)/.made
+	@mkdir -p $$(@D)
+	$$(CC) -std=c11 $$(CFLAGS) $$(WARN) -I. -Iexamples -I$$(GEN) -o $$@ \
+	    $$(filter %.c,$$^) $$(call links,examples/$(1).c) -lpthread
+endef
+$(foreach e,$(EXAMPLES),$(eval $(call example,$(e))))
+
+# INPUT and PACKAGE may be given on the command line or in the environment.
+demo: setup-demo
+	@$(MAKE) --no-print-directory -s $(EXDIR)/depgraph
+	@$(EXDIR)/depgraph $(if $(INPUT),--input '$(INPUT)') $(if $(PACKAGE),--package '$(PACKAGE)')

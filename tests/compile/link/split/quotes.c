@@ -1,0 +1,2 @@
+#define QUOTES_LINKAGE DLOAD_LINKAGE_DEFINE
+#include "quotes.h"
