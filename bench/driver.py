@@ -1,0 +1,234 @@
+"""The side of the harness that asks: processes, rounds, medians, the report.
+
+See harness.h for the lines that contenders speak and README.md for the method. A benchmark is a
+module bench_<name>.py with a function run(report, quick, find) that uses what is here.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+ROUNDS = 9        # measured rounds per contender and command; the median counts
+MIN_ROUNDS = 7
+RETRIES = 4       # times that a disturbed round may be repeated
+DISTURBED = 0.96  # a round is disturbed when its process ran for less of the time than this
+
+
+class BenchError(Exception):
+    """A contender failed, or contenders that did the same work disagree."""
+
+
+class Contender:
+    """One process under measurement."""
+
+    def __init__(self, argv):
+        self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        text=True, bufsize=1)
+        self.hello = {}
+        for line in self.process.stdout:
+            key, _, value = line.strip().partition(" ")
+            if key == "ready":
+                break
+            self.hello[key] = value
+        else:
+            raise BenchError(f"{argv[0]} ended before it was ready")
+        self.name = self.hello["name"]
+
+    def ask(self, command, **args):
+        """Runs one command; returns the numbers of its answer."""
+        words = [command] + [f"{key}={int(value)}" for key, value in args.items()]
+        try:
+            self.process.stdin.write(" ".join(words) + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            raise BenchError(f"{self.name} died before {command}") from None
+        line = self.process.stdout.readline()
+        if not line:
+            raise BenchError(f"{self.name} died during {command}")
+        status, *fields = line.split()
+        if status != "ok":
+            raise BenchError(f"{self.name}, {command}: {line.strip().partition(' ')[2]}")
+        answer = {}
+        for field in fields:
+            key, _, value = field.partition("=")
+            answer[key] = int(value)
+        return answer
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.wait()
+
+
+class Rounds:
+    """What one command took, round by round, for each contender."""
+
+    def __init__(self):
+        self.cost_ns = {}  # name -> [ns per operation, one per round]
+        self.last = {}     # name -> last answer
+
+    def median(self, name):
+        return statistics.median(self.cost_ns[name])
+
+    def spread_pct(self, name):
+        """Half the distance between the quartiles, in percent of the median."""
+        low, _, high = statistics.quantiles(self.cost_ns[name], n=4)
+        return 50 * (high - low) / self.median(name)
+
+    def ratio(self, ours, peer):
+        """The median of the rounds' own ratios: what disturbs a whole round falls out of it."""
+        pairs = zip(self.cost_ns[ours], self.cost_ns[peer])
+        return statistics.median(a / b for a, b in pairs)
+
+
+def ask_undisturbed(report, contender, command, number, args_of):
+    """Measures one round, again when the process was kept from running. Returns the arguments that
+    were used and the answer."""
+    for attempt in range(RETRIES + 1):
+        args = args_of(number * (RETRIES + 1) + attempt)
+        answer = contender.ask(command, **args)
+        wall_ns = max(answer["wall_ns"], 1)
+        if "cpu_ns" not in answer or answer["cpu_ns"] >= DISTURBED * wall_ns:
+            break
+        report.n_disturbed += 1
+    return args, answer
+
+
+def measure(report, contenders, command, n_rounds=ROUNDS, same_work=True, args_of=None, **args):
+    """Runs a command n_rounds times on each contender, in turn, in an order that is reversed every
+    other round. command may be a function of the contender; args_of(attempt) gives arguments that
+    differ from one attempt to the next (below n_attempts(n_rounds)). With same_work, contenders
+    that were asked with the same arguments must report the same n_ops and checksum."""
+    if n_rounds < MIN_ROUNDS:
+        raise BenchError(f"{n_rounds} rounds of {command} are too few")
+    result = Rounds()
+    for contender in contenders:
+        result.cost_ns[contender.name] = []
+    for number in range(n_rounds):
+        order = contenders if number % 2 == 0 else list(reversed(contenders))
+        work = {}
+        for contender in order:
+            asked, answer = ask_undisturbed(
+                report, contender, command(contender) if callable(command) else command, number,
+                lambda attempt: dict(args, **(args_of(attempt) if args_of else {})))
+            work.setdefault(tuple(asked.items()), {})[contender.name] = (answer["n_ops"],
+                                                                         answer["checksum"])
+            result.cost_ns[contender.name].append(answer["wall_ns"] / answer["n_ops"])
+            result.last[contender.name] = answer
+        for done in work.values():
+            if same_work and len(set(done.values())) > 1:
+                raise BenchError(f"{command}: contenders disagree on (operations, checksum): "
+                                 f"{done}")
+    return result
+
+
+def n_attempts(n_rounds=ROUNDS):
+    """How many different arguments args_of may have to give."""
+    return n_rounds * (RETRIES + 1)
+
+
+class Report:
+    """Collects the page, and the RATIO lines that come after it."""
+
+    def __init__(self, title, quick):
+        self.quick = quick
+        self.started = time.monotonic()
+        self.ratios = []
+        self.n_disturbed = 0
+        self.machine = machine()
+        self.text(f"# {title}")
+
+    @staticmethod
+    def text(line=""):
+        print(line, flush=True)
+
+    def head(self, contenders, setting):
+        """Says on what, with what and how big this was measured."""
+        self.text(f"\n{'QUICK (smaller: targets count at full size)' if self.quick else 'full'}: "
+                  f"{setting}\n")
+        for key, value in self.machine:
+            self.text(f"- {key}: {value}")
+        for key in ("compiler", "flags"):
+            by_value = {}
+            for contender in contenders:
+                by_value.setdefault(contender.hello[key], []).append(contender.name)
+            for value, names in by_value.items():
+                whose = "" if len(by_value) == 1 else f" ({', '.join(names)})"
+                self.text(f"- {key}: {value}{whose}")
+        self.text("\nContenders:\n")
+        for contender in contenders:
+            self.text(f"- **{contender.name}**: {contender.hello['note']}")
+
+    def table(self, header, rows):
+        self.text("\n| " + " | ".join(header) + " |")
+        self.text("|---|" + "---:|" * (len(header) - 1))
+        for row in rows:
+            self.text("| " + " | ".join(str(cell) for cell in row) + " |")
+
+    def ratio(self, metric, value, target):
+        self.ratios.append((metric, value, target))
+
+    def end(self):
+        self.text(f"\nRounds repeated because something else ran: {self.n_disturbed}. "
+                  f"Load average at the end: {os.getloadavg()[0]:.1f}. "
+                  f"Took {time.monotonic() - self.started:.0f} s.\n")
+        for metric, value, target in self.ratios:
+            self.text(f"RATIO {metric} {value:.3f} {target:g}")
+
+
+def first_line(path, prefix=""):
+    try:
+        with open(path, encoding="utf-8") as file:
+            for line in file:
+                if line.startswith(prefix):
+                    return line.strip()
+    except OSError:
+        pass
+    return ""
+
+
+def cache_sizes():
+    """Sizes of the first core's data caches, as the kernel names them."""
+    base = "/sys/devices/system/cpu/cpu0/cache"
+    sizes = []
+    try:
+        for index in sorted(os.listdir(base)):
+            if index.startswith("index") and first_line(f"{base}/{index}/type") != "Instruction":
+                sizes.append(f"L{first_line(f'{base}/{index}/level')} "
+                             f"{first_line(f'{base}/{index}/size')}")
+    except OSError:
+        return "unknown"
+    return ", ".join(sizes)
+
+
+def machine():
+    model = first_line("/proc/cpuinfo", "model name").partition(":")[2].strip() or "unknown CPU"
+    memory_kb = int((first_line("/proc/meminfo", "MemTotal").split() or ["", "0"])[1])
+    huge = first_line("/sys/kernel/mm/transparent_hugepage/enabled")
+    huge = huge[huge.find("[") + 1:huge.find("]")] or "unknown"
+    return [
+        ("machine", f"{model}, {os.cpu_count()} cores, data caches {cache_sizes()}, "
+                    f"{memory_kb / 2**20:.0f} GB"),
+        ("system", f"{os.uname().sysname} {os.uname().machine}, transparent huge pages {huge}, "
+                   f"load average at the start {os.getloadavg()[0]:.1f}"),
+    ]
+
+
+def size_name(n):
+    """1000 -> 1k, 2000000 -> 2m: how sizes stand in metrics."""
+    if n >= 1000000:
+        return f"{n / 1000000:g}m"
+    return f"{n / 1000:g}k" if n >= 1000 else str(n)
+
+
+def open_contenders(paths):
+    """Starts every contender that was built; says which were not. paths: list of (label, argv)."""
+    contenders = []
+    for label, argv in paths:
+        if argv is None or not os.path.exists(argv[0]) and os.sep in argv[0]:
+            print(f"(no contender {label}: see what its build said above)", file=sys.stderr)
+            continue
+        contenders.append(Contender(argv))
+    return contenders
