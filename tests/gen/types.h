@@ -1,0 +1,34 @@
+/* The types that the specs in specs/ name: one of each sort that a value or key can be. */
+#ifndef TESTS_GEN_TYPES_H
+#define TESTS_GEN_TYPES_H
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct quote {
+    int64_t cents;
+    char symbol[8];
+};
+
+typedef uint32_t user_id;
+typedef enum colour { RED = 1, GREEN, BLUE } colour;
+
+/* Referenced: the count says how many owners there are. */
+typedef struct page {
+    int n_refs;
+    int number;
+} page;
+
+static inline void page_ref(page **p)
+{
+    (*p)->n_refs++;
+}
+
+static inline void page_unref(page **p)
+{
+    if (--(*p)->n_refs == 0)
+        free(*p);
+}
+
+#endif
