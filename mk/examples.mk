@@ -1,5 +1,6 @@
 # Examples: examples/x.c has the main, examples/x_*.c belong to it, examples/loaders.ini describes the
-# typed loaders they use. A line /* links: sqlite3 */ in examples/x.c names its libraries.
+# typed loaders they use. A line /* links: m */ in one of them names its libraries; who includes
+# <sqlite3.h> is linked with SQLite.
 
 LOADERS := examples/loaders.ini
 # Elsewhere when a check builds them with other flags at the same time.
@@ -16,17 +17,19 @@ $(GEN)/.made: $(LOADERS) gen/mkloader $(wildcard gen/mkloader_lib/*) $(wildcard 
 	gen/mkloader $(LOADERS) -o $(GEN)
 	@touch $@
 
-links = $(patsubst %,-l%,$(shell sed -n 's|^/\* links: *\(.*[^ ]\) *\*/.*|\1|p' $(1)))
+links = $(patsubst %,-l%,$(shell sed -n 's|^/\* links: *\(.*[^ ]\) *\*/.*|\1|p' $(1))) \
+    $(if $(shell grep -l '<sqlite3\.h>' $(1) $(1:.c=.h) 2>/dev/null),-lsqlite3)
 
 define example
 $(EXDIR)/$(1): $(wildcard examples/$(1).c examples/$(1)_*.c examples/*.h) dataloader.h $(GEN)/.made
 	@mkdir -p $$(@D)
 	$$(CC) -std=c11 $$(CFLAGS) $$(WARN) -I. -Iexamples -I$$(GEN) -o $$@ \
-	    $$(filter %.c,$$^) $$(call links,examples/$(1).c) -lpthread
+	    $$(filter %.c,$$^) $$(call links,$$(filter %.c,$$^)) -lpthread
 endef
 $(foreach e,$(EXAMPLES),$(eval $(call example,$(e))))
 
-# INPUT and PACKAGE may be given on the command line or in the environment.
+# INPUT and PACKAGE may be given on the command line or in the environment; the shell reads them from
+# there, so that no character in them means anything.
 demo: setup-demo
 	@$(MAKE) --no-print-directory -s $(EXDIR)/depgraph
-	@$(EXDIR)/depgraph $(if $(INPUT),--input '$(INPUT)') $(if $(PACKAGE),--package '$(PACKAGE)')
+	@$(EXDIR)/depgraph $${INPUT:+--input "$$INPUT"} $${PACKAGE:+--package "$$PACKAGE"}

@@ -5,7 +5,7 @@ INSTALL  ?= install
 SHARE    := $(PREFIX)/share
 PRIVATE  := $(SHARE)/dataloader
 # mkloader looks for its parts beside itself: share/dataloader is laid out as this tree is.
-CARRIED  := $(sort dataloader.h gen/mkloader $(wildcard gen/mkloader_lib/*.py templates/*.in \
+CARRIED  := $(sort gen/amalgamate gen/mkloader $(wildcard gen/mkloader_lib/*.py templates/*.in \
     templates/*/*.h templates/wrapper/*))
 AT_BUILD := build/install
 
