@@ -12,7 +12,7 @@ CORE_STEPS := header compile-fail-$(CC) $(SUITES:%=plain-%)
 CHECK_STEPS := $(if $(wildcard tests/mutants/run.py),mutants) \
     matrix-clang++ matrix-g++ matrix-clang matrix-gcc $(SUITES:%=asan-%) $(THREADS:%=tsan-%) \
     compile-fail-g++ compile-fail-clang++ compile-fail-gcc compile-fail-clang \
-    selftest install mkloader readme examples-gcc examples-clang demo-data \
+    selftest setup install mkloader readme examples-gcc examples-clang demo-data \
     parts-gcc parts-clang symbols-gcc symbols-clang names shape format parameters version amalgamate \
     $(SUITES:%=plain-%) compile-time
 
@@ -60,7 +60,7 @@ step/mkloader:
 	@$(STEP) mkloader $(PYTHON) tests/gen/run.py
 step/mutants:
 	@STEP_LIMIT_S=600 $(STEP) mutants $(PYTHON) tests/mutants/run.py
-step/format step/shape step/names step/parameters step/readme step/install step/selftest: step/%:
+step/format step/shape step/names step/parameters step/readme step/install step/selftest step/setup: step/%:
 	@$(STEP) $* tests/tools/$*
 step/version:
 	@$(STEP) version tests/tools/version --check

@@ -1,7 +1,7 @@
 /* A misspelt clock. */
 /* expect: DLOAD_CLOCK must be */
-#define DLOAD_NAME things
-#define DLOAD_KEY uint64_t
+#define DLOAD_NAME  things
+#define DLOAD_KEY   uint64_t
 #define DLOAD_VALUE int
 #ifdef CONTROL
 #define DLOAD_CLOCK DLOAD_CLOCK_PRECISE

@@ -1,6 +1,6 @@
 /* A pointer would be compared by address. */
 /* expect: DLOAD_KEY must be one of */
-#define DLOAD_NAME  things
+#define DLOAD_NAME things
 #ifdef CONTROL
 #define DLOAD_KEY DLOAD_STRING
 #else

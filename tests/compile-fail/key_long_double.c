@@ -1,6 +1,6 @@
 /* A wider float than any hash here covers. */
 /* expect: DLOAD_KEY must be one of */
-#define DLOAD_NAME  things
+#define DLOAD_NAME things
 #ifdef CONTROL
 #define DLOAD_KEY double
 #else

@@ -1,6 +1,6 @@
 /* The same word twice. */
 /* expect: DLOAD_KEY must be one of */
-#define DLOAD_NAME  things
+#define DLOAD_NAME things
 #ifdef CONTROL
 #define DLOAD_KEY int64_t
 #else

@@ -3,7 +3,7 @@
 struct foo {
     int a, b;
 };
-#define DLOAD_NAME  things
+#define DLOAD_NAME things
 #ifdef CONTROL
 #define DLOAD_KEY uint64_t
 #else

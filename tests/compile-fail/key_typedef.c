@@ -2,7 +2,7 @@
 /* expect: DLOAD_KEY must be one of */
 #include <stdint.h>
 typedef uint32_t user_id;
-#define DLOAD_NAME  things
+#define DLOAD_NAME things
 #ifdef CONTROL
 #define DLOAD_KEY uint32_t
 #else

@@ -1,6 +1,6 @@
 /* Two words whose first is allowed by itself. */
 /* expect: DLOAD_KEY must be one of */
-#define DLOAD_NAME  things
+#define DLOAD_NAME things
 #ifdef CONTROL
 #define DLOAD_KEY unsigned
 #else

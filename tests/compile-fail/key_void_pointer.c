@@ -1,6 +1,6 @@
 /* A pointer to anything. */
 /* expect: DLOAD_KEY must be one of */
-#define DLOAD_NAME  things
+#define DLOAD_NAME things
 #ifdef CONTROL
 #define DLOAD_KEY uint64_t
 #else

@@ -1,7 +1,7 @@
 /* A misspelt linkage. */
 /* expect: DLOAD_LINKAGE must be */
-#define DLOAD_NAME things
-#define DLOAD_KEY uint64_t
+#define DLOAD_NAME  things
+#define DLOAD_KEY   uint64_t
 #define DLOAD_VALUE int
 #ifdef CONTROL
 #define DLOAD_LINKAGE DLOAD_LINKAGE_DECLARE

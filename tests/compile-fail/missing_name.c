@@ -3,6 +3,6 @@
 #ifdef CONTROL
 #define DLOAD_NAME things
 #endif
-#define DLOAD_KEY uint64_t
+#define DLOAD_KEY   uint64_t
 #define DLOAD_VALUE int
 #include "dataloader.h"

@@ -9,8 +9,10 @@ struct quote {
 #define DLOAD_VALUE struct quote
 #include "dataloader.h"
 
-dload_status call(quotes *l, const uint32_t *narrow, const uint64_t *wide, const struct quote *values);
-dload_status call(quotes *l, const uint32_t *narrow, const uint64_t *wide, const struct quote *values)
+dload_status call(quotes *l, const uint32_t *narrow, const uint64_t *wide,
+                  const struct quote *values);
+dload_status call(quotes *l, const uint32_t *narrow, const uint64_t *wide,
+                  const struct quote *values)
 {
 #ifdef CONTROL
     (void)narrow;

@@ -10,8 +10,8 @@
 #define DLOAD_VALUE int
 #include "dataloader.h"
 
-#if defined(DLOAD_NAME) || defined(DLOAD_KEY) || defined(DLOAD_VALUE) || defined(DLOAD_LOCK) ||    \
-    defined(DLOAD_EVICT) || defined(DLOAD_TTL) || defined(DLOAD_CLOCK) || defined(DLOAD_STATS) ||  \
+#if defined(DLOAD_NAME) || defined(DLOAD_KEY) || defined(DLOAD_VALUE) || defined(DLOAD_LOCK) ||   \
+    defined(DLOAD_EVICT) || defined(DLOAD_TTL) || defined(DLOAD_CLOCK) || defined(DLOAD_STATS) || \
     defined(DLOAD_LINKAGE)
 #error "a parameter outlived its loader"
 #endif

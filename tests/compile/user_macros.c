@@ -1,14 +1,14 @@
 /* Words that programs define for themselves must not reach into the header. */
-#define NAME    "n"
-#define KEY     1
-#define VALUE   2
-#define K       3
-#define V       4
-#define T       5
-#define N       6
-#define LOCK    7
-#define EVICT   8
-#define CAP     9
+#define NAME      "n"
+#define KEY       1
+#define VALUE     2
+#define K         3
+#define V         4
+#define T         5
+#define N         6
+#define LOCK      7
+#define EVICT     8
+#define CAP       9
 #define min(a, b) ((a) < (b) ? (a) : (b))
 #define max(a, b) ((a) > (b) ? (a) : (b))
 #define likely(x) (x)
