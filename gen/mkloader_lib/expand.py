@@ -49,7 +49,9 @@ class Expanded(Wrapper):
             if any(re.match(r"[ \t]*#[ \t]*(if|else|elif|endif)", line) for line in piece) and \
                     path == self.contract.path("dataloader.h.in"):
                 raise Cannot("%s:1: error: --expand expects no conditional lines between the parts" % path)
-            lines += self.instance.process(piece, path)
+            made = self.instance.process(piece, path)
+            if without_comments(made):  # some parts are about parameters only
+                lines += made
         return "\n".join(collapsed(lines)).strip("\n")
 
     def header(self):

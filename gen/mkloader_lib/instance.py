@@ -66,6 +66,7 @@ class Instance:
             self.macros["DLOAD_LINKAGE"] = Macro(
                 None, "(defined(%s) ? DLOAD_LINKAGE_DEFINE : DLOAD_LINKAGE_DECLARE)" % define_macro)
         self.opaque = set()
+        self.bodies = "defined(%s)" % define_macro
 
     # ---- conditions ----
 
@@ -109,6 +110,8 @@ class Instance:
                 continue
             if macro.parameters is None:
                 out.append(self.substituted(macro.body, hidden | {word}))
+                if macro.body.endswith("*") and i < len(lexemes) and lexemes[i] == " ":
+                    i += 1  # char *name, not char * name
                 continue
             after = i
             while after < len(lexemes) and lexemes[after].isspace():
@@ -187,7 +190,10 @@ class Instance:
     def flush(self):
         if self.pending:
             text = "\n".join(self.pending)
-            self.out += (self.substituted(text) if self.substitute else text).split("\n")
+            if self.substitute:
+                self.out += realigned(self.pending, self.substituted(text).split("\n"))
+            else:
+                self.out += self.pending
             self.pending = []
 
     def emit(self, *lines):
@@ -242,7 +248,8 @@ class Instance:
             if frame.shown:
                 self.emit("#else" if word != "else" else raw[0])
             return
-        frame.certain = False
+        # What only the defining file sees may be put in: nothing outside that branch uses it.
+        frame.certain = frame.outer_certain and word != "elif" and verdict == self.bodies
         if verdict is None and (frame.shown == (word == "elif")):
             self.emit(*raw)
         else:
@@ -256,6 +263,8 @@ class Instance:
         if name in self.own and frame.certain:
             names = None if brackets is None else [p.strip() for p in parameters.split(",") if p.strip()]
             self.macros[name] = Macro(names, body)
+        elif name in self.own and name in self.macros and name not in self.opaque:
+            raise Cannot("mkloader: error: --expand does not know which %s the compiler chooses" % name)
         elif name in self.own:
             # Decided by the compiler: it must stay a macro, and its #undef with it.
             self.opaque.add(name)
@@ -263,3 +272,30 @@ class Instance:
             self.emit(*self.substituted("\n".join(raw), frozenset([name])).split("\n"))
         else:
             self.emit(*raw)
+
+
+def open_bracket(lines):
+    """Column behind the innermost bracket that is still open after these lines, or None."""
+    columns = []
+    for line in lines:
+        for column, character in enumerate(line):
+            if character == "(":
+                columns.append(column + 1)
+            elif character == ")" and columns:
+                columns.pop()
+    return columns[-1] if columns else None
+
+
+def realigned(before, after):
+    """Lines that stood behind a bracket of the line before stand there again after substitution."""
+    if len(before) != len(after):
+        return after
+    out, start = [], 0
+    for i, line in enumerate(after):
+        column = open_bracket(before[start:i])
+        if column is None:
+            start = i
+        elif column == len(before[i]) - len(before[i].lstrip(" ")):
+            line = " " * (open_bracket(out[start:i]) or 0) + line.lstrip(" ")
+        out.append(line)
+    return out

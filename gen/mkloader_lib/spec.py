@@ -26,14 +26,15 @@ KEYS = {
     "clock": ("clock", "WORD", "default env"),
     "ttl": ("switch", "yes|no", "entries may expire; no saves 4 bytes an entry; default yes"),
     "stats": ("switch", "yes|no", "count loads, hits ...; default yes"),
-    "ref": ("function", "FUNCTION", "takes a reference on a value; needs unref"),
-    "unref": ("function", "FUNCTION", "gives a reference back; needs ref"),
-    "copy": ("function", "FUNCTION", "makes a deep copy of a value; needs free"),
-    "free": ("function", "FUNCTION", "releases a deep copy; needs copy"),
+    "ref": ("function", "FUNCTION", "void f(VALUE *): takes a reference; needs unref"),
+    "unref": ("function", "FUNCTION", "void f(VALUE *): gives a reference back; needs ref"),
+    "copy": ("function", "FUNCTION", "bool f(VALUE *to, const VALUE *from): deep copy, false when "
+                                   "there is no memory; needs free"),
+    "free": ("function", "FUNCTION", "void f(VALUE *): releases a deep copy; needs copy"),
     "xxhash": ("switch", "yes|no", "hash string keys with XXH3 from xxhash.h; default no, so that "
                                    "nothing but dataloader.h is needed"),
-    "strict": ("switch", "yes|no", "a single key of another scalar type does not compile, literals "
-                                   "included: UINT64_C(42); default no"),
+    "strict": ("switch", "yes|no", "a single key of another scalar type does not compile, not even a "
+                                   "literal: UINT64_C(42) for uint64_t; default no"),
     "emit": ("emit", "h|h c", "h: one header, functions static; h c: the header declares, NAME.c "
                               "defines; default h"),
 }

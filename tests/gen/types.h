@@ -2,6 +2,7 @@
 #ifndef TESTS_GEN_TYPES_H
 #define TESTS_GEN_TYPES_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +30,22 @@ static inline void page_unref(page **p)
 {
     if (--(*p)->n_refs == 0)
         free(*p);
+}
+
+/* Copied: every owner has its own bytes. */
+static inline bool title_copy(char **to, char *const *from)
+{
+    size_t n_bytes = strlen(*from) + 1;
+    *to = (char *)malloc(n_bytes);
+    if (*to == NULL)
+        return false;
+    memcpy(*to, *from, n_bytes);
+    return true;
+}
+
+static inline void title_free(char **title)
+{
+    free(*title);
 }
 
 #endif
