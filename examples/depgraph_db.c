@@ -32,6 +32,11 @@ struct row *row_from(sqlite3_stmt *statement, int first)
     struct row *row = depgraph_realloc(NULL, sizeof *row + n_name + n_detail + n_depends);
     char *bytes = (char *)(row + 1);
 
+    /* The columns are NOT NULL, so there was no memory for their text. */
+    if (name == NULL || detail == NULL) {
+        fputs("depgraph: sqlite is out of memory\n", stderr);
+        exit(2);
+    }
     row->refs = 1;
     row->size_kib = (uint64_t)sqlite3_column_int64(statement, first + 2);
     row->n_depends = (uint32_t)sqlite3_column_int64(statement, first + 3);

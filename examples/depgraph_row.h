@@ -34,4 +34,15 @@ static inline struct row *row_ref(struct row *row)
 
 void row_unref(struct row *row); /* NULL is allowed */
 
+/* The same two as the loader's parameters: they get the place where the value is. */
+static inline void row_share(struct row **row)
+{
+    row_ref(*row);
+}
+
+static inline void row_release(struct row **row)
+{
+    row_unref(*row);
+}
+
 #endif

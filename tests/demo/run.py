@@ -11,13 +11,16 @@ import collections
 import errno
 import os
 import pty
-import random
 import re
+import resource
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+
+import reference
+from cases import (MALFORMED, QUICKSTART, SAMPLE, SAMPLE_TREE, SAMPLE_TREE_1, big_input, damage)
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BORDERS = "examples/data/borders.txt"
@@ -58,12 +61,19 @@ def build(kind, flags):
     return folder
 
 
-def run(program, *arguments, env=None, stdout=subprocess.PIPE, limit_s=120):
+def small_files_only():
+    """In the child: no file may grow beyond two pages, and writing more is an error, not the end."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
+
+
+def run(program, *arguments, env=None, stdout=subprocess.PIPE, limit_s=120, before=None):
     settings = dict(os.environ, ASAN_OPTIONS="detect_leaks=1")
     settings.update(env or {})
     try:
         done = subprocess.run([program, *arguments], stdin=subprocess.DEVNULL, stdout=stdout,
-                              stderr=subprocess.PIPE, env=settings, timeout=limit_s, check=False)
+                              stderr=subprocess.PIPE, env=settings, timeout=limit_s,
+                              preexec_fn=before, check=False)
     except subprocess.TimeoutExpired:
         raise Failure("%s: still running after %d s" % (arguments, limit_s)) from None
     out = (done.stdout or b"").decode("utf-8", "replace")
@@ -121,14 +131,14 @@ class Tests:
 
     def test_counts_system(self):
         if os.path.exists(SYSTEM):
-            self.agrees(SYSTEM, count_status(SYSTEM))
+            self.agrees(SYSTEM, reference.count_status(SYSTEM))
 
     def test_counts_borders(self):
-        self.agrees(BORDERS, count_borders(BORDERS))
+        self.agrees(BORDERS, reference.count_borders(BORDERS))
 
     def test_shipped_data(self):
         """Both sides of every border, alphabetical, no country forgotten."""
-        borders = read_borders(BORDERS)
+        borders = reference.read_borders(BORDERS)
         check(len(borders) == 198 and list(borders) == sorted(borders), "198 countries in order")
         for name, (_, neighbours) in borders.items():
             check(neighbours == sorted(set(neighbours)), name)
@@ -240,6 +250,10 @@ class Tests:
         done = run(self.plain + "/depgraph", "--input", BORDERS, env={"TMPDIR": "x" * 5000})
         check(done.status == 2 and "TMPDIR" in done.err, "a name too long", done)
 
+    def test_full_disk(self):
+        done = run(self.checked + "/depgraph", "--input", BORDERS, before=small_files_only)
+        check(done.status == 2 and "sqlite says: " in done.err and "same" not in done.out, "refused", done)
+
     def test_killed(self):
         """At any moment, by any signal: nothing is left."""
         path = self.file(big_input(3000))
@@ -335,258 +349,6 @@ class Tests:
         for nonsense in ("0", "x", "-1", "99999999999"):
             done = run(self.plain + "/request_scope", nonsense)
             check(done.status == 2 and done.err != "", nonsense, done)
-
-
-QUICKSTART = """\
-fetch: 6 1 8
-ethanol: carbon, oxygen, hydrogen
-fetch: 7 119
-6: carbon
-1: hydrogen
-7: nitrogen
-8: oxygen
-119: the source has no value for this key
-"""
-
-SAMPLE = """\
-Package: app
-Status: install ok installed
-Architecture: amd64
-Version: 1.0
-Installed-Size: 12
-Pre-Depends: base (>= 2)
-Depends: mta | ghost, nothing | also-nothing, lib:any (>= 1) [amd64] <!x>, lib (<< 9), left, right
-Description: an application
- whose description: is folded
- .
- Depends: not-really
-
-Package: base
-Status: install ok installed
-Version: 2:2.1-1
-Description: without dependencies
-
-Package: lib
-Status: install ok installed
-Architecture: amd64
-Version: 3~rc1
-Depends: base, app,
-
-Package: lib
-Status: install ok installed
-Architecture: i386
-Version: 3~rc1
-Depends: only-there
-
-Package: exim
-Status: install ok triggers-pending
-Version: 4
-Provides: mta (= 1), mail-thing
-Depends: ghost | base
-
-Package: postfix
-Status: hold ok triggers-awaited
-Version: 5
-Provides: mta
-Depends: lib | exim
-
-Package: gone
-Status: deinstall ok config-files
-Version: 6
-Depends: base
-Provides: ghost
-
-Package: left
-Status: install ok installed
-Version: 7
-Depends: deep
-
-Package: right
-Status: install ok installed
-Version: 8
-Depends: deep
-
-Package: deep
-Status: install ok installed
-Version: 9
-Depends: deeper
-
-Package: deeper
-Status: install ok installed
-Version: 10
-"""
-
-SAMPLE_TREE = """
-app 1.0
-|-- base 2:2.1-1
-|-- mta = exim 4
-|   `-- base 2:2.1-1
-|-- nothing (not there)
-|-- lib 3~rc1
-|   |-- base 2:2.1-1
-|   `-- app 1.0 (cycle)
-|-- left 7
-|   `-- deep 9
-|       `-- deeper 10
-`-- right 8
-    `-- deep 9 (see above)
-"""
-
-SAMPLE_TREE_1 = """
-app 1.0
-|-- base 2:2.1-1
-|-- mta = exim 4 (+1)
-|-- nothing (not there)
-|-- lib 3~rc1 (+2)
-|-- left 7 (+1)
-`-- right 8 (+1)
-"""
-
-MAGIC = "# depgraph borders 1\n"
-MALFORMED = [
-    # content, line, words of the message
-    (b"", 1, "empty"),
-    (b"\n\n\n", 3, "describes nothing"),
-    (b"Package: a\n\x00\n", 2, "NUL"),
-    (b"\x7fELF\x02\x01\x01\x00\x00", 1, "NUL"),
-    (b"\xff\xfe\xfd\n", 1, "Field: value"),
-    (b"Package: a\nVersion: 1\n\nVersion: 2\nDepends: a\n", 4, "no Package field"),
-    (b"Package: a\nno colon here\n", 2, "'no colon here'"),
-    (b"Package: a\n: nothing before\n", 2, "Field: value"),
-    (b"Package: a\nBad Field: x\n", 2, "'Bad Field'"),
-    (b" continued\nPackage: a\n", 1, "continuation"),
-    (b"Package: a\n\n continued\n", 3, "continuation"),
-    (b"Package: a\nPackage: b\n", 2, "second Package"),
-    (b"Package: a\nDepends: b\nVersion: 1\nDepends: c\n", 4, "line 2"),
-    (b"Package: a\nVersion: 1\n\nPackage: b\n\nPackage: a\nVersion: 1\n", 6, "twice, first in line 1"),
-    (b"Package:\nVersion: 1\n", 1, "1 to 255"),
-    (b"Package: a b\n", 1, "byte 0x20"),
-    (b"Package: a\x1b[2J\n", 1, "byte 0x1b"),
-    (b"Package: caf\xc3\xa9\n", 1, "byte 0xc3"),
-    (b"Package: " + b"a" * 256 + b"\n", 1, "255"),
-    (b"Package: a\nVersion: 1\x01\n", 2, "byte 0x01"),
-    (b"Package: a\nVersion:\n", 2, "1 to 255"),
-    (b"Package: a\nInstalled-Size: 12k\n", 2, "'12k'"),
-    (b"Package: a\nInstalled-Size: 9999999999999999\n", 2, "KiB"),
-    (b"Package: a\nDepends: b,, c\n", 2, "', c'"),
-    (b"Package: a\nDepends: | b\n", 2, "package name"),
-    (b"Package: a\nDepends: b |\n", 2, "after the last '|'"),
-    (b"Package: a\nDepends: b (>= 1\n", 2, "never closed"),
-    (b"Package: a\nDepends: b c\n", 2, "expected ',' or '|' after 'b'"),
-    (b"Package: a\nDepends: b,\n c,\n d e\n", 4, "after 'd'"),
-    (b"Package: a\nDepends: b,\n " + b"c" * 300 + b"\n", 3, "255"),
-    (b"Package: a\nProvides: b | c\n", 2, "expected ','"),
-    (b"Package: a\nDepends: \xc3\xa9\n", 2, "'??'"),
-    (b"Package: a\nStatus: deinstall ok config-files\n", 2, "installed"),
-    (MAGIC + "FR France: Spain\n", 2, "no line"),
-    (MAGIC + "FR France: Spain\nES Spain:\n", 2, "line 3"),
-    (MAGIC + "FR France: Spian\nES Spain: France\n", 2, "'Spain'?"),
-    (MAGIC + "FR France:\nFR Farnce:\n", 3, "FR is taken"),
-    (MAGIC + "FR France:\nXX France:\n", 3, "described twice"),
-    (MAGIC + "France: Spain\n", 2, "CODE Name"),
-    (MAGIC + "FR France\n", 2, "CODE Name"),
-    (MAGIC + "fr France:\n", 2, "capital"),
-    (MAGIC + "FR France: ,\n", 2, "1 to 255"),
-    (MAGIC + "FR " + "n" * 256 + ":\n", 2, "1 to 255"),
-    (MAGIC + "FR France: Sp\tain\n", 2, "byte 0x09"),
-    (MAGIC + "# nothing\n", 2, "describes nothing"),
-]
-
-
-def big_input(n):
-    """n packages, each of which depends on up to five before it."""
-    chance = random.Random(7)
-    stanzas = []
-    for i in range(n):
-        depends = ", ".join(sorted({"p%d" % chance.randrange(i) for _ in range(5)})) if i else ""
-        stanzas.append("Package: p%d\nVersion: %d\nDepends: %s\n" % (i, i, depends))
-    return "\n".join(stanzas)
-
-
-def damage(chance, content):
-    content = bytearray(content)
-    for _ in range(chance.choice((1, 1, 1, 2, 5, 30))):
-        at = chance.randrange(len(content) + 1)
-        some = chance.randrange(1, 40)
-        kind = chance.randrange(6)
-        if kind == 0:
-            content[at:at + 1] = bytes([chance.randrange(256)])
-        elif kind == 1:
-            del content[at:at + some]
-        elif kind == 2:
-            content[at:at] = content[at:at + some]
-        elif kind == 3:
-            content[at:at] = chance.choice(b"\n\r\t :,|()[]<>\0#aP").to_bytes(1, "little") * chance.choice((1, 1, 300))
-        elif kind == 4:
-            lines = bytes(content).split(b"\n")
-            lines.insert(chance.randrange(len(lines)), chance.choice(lines))
-            content = bytearray(b"\n".join(lines))
-        else:
-            content = content[:at] or content
-    return bytes(content)
-
-
-# ---- the same counts, by other means ----
-
-def count_graph(packages, answers):
-    """packages: name -> names it depends on, in the order of the file; answers: name -> package.
-    Returns packages, edges, missing, starts of walks, different names asked for."""
-    edges = [(p, d) for p, wanted in packages.items() for d in wanted]
-    wanted = {answers[d] for _, d in edges if d in answers}
-    starts, reached = [], set()
-
-    def walk(roots):
-        starts.extend(roots)
-        todo = list(roots)
-        while todo:
-            package = todo.pop()
-            if package not in reached:
-                reached.add(package)
-                todo.extend(answers[d] for d in packages[package] if d in answers)
-
-    walk([p for p in packages if p not in wanted])
-    for p in packages:
-        if p not in reached:
-            walk([p])
-    names = {d for _, d in edges} | set(starts)
-    return len(packages), len(edges), sum(d not in answers for _, d in edges), len(starts), len(names)
-
-
-def count_status(path):
-    with open(path, encoding="utf-8", errors="surrogateescape") as f:
-        text = f.read()
-    found, provided = {}, {}
-    for stanza in re.split(r"\n(?:[ \t]*\n)+", text.strip("\n")):
-        fields = dict(re.findall(r"(?m)^([^\s:]+):[ \t]*(.*(?:\n[ \t].*)*)", stanza))
-        state = fields.get("Status", "install ok installed").split()[-1]
-        if state not in ("installed", "triggers-pending", "triggers-awaited") or fields["Package"] in found:
-            continue
-        groups = []
-        for field in ("Pre-Depends", "Depends"):
-            groups += [g for g in fields.get(field, "").split(",") if g.strip()]
-        found[fields["Package"]] = [[re.match(r"\s*([^\s:(\[]+)", a)[1] for a in g.split("|")] for g in groups]
-        for name in fields.get("Provides", "").split(","):
-            if name.strip():
-                provided.setdefault(name.split()[0], fields["Package"])
-    answers = dict(provided, **{name: name for name in found})
-    packages = {name: list(dict.fromkeys(next((a for a in g if a in answers), g[0]) for g in groups))
-                for name, groups in found.items()}
-    return count_graph(packages, answers)
-
-
-def read_borders(path):
-    borders = {}
-    with open(path, encoding="utf-8") as f:
-        for line in f:
-            if line.strip() and not line.startswith("#"):
-                head, _, tail = line.partition(":")
-                borders[head[3:]] = (head[:2], [n.strip() for n in tail.split(",") if n.strip()])
-    return borders
-
-
-def count_borders(path):
-    packages = {name: neighbours for name, (_, neighbours) in read_borders(path).items()}
-    return count_graph(packages, {name: name for name in packages})
 
 
 def main():
