@@ -45,8 +45,8 @@ typedef enum dload_status {
 /* The text of a status: constant, never NULL, nothing to free. Any thread; O(number of codes). */
 static inline const char *dload_strerror(dload_status status)
 {
-#define DLOAD_I_STATUS_TEXT(name, value, text)                                                     \
-    case DLOAD_##name:                                                                             \
+#define DLOAD_I_STATUS_TEXT(name, value, text) \
+    case DLOAD_##name:                         \
         return text;
     switch (status) {
         DLOAD_I_STATUS_MAP(DLOAD_I_STATUS_TEXT)
@@ -54,14 +54,15 @@ static inline const char *dload_strerror(dload_status status)
         break;
     }
 #undef DLOAD_I_STATUS_TEXT
-    return (int)status <= (int)DLOAD_EUSER ? "a code of the fetch function's own" : "unknown status";
+    return (int)status <= (int)DLOAD_EUSER ? "a code of the fetch function's own"
+                                           : "unknown status";
 }
 
 /* The name of a status ("EAGAIN"), for logs and metrics; "EUSER" for codes of the user's own. */
 static inline const char *dload_status_name(dload_status status)
 {
-#define DLOAD_I_STATUS_NAME(name, value, text)                                                     \
-    case DLOAD_##name:                                                                             \
+#define DLOAD_I_STATUS_NAME(name, value, text) \
+    case DLOAD_##name:                         \
         return #name;
     switch (status) {
         DLOAD_I_STATUS_MAP(DLOAD_I_STATUS_NAME)

@@ -72,8 +72,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(load_many_with)(DLOAD_NAME *l, const DLOAD_I
 DLOAD_I_API dload_status DLOAD_I_FN(start)(DLOAD_NAME *l, DLOAD_I_K key, DLOAD_I_FN(waiter) * w);
 
 /* _start with flags (the deadline of call is not used: cancel instead); call may be NULL. */
-DLOAD_I_API dload_status DLOAD_I_FN(start_with)(DLOAD_NAME *l, DLOAD_I_K key, const dload_call *call,
-                                                DLOAD_I_FN(waiter) * w);
+DLOAD_I_API dload_status DLOAD_I_FN(start_with)(DLOAD_NAME *l, DLOAD_I_K key,
+                                                const dload_call *call, DLOAD_I_FN(waiter) * w);
 
 /* Withdraws a request. DLOAD_OK: done() will never run. DLOAD_EBUSY: too late, it ran or will.
  * A queued key that nobody else wants leaves its batch. O(1). */
@@ -109,7 +109,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_set_ttl)(DLOAD_I_FN(batch) * b, size_t
 DLOAD_I_API dload_status DLOAD_I_FN(batch_move)(DLOAD_I_FN(batch) * b, size_t i, DLOAD_I_V *value);
 
 /* Answers key i with an error: its waiters get status (negative, not PENDING), the others nothing. */
-DLOAD_I_API dload_status DLOAD_I_FN(batch_fail)(DLOAD_I_FN(batch) * b, size_t i, dload_status status);
+DLOAD_I_API dload_status DLOAD_I_FN(batch_fail)(DLOAD_I_FN(batch) * b, size_t i,
+                                                dload_status status);
 
 /* Caches a key that was not asked for, unless it was cleared since the batch was sent. Returns
  * DLOAD_OK; DLOAD_ECANCELED when it was cleared; DLOAD_EKEY, DLOAD_ETOOBIG, DLOAD_ENOMEM, DLOAD_EFULL. */
@@ -179,12 +180,13 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_init)(DLOAD_I_FN(cache) * c,
 DLOAD_I_API dload_status DLOAD_I_FN(cache_destroy)(DLOAD_I_FN(cache) * c);
 
 /* Reads an entry and counts the use. DLOAD_OK and *out, or DLOAD_MISSING. Allocates nothing; O(1). */
-DLOAD_I_API dload_status DLOAD_I_FN(cache_get)(DLOAD_I_FN(cache) * c, DLOAD_I_K key, DLOAD_I_V *out);
+DLOAD_I_API dload_status DLOAD_I_FN(cache_get)(DLOAD_I_FN(cache) * c, DLOAD_I_K key,
+                                               DLOAD_I_V *out);
 
 /* Reads n entries: out[i] is written exactly when statuses[i] >= 0. *n_hits may be NULL. */
 DLOAD_I_API dload_status DLOAD_I_FN(cache_get_many)(DLOAD_I_FN(cache) * c, const DLOAD_I_K *keys,
-                                                    size_t n, DLOAD_I_V *out, dload_status *statuses,
-                                                    size_t *n_hits);
+                                                    size_t n, DLOAD_I_V *out,
+                                                    dload_status *statuses, size_t *n_hits);
 
 /* Writes an entry with a TTL in ns: 0 = the cache's own, DLOAD_NEVER = none. Evicts when full.
  * Returns DLOAD_OK; DLOAD_EFULL (policy NONE), DLOAD_ENOMEM, DLOAD_EKEY, DLOAD_ETOOBIG. */

@@ -23,18 +23,20 @@
 #ifndef DLOAD_LOCK
 #define DLOAD_LOCK DLOAD_LOCK_NONE
 #endif
-#if DLOAD_LOCK != DLOAD_LOCK_NONE && DLOAD_LOCK != DLOAD_LOCK_SPIN && DLOAD_LOCK != DLOAD_LOCK_PTHREAD
+#if DLOAD_LOCK != DLOAD_LOCK_NONE && DLOAD_LOCK != DLOAD_LOCK_SPIN && \
+    DLOAD_LOCK != DLOAD_LOCK_PTHREAD
 #error "dataloader.h: DLOAD_LOCK must be DLOAD_LOCK_NONE, DLOAD_LOCK_SPIN or DLOAD_LOCK_PTHREAD"
 #endif
 #if DLOAD_LOCK == DLOAD_LOCK_PTHREAD && DLOAD_FREESTANDING
-#error "dataloader.h: DLOAD_LOCK_PTHREAD needs a hosted build: DLOAD_FREESTANDING allows NONE and SPIN"
+#error \
+    "dataloader.h: DLOAD_LOCK_PTHREAD needs a hosted build: DLOAD_FREESTANDING allows NONE and SPIN"
 #endif
 
 #ifndef DLOAD_EVICT
 #define DLOAD_EVICT DLOAD_EVICT_AUTO
 #endif
 #if DLOAD_EVICT < DLOAD_EVICT_NONE || DLOAD_EVICT > DLOAD_EVICT_AUTO
-#error                                                                                             \
+#error \
     "dataloader.h: DLOAD_EVICT must be DLOAD_EVICT_NONE, _FIFO, _CLOCK, _LRU, _SIEVE, _S3FIFO or _AUTO"
 #endif
 
@@ -77,12 +79,13 @@
 #endif
 #define DLOAD_I_KEY_KIND DLOAD_I_KIND_OF(DLOAD_I_KEY_NAME)
 #if DLOAD_I_KEY_KIND == DLOAD_I_KIND_UNKNOWN
-#error                                                                                             \
+#error \
     "dataloader.h: DLOAD_KEY must be one of bool, char, int8_t .. int64_t, uint8_t .. uint64_t, int, unsigned, long, size_t, float, double, DLOAD_STRING or DLOAD_ID128; for a typedef or an enum name the primitive behind it in DLOAD_KEY_AS; a struct or pointer is never a key (dload_key_enc makes one DLOAD_STRING of several fields)"
 #endif
-#if defined(DLOAD_KEY_AS) &&                                                                       \
+#if defined(DLOAD_KEY_AS) && \
     (DLOAD_I_KEY_KIND == DLOAD_I_KIND_STRING || DLOAD_I_KEY_KIND == DLOAD_I_KIND_ID128)
-#error "dataloader.h: DLOAD_KEY_AS must be a scalar: use DLOAD_KEY DLOAD_STRING or DLOAD_ID128 itself"
+#error \
+    "dataloader.h: DLOAD_KEY_AS must be a scalar: use DLOAD_KEY DLOAD_STRING or DLOAD_ID128 itself"
 #endif
 
 /* ---- the value: plain, referenced, copied, or a blob ---- */

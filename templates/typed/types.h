@@ -10,7 +10,8 @@
 #include "../runtime/arena.h"
 #include "../runtime/evict.h"
 #include "../runtime/wheel.h"
-#include "../runtime/batch.h"
+#include "../runtime/hash.h"
+#include "../runtime/flight.h"
 
 /* The key and the value as this loader sees them; a DLOAD_STRING key is a dload_str. */
 #if DLOAD_I_IS_STRING
@@ -52,8 +53,8 @@ typedef struct DLOAD_I_FN(batch) {
 /* A request that does not block; owned by the caller until done() ran, _cancel returned DLOAD_OK,
  * or _start returned anything but DLOAD_PENDING. Zero it, set done and ctx, pass it to _start. */
 typedef struct DLOAD_I_FN(waiter) {
-    dload_i_waiter base; /* private */
-    dload_status status; /* result, valid in done() and after a hit */
+    dload_i_waiter base;                         /* private */
+    dload_status status;                         /* result, valid in done() and after a hit */
     void (*done)(struct DLOAD_I_FN(waiter) * w); /* runs once, with no lock held; NULL = none */
     void *ctx;                                   /* the caller's own */
     DLOAD_I_V value; /* valid while status >= 0; owned values are the caller's to release */
@@ -67,8 +68,9 @@ typedef struct DLOAD_I_FN(config) {
     const dload_env *env;     /* clock, allocator ..., must outlive the loader; NULL = the host's */
     const dload_hooks *hooks; /* observers, must outlive the loader; NULL = none */
     size_t capacity; /* entries cached; default 4096; DLOAD_NO_CACHE; DLOAD_UNBOUNDED grows */
-    size_t shards;   /* locks over the cache; default 16, or 1 without a lock; rounded down to 2^n, <= 256 */
-    uint64_t ttl_ns; /* life of an entry; default DLOAD_NEVER */
+    size_t
+        shards; /* locks over the cache; default 16, or 1 without a lock; rounded down to 2^n, <= 256 */
+    uint64_t ttl_ns;         /* life of an entry; default DLOAD_NEVER */
     uint64_t missing_ttl_ns; /* life of a DLOAD_MISSING answer; default 0 = not cached */
     uint32_t ttl_jitter_pct; /* shortens each TTL by up to so many percent; default 0; 0 .. 90 */
     /* How long to keep an error other than MISSING: a TTL in ns, 0 = drop; NULL = drop all. */
@@ -118,7 +120,7 @@ typedef struct DLOAD_I_FN(slot) {
 /* A part of the cache with a lock of its own. Private. */
 typedef struct DLOAD_I_FN(shard) {
     DLOAD_I_LOCK_T lock;
-    dload_i_group *groups;   /* n_groups of 16 tags each, 64-byte aligned */
+    dload_i_group *groups;    /* n_groups of 16 tags each, 64-byte aligned */
     DLOAD_I_FN(slot) * slots; /* 16 * n_groups, by the same number */
     uint32_t n_groups;
     uint32_t epoch;      /* of live entries, in the place it has in meta */
@@ -154,6 +156,32 @@ typedef struct DLOAD_I_FN(cache) {
     uint64_t manual_ns; /* DLOAD_CLOCK_MANUAL: what _cache_advance said last */
     uint64_t seed;      /* of the jitter when env->random is NULL */
 } DLOAD_I_FN(cache);
+
+/* A value on its way into the cache. Private. */
+typedef struct DLOAD_I_FN(item) {
+    uint64_t hash;
+    DLOAD_I_K key;
+    const DLOAD_I_V *value; /* moved into the cache when that took it; not used with an error */
+    int32_t status;         /* >= 0, or the error to cache */
+    uint64_t ttl_ns;
+    uint64_t now_ns;
+    DLOAD_I_V old; /* with garbage: an owned value that had to go, for the caller to release */
+    bool garbage;
+} DLOAD_I_FN(item);
+
+/* A blocking call's place to sleep. Private. */
+typedef struct DLOAD_I_FN(sleeper) {
+    dload_i_parker parker;
+    DLOAD_I_COND_T cond;
+} DLOAD_I_FN(sleeper);
+
+/* What two translation units must agree on. */
+#define DLOAD_I_FINGERPRINT                                                                  \
+    ((uint64_t)DLOAD_TEMPLATE_VERSION << 56 | (uint64_t)DLOAD_LOCK << 52 |                   \
+     (uint64_t)DLOAD_EVICT << 48 | (uint64_t)DLOAD_CLOCK << 44 | (uint64_t)DLOAD_TTL << 43 | \
+     (uint64_t)DLOAD_STATS << 42 | (uint64_t)DLOAD_I_OWNED << 41 |                           \
+     (uint64_t)DLOAD_I_KEY_KIND << 36 | (uint64_t)(sizeof(DLOAD_I_K) & 0xff) << 28 |         \
+     ((uint64_t)sizeof(DLOAD_I_V) * 31 + sizeof(DLOAD_NAME)) % (UINT64_C(1) << 28))
 
 /* A loader. All fields are private; the struct is public so that it can live anywhere. It must not
  * be moved or copied between _init and _destroy. */

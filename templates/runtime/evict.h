@@ -1,0 +1,206 @@
+/* >>evict -- who leaves when room is needed: policies on slot numbers.
+ *
+ * A hit changes at most two bits in its own slot's meta word (LRU moves a link); everything else
+ * happens when an entry comes or goes. The rules are the textbook ones, to the letter, so that miss
+ * counts can be compared with published ones: FIFO, CLOCK (second chance), LRU, SIEVE (Zhang et al.,
+ * NSDI 2024; it can freeze on traces where most entries are seen twice), S3-FIFO (Yang et al., SOSP
+ * 2023, promotion at two uses).
+ */
+#ifndef DLOAD_I_EVICT_H
+#define DLOAD_I_EVICT_H
+
+#include "port.h"
+#include "group.h"
+#include "ghost.h"
+
+/* The meta word of a slot; see the slot's type. */
+#define DLOAD_I_META_USES    3u
+#define DLOAD_I_META_MAIN    4u
+#define DLOAD_I_META_ERROR   8u
+#define DLOAD_I_META_EXPIRES 16u
+#define DLOAD_I_EPOCH_ONE    0x10000u
+#define DLOAD_I_EPOCH_MASK   0xffff0000u
+
+/* A queue through the slots: head is the newest side, tail the oldest. */
+typedef struct dload_i_queue {
+    uint32_t head, tail, n;
+} dload_i_queue;
+
+typedef struct dload_i_link {
+    uint32_t newer, older; /* slots, or DLOAD_I_NO_SLOT */
+} dload_i_link;
+
+typedef struct dload_i_evict {
+    dload_i_link *links; /* by slot */
+    char *meta;          /* meta word of slot 0; */
+    size_t stride_bytes; /* ... and from one to the next */
+    uint32_t kind;       /* DLOAD_EVICT_NONE .. S3FIFO; AUTO is resolved at init */
+    uint32_t max_uses;   /* where a hit stops counting: 0, 1 or 3 */
+    dload_i_queue small; /* the only queue of every policy but S3-FIFO */
+    dload_i_queue main;
+    uint32_t main_limit;
+    uint32_t hand; /* SIEVE: where it goes on; DLOAD_I_NO_SLOT = at the tail */
+    dload_i_ghost ghost;
+    /* the full hash of a slot's key, for the ghost */
+    uint64_t (*hash_of)(const void *slot);
+} dload_i_evict;
+
+DLOAD_I_INLINE uint32_t *dload_i_meta(const dload_i_evict *e, uint32_t slot)
+{
+    return (uint32_t *)(void *)(e->meta + (size_t)slot * e->stride_bytes);
+}
+
+/* AUTO: tiny caches do better with CLOCK, all others with S3-FIFO (see the traces' regret table). */
+DLOAD_I_LOCAL uint32_t dload_i_evict_kind(uint32_t asked, uint32_t cap)
+{
+    if (asked != DLOAD_EVICT_AUTO)
+        return asked;
+    return cap < 256 ? DLOAD_EVICT_CLOCK : DLOAD_EVICT_S3FIFO;
+}
+
+DLOAD_I_INLINE uint32_t dload_i_ghost_limit(uint32_t kind, uint32_t cap)
+{
+    return kind == DLOAD_EVICT_S3FIFO ? (uint32_t)((uint64_t)cap * 9 / 10) : 0;
+}
+
+/* Sets up everything but links, meta and the ghost's memory. */
+DLOAD_I_LOCAL void dload_i_evict_init(dload_i_evict *e, uint32_t kind, uint32_t cap)
+{
+    e->kind = kind;
+    e->max_uses = kind == DLOAD_EVICT_S3FIFO                               ? 3
+                  : kind == DLOAD_EVICT_CLOCK || kind == DLOAD_EVICT_SIEVE ? 1
+                                                                           : 0;
+    e->small.head = e->small.tail = DLOAD_I_NO_SLOT;
+    e->small.n = 0;
+    e->main = e->small;
+    e->main_limit = cap - (cap / 10 > 1 ? cap / 10 : 1);
+    e->hand = DLOAD_I_NO_SLOT;
+}
+
+DLOAD_I_LOCAL void dload_i_queue_push(dload_i_evict *e, dload_i_queue *q, uint32_t slot)
+{
+    e->links[slot].newer = DLOAD_I_NO_SLOT;
+    e->links[slot].older = q->head;
+    if (q->head != DLOAD_I_NO_SLOT)
+        e->links[q->head].newer = slot;
+    else
+        q->tail = slot;
+    q->head = slot;
+    q->n++;
+}
+
+DLOAD_I_LOCAL void dload_i_queue_cut(dload_i_evict *e, dload_i_queue *q, uint32_t slot)
+{
+    dload_i_link link = e->links[slot];
+    if (link.newer != DLOAD_I_NO_SLOT)
+        e->links[link.newer].older = link.older;
+    else
+        q->head = link.older;
+    if (link.older != DLOAD_I_NO_SLOT)
+        e->links[link.older].newer = link.newer;
+    else
+        q->tail = link.newer;
+    q->n--;
+}
+
+/* A hit under LRU. */
+DLOAD_I_LOCAL void dload_i_lru_touch(dload_i_evict *e, uint32_t slot)
+{
+    if (e->small.head == slot)
+        return;
+    dload_i_queue_cut(e, &e->small, slot);
+    dload_i_queue_push(e, &e->small, slot);
+}
+
+/* A new entry; its meta word has no uses and no main bit. */
+DLOAD_I_LOCAL void dload_i_evict_insert(dload_i_evict *e, uint32_t slot, bool was_ghost)
+{
+    if (e->kind == DLOAD_EVICT_NONE)
+        return;
+    if (was_ghost) {
+        *dload_i_meta(e, slot) |= DLOAD_I_META_MAIN;
+        dload_i_queue_push(e, &e->main, slot);
+    } else {
+        dload_i_queue_push(e, &e->small, slot);
+    }
+}
+
+/* An entry goes, whatever the reason. */
+DLOAD_I_LOCAL void dload_i_evict_remove(dload_i_evict *e, uint32_t slot)
+{
+    if (e->kind == DLOAD_EVICT_NONE)
+        return;
+    if (e->hand == slot)
+        e->hand = e->links[slot].newer;
+    bool in_main = (*dload_i_meta(e, slot) & DLOAD_I_META_MAIN) != 0;
+    dload_i_queue_cut(e, in_main ? &e->main : &e->small, slot);
+}
+
+DLOAD_I_LOCAL uint32_t dload_i_clock_victim(dload_i_evict *e)
+{
+    for (;;) {
+        uint32_t slot = e->small.tail;
+        uint32_t *meta = dload_i_meta(e, slot);
+        if ((*meta & DLOAD_I_META_USES) == 0)
+            return slot;
+        *meta &= ~DLOAD_I_META_USES;
+        dload_i_queue_cut(e, &e->small, slot);
+        dload_i_queue_push(e, &e->small, slot);
+    }
+}
+
+DLOAD_I_LOCAL uint32_t dload_i_sieve_victim(dload_i_evict *e)
+{
+    uint32_t slot = e->hand != DLOAD_I_NO_SLOT ? e->hand : e->small.tail;
+    for (;;) {
+        uint32_t *meta = dload_i_meta(e, slot);
+        if ((*meta & DLOAD_I_META_USES) == 0)
+            break;
+        *meta &= ~DLOAD_I_META_USES;
+        uint32_t newer = e->links[slot].newer;
+        slot = newer != DLOAD_I_NO_SLOT ? newer : e->small.tail;
+    }
+    e->hand = slot; /* removing it moves the hand on */
+    return slot;
+}
+
+DLOAD_I_LOCAL uint32_t dload_i_s3fifo_victim(dload_i_evict *e)
+{
+    for (;;) {
+        bool from_main = e->main.n > e->main_limit || e->small.n == 0;
+        uint32_t slot = from_main ? e->main.tail : e->small.tail;
+        uint32_t *meta = dload_i_meta(e, slot);
+        uint32_t uses = *meta & DLOAD_I_META_USES;
+        if (from_main) {
+            if (uses == 0)
+                return slot;
+            *meta -= 1;
+            dload_i_queue_cut(e, &e->main, slot);
+            dload_i_queue_push(e, &e->main, slot);
+        } else if (uses >= 2) {
+            dload_i_queue_cut(e, &e->small, slot);
+            *meta = (*meta & ~DLOAD_I_META_USES) | DLOAD_I_META_MAIN;
+            dload_i_queue_push(e, &e->main, slot);
+        } else {
+            dload_i_ghost_add(&e->ghost, e->hash_of(e->meta + (size_t)slot * e->stride_bytes));
+            return slot;
+        }
+    }
+}
+
+/* Who leaves next; the caller removes it. There is at least one entry, and a policy that evicts. */
+DLOAD_I_LOCAL uint32_t dload_i_evict_victim(dload_i_evict *e)
+{
+    switch (e->kind) {
+    case DLOAD_EVICT_CLOCK:
+        return dload_i_clock_victim(e);
+    case DLOAD_EVICT_SIEVE:
+        return dload_i_sieve_victim(e);
+    case DLOAD_EVICT_S3FIFO:
+        return dload_i_s3fifo_victim(e);
+    default:
+        return e->small.tail; /* FIFO, LRU */
+    }
+}
+
+#endif /* DLOAD_I_EVICT_H */

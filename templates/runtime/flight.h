@@ -1,0 +1,298 @@
+/* >>flight -- the records of the batch core: waiters, flights, batches, and the index of flights.
+ *
+ * A flight is one key on its way: a place in a batch. A waiter is one request for it. None of these
+ * knows the key's type: keys and values lie in arrays of the typed batch, by the same place, and the
+ * typed half joins the two through dload_i_ops.
+ *
+ *     OPEN     collects keys                       core.open
+ *     QUEUED   complete, waits for its turn        core.queue
+ *     RUNNING  with the fetch function, or pending core.running
+ *     LOST     given up; its function still has it core.n_out only
+ */
+#ifndef DLOAD_I_FLIGHT_H
+#define DLOAD_I_FLIGHT_H
+
+#include "env.h"
+#include "lock.h"
+#include "stats.h"
+
+#define DLOAD_I_OPEN    1
+#define DLOAD_I_QUEUED  2
+#define DLOAD_I_RUNNING 3
+#define DLOAD_I_LOST    4
+
+struct dload_i_batch;
+
+/* One request. Lives on the stack of a blocking call, in the core's pool, or in the caller's waiter. */
+typedef struct dload_i_waiter {
+    struct dload_i_waiter *next,
+        *prev;                   /* same flight; next also links what is ready to be called */
+    struct dload_i_batch *batch; /* NULL = not waiting */
+    uint32_t place;              /* of the key in the batch */
+    int32_t status;
+    void *out;                  /* where the value goes; NULL = nowhere */
+    dload_i_parker *parker;     /* who sleeps; NULL = call back */
+    struct dload_i_waiter *sib; /* the same call's next request */
+    size_t position;            /* in the arrays of that call */
+} dload_i_waiter;
+
+/* One key on its way. */
+typedef struct dload_i_flight {
+    dload_i_waiter *head, *tail; /* in the order of asking */
+    uint64_t hash;
+    uint64_t ttl_ns; /* how long the answer is kept; DLOAD_I_TTL_DEFAULT = as the loader's values */
+    int32_t status;  /* the answer */
+    uint8_t answered;   /* there is one */
+    uint8_t published;  /* stored and delivered */
+    uint8_t detached;   /* cleared since it was sent: out of the index, to be cached nowhere */
+    uint8_t dead;       /* nobody wants it any more and it was not sent */
+    uint8_t holds;      /* the value at its place is ours to release */
+    uint32_t next_held; /* chain of places to release, + 1; see dload_i_ready */
+} dload_i_flight;
+
+#define DLOAD_I_TTL_DEFAULT (DLOAD_NEVER - 1)
+
+/* The type-free part of a batch. */
+typedef struct dload_i_batch {
+    struct dload_i_batch *next; /* queue, running list or free list */
+    dload_i_flight *flights;
+    uint32_t n, cap; /* places in use, and there */
+    uint32_t n_dead;
+    uint32_t n_published;
+    uint32_t n_waiters;
+    uint32_t n_calls; /* blocking calls that wait for it, as far as told apart */
+    uint8_t state;
+    uint8_t in_fetch; /* the function has not returned */
+    uint8_t done;     /* _batch_done came before the function returned */
+    uint8_t why;      /* dload_trigger */
+    int32_t done_status;
+    uint64_t opened_ns, last_key_ns, started_ns, ended_ns; /* ended: the last answers came */
+    uint64_t rest_ttl_ns;      /* how long the answer of the keys not answered is kept */
+    uint64_t token;            /* clear_seq when it was sent */
+    uint64_t runner;           /* env->self() of who runs it */
+    dload_i_parker *leader;    /* the sleeper that will send it when it is due */
+    dload_i_parker *last_call; /* who asked last */
+} dload_i_batch;
+
+/* An entry of the index: a hash and where the flight is. */
+typedef struct dload_i_ref {
+    dload_i_batch *batch; /* NULL = free */
+    uint32_t hash;
+    uint32_t place;
+} dload_i_ref;
+
+/* What the typed half does for the core. Under the mutex but for run, release and call. */
+typedef struct dload_i_ops {
+    dload_i_batch *(*make)(void *owner);                           /* an empty batch, or NULL */
+    void (*unmake)(void *owner, dload_i_batch *b);                 /* ... and its end */
+    bool (*grow)(void *owner, dload_i_batch *b, uint32_t cap);     /* more places */
+    void (*move)(dload_i_batch *b, uint32_t to, uint32_t from);    /* a key changes place */
+    void (*forget)(void *owner, dload_i_batch *b, uint32_t i);     /* a key's bytes; NULL = none */
+    dload_status (*run)(void *owner, dload_i_batch *b);            /* the fetch function */
+    dload_status (*copy)(dload_i_batch *b, uint32_t i, void *out); /* a value for a waiter */
+    bool (*store)(void *owner, dload_i_batch *b, uint32_t i); /* into the cache; false = skipped */
+    void (*release)(dload_i_batch *b, uint32_t i);            /* an owned value; NULL = plain */
+    void (*call)(dload_i_waiter *w);                          /* done() */
+} dload_i_ops;
+
+#define DLOAD_I_CLEAR_SLOTS     64u
+#define DLOAD_I_WAITERS_A_BLOCK 64u
+
+typedef struct dload_i_waiter_block {
+    struct dload_i_waiter_block *next;
+    dload_i_waiter waiters[DLOAD_I_WAITERS_A_BLOCK];
+} dload_i_waiter_block;
+
+/* The batch core of one loader. */
+typedef struct dload_i_core {
+    const dload_i_ops *ops;
+    const dload_i_sync *sync;
+    const dload_env *env;
+    const dload_hooks *hooks;
+    void *owner; /* the typed loader */
+    void *mutex;
+    uint32_t max_batch, max_in_flight, max_queue;
+    uint64_t settle_ns, max_age_ns, run_limit_ns;
+    bool threaded;
+    bool closed;
+    bool tell_queued; /* the hook is to be told of a new open batch */
+    uint32_t company; /* > 0: recent batches had several callers, so lingering pays */
+    uint32_t expect;  /* keys announced for the open batch; 0 = none */
+    dload_i_batch *open;
+    dload_i_batch *queue, *queue_tail;
+    dload_i_batch *running;
+    dload_i_batch *free_;
+    uint32_t n_running; /* RUNNING: what max_in_flight bounds */
+    uint32_t n_out;     /* RUNNING and LOST: what _destroy waits for */
+    uint32_t n_flights; /* keys in batches, not published */
+    dload_i_ref *refs;
+    uint32_t n_refs, refs_cap; /* cap is 2^n or 0 */
+    dload_i_waiter *free_waiters;
+    dload_i_waiter_block *waiter_blocks;
+    dload_i_parker *closer;
+    uint64_t clear_seq;                       /* clears so far */
+    uint64_t clear_all_seq;                   /* clear_seq of the last clear_all */
+    uint64_t last_clear[DLOAD_I_CLEAR_SLOTS]; /* clear_seq of the last clear, by hash */
+    dload_stats stats;
+} dload_i_core;
+
+/* ---- the index of flights: open addressing, linear probing, no tombstones ---- */
+
+DLOAD_I_INLINE uint32_t dload_i_ref_hash(uint64_t hash)
+{
+    return (uint32_t)(hash >> 32);
+}
+
+DLOAD_I_LOCAL void dload_i_ref_insert(dload_i_core *c, dload_i_ref ref)
+{
+    uint32_t mask = c->refs_cap - 1;
+    uint32_t i = ref.hash & mask;
+    while (c->refs[i].batch != NULL)
+        i = (i + 1) & mask;
+    c->refs[i] = ref;
+}
+
+/* Room for one more, at most half full. False when there is no memory. */
+DLOAD_I_LOCAL bool dload_i_refs_reserve(dload_i_core *c)
+{
+    if ((c->n_refs + 1) * 2 <= c->refs_cap)
+        return true;
+    uint32_t cap = c->refs_cap == 0 ? 64 : c->refs_cap * 2;
+    dload_i_ref *refs = (dload_i_ref *)dload_i_alloc(c->env, cap * sizeof *refs);
+    if (refs == NULL)
+        return false;
+    memset(refs, 0, cap * sizeof *refs);
+    dload_i_ref *old = c->refs;
+    uint32_t old_cap = c->refs_cap;
+    c->refs = refs;
+    c->refs_cap = cap;
+    for (uint32_t i = 0; i < old_cap; i++) {
+        if (old[i].batch != NULL)
+            dload_i_ref_insert(c, old[i]);
+    }
+    dload_i_free(c->env, old, old_cap * sizeof *old);
+    return true;
+}
+
+/* The flight's own entry: by identity, so that a newer flight of the same key is never touched. */
+DLOAD_I_LOCAL dload_i_ref *dload_i_ref_of(dload_i_core *c, const dload_i_batch *b, uint32_t place)
+{
+    uint32_t mask = c->refs_cap - 1;
+    uint32_t i = dload_i_ref_hash(b->flights[place].hash) & mask;
+    while (c->refs[i].batch != b || c->refs[i].place != place)
+        i = (i + 1) & mask;
+    return &c->refs[i];
+}
+
+DLOAD_I_LOCAL void dload_i_ref_remove(dload_i_core *c, dload_i_ref *ref)
+{
+    uint32_t mask = c->refs_cap - 1;
+    uint32_t gap = (uint32_t)(ref - c->refs);
+    for (uint32_t j = (gap + 1) & mask; c->refs[j].batch != NULL; j = (j + 1) & mask) {
+        uint32_t home = c->refs[j].hash & mask;
+        if (((j - home) & mask) < ((j - gap) & mask))
+            continue; /* moving it back would pass its home */
+        c->refs[gap] = c->refs[j];
+        gap = j;
+    }
+    c->refs[gap].batch = NULL;
+    c->n_refs--;
+}
+
+/* ---- clears ---- */
+
+/* May a new request join this flight? Not when everything was cleared after it was sent. */
+DLOAD_I_INLINE bool dload_i_joinable(const dload_i_core *c, const dload_i_batch *b)
+{
+    return b->state < DLOAD_I_RUNNING || b->token >= c->clear_all_seq;
+}
+
+DLOAD_I_LOCAL void dload_i_note_clear(dload_i_core *c, uint64_t hash)
+{
+    c->last_clear[(hash >> 20) % DLOAD_I_CLEAR_SLOTS] = ++c->clear_seq;
+}
+
+/* Was a key with this hash, or everything, cleared after the token was taken? May say yes for a
+ * neighbour: then a value is not cached that could have been. */
+DLOAD_I_LOCAL bool dload_i_cleared_since(const dload_i_core *c, uint64_t hash, uint64_t token)
+{
+    return c->clear_all_seq > token || c->last_clear[(hash >> 20) % DLOAD_I_CLEAR_SLOTS] > token;
+}
+
+/* A flight that was sent is out of date: later requests start another one. */
+DLOAD_I_LOCAL void dload_i_detach(dload_i_core *c, dload_i_ref *ref)
+{
+    ref->batch->flights[ref->place].detached = 1;
+    dload_i_ref_remove(c, ref);
+}
+
+/* ---- waiters ---- */
+
+DLOAD_I_LOCAL void dload_i_wait_for(dload_i_waiter *w, dload_i_batch *b, uint32_t place)
+{
+    dload_i_flight *f = &b->flights[place];
+    w->batch = b;
+    w->place = place;
+    w->status = DLOAD_PENDING;
+    w->next = NULL;
+    w->prev = f->tail;
+    if (f->tail != NULL)
+        f->tail->next = w;
+    else
+        f->head = w;
+    f->tail = w;
+    DLOAD_I_STORE_RELAXED(&b->n_waiters, b->n_waiters + 1); /* _batch_cancelled reads it unlocked */
+    if (w->parker != NULL) {
+        w->parker->pending++;
+        if (b->last_call != w->parker) {
+            b->last_call = w->parker;
+            b->n_calls++;
+        }
+    }
+}
+
+/* Takes a request out of its flight. */
+DLOAD_I_LOCAL void dload_i_unlink(dload_i_waiter *w)
+{
+    dload_i_flight *f = &w->batch->flights[w->place];
+    if (w->prev != NULL)
+        w->prev->next = w->next;
+    else
+        f->head = w->next;
+    if (w->next != NULL)
+        w->next->prev = w->prev;
+    else
+        f->tail = w->prev;
+    DLOAD_I_STORE_RELAXED(&w->batch->n_waiters, w->batch->n_waiters - 1);
+    w->batch = NULL;
+    if (w->parker != NULL)
+        w->parker->pending--;
+}
+
+/* A request record for a call with many keys; NULL when there is no memory. */
+DLOAD_I_LOCAL dload_i_waiter *dload_i_waiter_take(dload_i_core *c)
+{
+    if (c->free_waiters == NULL) {
+        dload_i_waiter_block *block =
+            (dload_i_waiter_block *)dload_i_alloc(c->env, sizeof(dload_i_waiter_block));
+        if (block == NULL)
+            return NULL;
+        block->next = c->waiter_blocks;
+        c->waiter_blocks = block;
+        for (uint32_t i = DLOAD_I_WAITERS_A_BLOCK; i-- > 0;) {
+            block->waiters[i].sib = c->free_waiters;
+            c->free_waiters = &block->waiters[i];
+        }
+    }
+    dload_i_waiter *w = c->free_waiters;
+    c->free_waiters = w->sib;
+    return w;
+}
+
+DLOAD_I_LOCAL void dload_i_waiter_give(dload_i_core *c, dload_i_waiter *w)
+{
+    w->sib = c->free_waiters;
+    c->free_waiters = w;
+}
+
+#endif /* DLOAD_I_FLIGHT_H */

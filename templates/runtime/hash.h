@@ -1,0 +1,67 @@
+/* >>hash -- from key bytes to 64 bits.
+ *
+ * How the bits are used: 32..63 choose the home group (and, low ones first, the overflow class),
+ * 0..7 are the tag, 11..18 choose the shard. A mixer must therefore spread every input bit over both
+ * halves. The integer mixer is a bijection, so that a 64-bit hash stands for its integer key exactly
+ * (the ghost queue relies on it).
+ */
+#ifndef DLOAD_I_HASH_H
+#define DLOAD_I_HASH_H
+
+#include "port.h"
+#if DLOAD_XXHASH
+#ifndef XXH_INLINE_ALL
+#define XXH_INLINE_ALL
+#endif
+#include <xxhash.h>
+#endif
+
+/* Two rounds of xor-shift and multiply: the structure of Stafford's variants of MurmurHash3's
+ * finaliser ("Better bit mixing", 2011); each step can be undone. */
+DLOAD_I_INLINE uint64_t dload_i_mix64(uint64_t x)
+{
+    x ^= x >> 32;
+    x *= UINT64_C(0xd6e8feb86659fd93);
+    x ^= x >> 32;
+    x *= UINT64_C(0xd6e8feb86659fd93);
+    x ^= x >> 32;
+    return x;
+}
+
+DLOAD_I_INLINE uint64_t dload_i_read64(const unsigned char *p)
+{
+    uint64_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+#if !DLOAD_XXHASH
+/* Our own for byte strings where xxhash.h is not at hand: eight bytes a step, each mixed into a
+ * running state by the bijection above, the tail zero-padded and told apart by the length. */
+DLOAD_I_LOCAL uint64_t dload_i_hash_bytes(const void *bytes, size_t n_bytes)
+{
+    const unsigned char *p = (const unsigned char *)bytes;
+    uint64_t h = UINT64_C(0x9e3779b97f4a7c15) ^ ((uint64_t)n_bytes * UINT64_C(0xff51afd7ed558ccd));
+    size_t left = n_bytes;
+    while (left >= 8) {
+        h = (h ^ dload_i_read64(p)) * UINT64_C(0xd6e8feb86659fd93);
+        h ^= h >> 32;
+        p += 8;
+        left -= 8;
+    }
+    if (left != 0) {
+        unsigned char tail[8] = {0, 0, 0, 0, 0, 0, 0, 0};
+        memcpy(tail, p, left);
+        h = (h ^ dload_i_read64(tail)) * UINT64_C(0xd6e8feb86659fd93);
+        h ^= h >> 32;
+    }
+    return dload_i_mix64(h);
+}
+#else
+DLOAD_I_LOCAL uint64_t dload_i_hash_bytes(const void *bytes, size_t n_bytes)
+{
+    return XXH3_64bits(bytes, n_bytes);
+}
+#endif
+
+#endif /* DLOAD_I_HASH_H */

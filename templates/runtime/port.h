@@ -1,0 +1,208 @@
+/* >>port -- compilers, platforms and the few things that C spells differently everywhere.
+ *
+ * Nothing here knows what a loader is. Feature macros are always 0 or 1, so that -Wundef finds a
+ * misspelt one.
+ */
+#ifndef DLOAD_I_PORT_H
+#define DLOAD_I_PORT_H
+
+#define DLOAD_VERSION          100 /* 10000 * major + 100 * minor + patch */
+#define DLOAD_VERSION_STRING   "0.1.0"
+#define DLOAD_TEMPLATE_VERSION 1 /* of what generated wrappers rely on */
+
+#ifndef DLOAD_FREESTANDING
+#define DLOAD_FREESTANDING 0
+#endif
+#ifndef DLOAD_XXHASH
+#define DLOAD_XXHASH 0
+#endif
+#ifndef DLOAD_LOOSE_POINTERS
+#define DLOAD_LOOSE_POINTERS 0
+#endif
+
+/* A strict -std=c11 hides the monotonic clock; asking for it adds names and removes none. It helps
+ * when this header comes first; env.h copes when it does not. */
+#if !DLOAD_FREESTANDING && defined(__STRICT_ANSI__) && !defined(_POSIX_C_SOURCE) && \
+    !defined(_GNU_SOURCE)
+#define _POSIX_C_SOURCE 200809L
+#endif
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#if DLOAD_FREESTANDING
+/* Every compiler may call these by itself, so that a freestanding program has them anyway. */
+#ifdef __cplusplus
+extern "C" {
+#endif
+void *memcpy(void *to, const void *from, size_t n_bytes);
+void *memmove(void *to, const void *from, size_t n_bytes);
+void *memset(void *to, int byte, size_t n_bytes);
+int memcmp(const void *a, const void *b, size_t n_bytes);
+#ifdef __cplusplus
+}
+#endif
+#else
+#include <string.h>
+#endif
+
+/* Choices start at 1: a misspelt one is 0 to the preprocessor and meets our #error. */
+#define DLOAD_LOCK_NONE    1
+#define DLOAD_LOCK_SPIN    2
+#define DLOAD_LOCK_PTHREAD 3
+
+#define DLOAD_EVICT_NONE   1
+#define DLOAD_EVICT_FIFO   2
+#define DLOAD_EVICT_CLOCK  3
+#define DLOAD_EVICT_LRU    4
+#define DLOAD_EVICT_SIEVE  5
+#define DLOAD_EVICT_S3FIFO 6
+#define DLOAD_EVICT_AUTO   7
+
+#define DLOAD_CLOCK_ENV     1
+#define DLOAD_CLOCK_COARSE  2
+#define DLOAD_CLOCK_PRECISE 3
+#define DLOAD_CLOCK_MANUAL  4
+
+#define DLOAD_LINKAGE_STATIC  1
+#define DLOAD_LINKAGE_DECLARE 2
+#define DLOAD_LINKAGE_DEFINE  3
+
+/* Times are uint64_t nanoseconds. */
+#define DLOAD_MICROSECOND UINT64_C(1000)
+#define DLOAD_MILLISECOND UINT64_C(1000000)
+#define DLOAD_SECOND      UINT64_C(1000000000)
+#define DLOAD_NEVER       UINT64_MAX
+
+/* Special values of config.capacity. */
+#define DLOAD_UNBOUNDED SIZE_MAX
+#define DLOAD_NO_CACHE  (SIZE_MAX - 1u)
+
+/* Flags: of _prime, and of dload_call.flags. */
+#define DLOAD_OVERWRITE 1u /* replace what is cached */
+#define DLOAD_FRESH     2u /* fetch even when the cache has it */
+
+#define DLOAD_I_CAT_(a, b)        a##b
+#define DLOAD_I_CAT(a, b)         DLOAD_I_CAT_(a, b)
+#define DLOAD_I_JOIN_(name, word) name##_##word
+#define DLOAD_I_JOIN(name, word)  DLOAD_I_JOIN_(name, word)
+
+#if defined(__GNUC__) || defined(__clang__)
+#define DLOAD_I_UNUSED      __attribute__((unused))
+#define DLOAD_I_INLINE      __attribute__((unused, always_inline)) static inline
+#define DLOAD_I_NOINLINE    __attribute__((unused, noinline)) static
+#define DLOAD_I_LIKELY(x)   __builtin_expect(!!(x), 1)
+#define DLOAD_I_UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define DLOAD_I_PREFETCH(p) __builtin_prefetch((p), 0, 3)
+#else
+#error "dataloader.h: this compiler is not supported yet: gcc and clang are"
+#endif
+#define DLOAD_I_LOCAL DLOAD_I_UNUSED static
+
+#ifdef __cplusplus
+#define DLOAD_I_STATIC_ASSERT(condition, text) static_assert(condition, text)
+#else
+#define DLOAD_I_STATIC_ASSERT(condition, text) _Static_assert(condition, text)
+#endif
+
+/* A list of keys of another type, or a fetch function of another signature, must not compile; gcc
+ * before 14 and clang only warn by themselves. DLOAD_LOOSE_POINTERS 1 opts out. */
+#if !DLOAD_LOOSE_POINTERS && !defined(__cplusplus)
+#pragma GCC diagnostic error "-Wincompatible-pointer-types"
+#pragma GCC diagnostic error "-Wint-conversion"
+#ifdef __clang__
+#pragma GCC diagnostic error "-Wincompatible-function-pointer-types"
+#endif
+#endif
+
+/* Our invariants; off unless the user defines DLOAD_ASSERT(condition). */
+#ifndef DLOAD_ASSERT
+#define DLOAD_ASSERT(condition) ((void)0)
+#endif
+
+/* Atomics on plain fields: _Atomic in a struct would keep C++ out. */
+#define DLOAD_I_LOAD_RELAXED(p)     __atomic_load_n((p), __ATOMIC_RELAXED)
+#define DLOAD_I_LOAD_ACQUIRE(p)     __atomic_load_n((p), __ATOMIC_ACQUIRE)
+#define DLOAD_I_STORE_RELAXED(p, v) __atomic_store_n((p), (v), __ATOMIC_RELAXED)
+#define DLOAD_I_STORE_RELEASE(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
+
+/* Reference counts. A core without compare-and-swap has one thread and interrupts that only read. */
+#if DLOAD_FREESTANDING && !(defined(__GCC_ATOMIC_INT_LOCK_FREE) && __GCC_ATOMIC_INT_LOCK_FREE == 2)
+#define DLOAD_I_ADD(p, v) (*(p) += (v))
+#define DLOAD_I_SUB(p, v) (*(p) -= (v))
+#else
+#define DLOAD_I_ADD(p, v) __atomic_add_fetch((p), (v), __ATOMIC_RELAXED)
+#define DLOAD_I_SUB(p, v) __atomic_sub_fetch((p), (v), __ATOMIC_ACQ_REL)
+#endif
+
+/* Tells the processor that this is a waiting loop. */
+DLOAD_I_INLINE void dload_i_pause(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ __volatile__("yield" ::: "memory");
+#endif
+}
+
+/* The index of the lowest set bit; x is not 0. */
+DLOAD_I_INLINE uint32_t dload_i_ctz64(uint64_t x)
+{
+#if DLOAD_FREESTANDING && !defined(__x86_64__) && !defined(__aarch64__)
+    /* Without an instruction for it the compiler would call into libgcc. */
+    uint32_t n = 0;
+    if ((x & 0xffffffffu) == 0) {
+        n += 32;
+        x >>= 32;
+    }
+    while ((x & 1u) == 0) {
+        n++;
+        x >>= 1;
+    }
+    return n;
+#else
+    return (uint32_t)__builtin_ctzll(x);
+#endif
+}
+
+/* The smallest power of two that is >= x; x is 1 .. 2^31. */
+DLOAD_I_INLINE uint32_t dload_i_pow2_up(uint32_t x)
+{
+    uint32_t p = 1;
+    while (p < x)
+        p <<= 1;
+    return p;
+}
+
+/* a * b, or false when it does not fit. */
+DLOAD_I_INLINE bool dload_i_mul_size(size_t a, size_t b, size_t *out)
+{
+    if (b != 0 && a > SIZE_MAX / b)
+        return false;
+    *out = a * b;
+    return true;
+}
+
+/* a + b for times and deadlines: DLOAD_NEVER stays never, and nothing wraps. */
+DLOAD_I_INLINE uint64_t dload_i_add_ns(uint64_t a_ns, uint64_t b_ns)
+{
+    return a_ns > DLOAD_NEVER - b_ns ? DLOAD_NEVER : a_ns + b_ns;
+}
+
+/* Plans one block for several arrays: where an array of n items of item_bytes goes, and *total_bytes
+ * grows by it. Arrays begin on 64-byte lines. A total of SIZE_MAX means that it does not fit. */
+DLOAD_I_LOCAL size_t dload_i_carve(size_t *total_bytes, size_t n, size_t item_bytes)
+{
+    size_t n_bytes = 0;
+    size_t at = *total_bytes;
+    if (at > SIZE_MAX - 64 || !dload_i_mul_size(n, item_bytes, &n_bytes)) {
+        *total_bytes = SIZE_MAX;
+        return 0;
+    }
+    at = (at + 63) & ~(size_t)63;
+    *total_bytes = n_bytes > SIZE_MAX - 64 - at ? SIZE_MAX : at + n_bytes;
+    return at;
+}
+
+#endif /* DLOAD_I_PORT_H */

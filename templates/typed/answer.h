@@ -1,0 +1,152 @@
+/* >>answer -- the fetch function's side: answering the keys of a batch, and more keys than asked. */
+#ifndef DLOAD_I_HAVE_ANSWER
+#define DLOAD_I_HAVE_ANSWER
+
+#include "ops.h"
+
+#if DLOAD_I_BODIES
+
+/* Records an answer, and publishes it when the function has returned already. With st < 0 there is no
+ * value. moved says that *value is ours whatever happens. */
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_answer)(DLOAD_I_BATCH *b, size_t i, dload_status status,
+                                                const DLOAD_I_V *value, bool moved, uint64_t ttl_ns)
+{
+    DLOAD_NAME *l = b->owner;
+    dload_i_core_lock(&l->core);
+    dload_status st = dload_i_may_answer(&l->core, &b->base, i);
+    if (st == DLOAD_OK) {
+        dload_i_flight *f = &b->base.flights[i];
+        if (status >= 0) {
+            if (moved)
+                b->values[i] = *value;
+            else
+                st = DLOAD_I_FN(i_copy)(&b->values[i], value);
+            f->holds = DLOAD_I_OWNED && st >= 0;
+        }
+        f->status = st < 0 ? st : status;
+        f->ttl_ns = st < 0 ? 0 : ttl_ns;
+        f->answered = 1;
+        moved = false;
+        dload_i_answered(&l->core, &b->base, (uint32_t)i);
+    }
+    dload_i_core_unlock(&l->core);
+#if DLOAD_I_OWNED
+    if (moved) {
+        DLOAD_I_V unwanted = *value;
+        DLOAD_I_FN(i_release)(&unwanted);
+    }
+#else
+    (void)moved;
+#endif
+    return st;
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(batch_set)(DLOAD_I_BATCH *b, size_t i, const DLOAD_I_V *value)
+{
+    return DLOAD_I_FN(i_answer)(b, i, DLOAD_OK, value, false, DLOAD_I_TTL_DEFAULT);
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(batch_set_ttl)(DLOAD_I_BATCH *b, size_t i,
+                                                   const DLOAD_I_V *value, uint64_t ttl_ns)
+{
+    return DLOAD_I_FN(i_answer)(b, i, DLOAD_OK, value, false, ttl_ns);
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(batch_move)(DLOAD_I_BATCH *b, size_t i, DLOAD_I_V *value)
+{
+    return DLOAD_I_FN(i_answer)(b, i, DLOAD_OK, value, true, DLOAD_I_TTL_DEFAULT);
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(batch_fail)(DLOAD_I_BATCH *b, size_t i, dload_status status)
+{
+    if (status >= 0 || status == DLOAD_PENDING)
+        return DLOAD_EINVAL;
+    uint64_t ttl_ns = DLOAD_I_FN(i_error_ttl)(b->owner, status);
+    return DLOAD_I_FN(i_answer)(b, i, status, NULL, false, ttl_ns);
+}
+
+#if DLOAD_I_VALUE_IS_BLOB
+DLOAD_I_API dload_status DLOAD_I_FN(batch_set_bytes)(DLOAD_I_BATCH *b, size_t i, const void *bytes,
+                                                     size_t n_bytes)
+{
+    dload_blob blob;
+    dload_status st = dload_blob_make(b->owner->core.env, bytes, n_bytes, &blob);
+    if (st < 0) {
+        (void)DLOAD_I_FN(i_answer)(b, i, st, NULL, false, 0);
+        return st;
+    }
+    return DLOAD_I_FN(i_answer)(b, i, DLOAD_OK, &blob, true, DLOAD_I_TTL_DEFAULT);
+}
+#endif
+
+/* The place of a key in this batch, or b->n; the mutex is held. */
+DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_place_of)(const DLOAD_I_BATCH *b, uint64_t hash,
+                                              const DLOAD_I_K *key)
+{
+    for (uint32_t i = 0; i < b->base.n; i++) {
+        if (b->base.flights[i].hash == hash && DLOAD_I_FN(i_same)(&b->own_keys[i], key))
+            return i;
+    }
+    return b->base.n;
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(batch_put)(DLOAD_I_BATCH *b, DLOAD_I_K key,
+                                               const DLOAD_I_V *value)
+{
+    DLOAD_NAME *l = b->owner;
+    dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
+    if (st < 0)
+        return st;
+    uint64_t hash = DLOAD_I_FN(i_hash)(key);
+    DLOAD_I_FN(item) item;
+    DLOAD_I_V copy;
+    item.hash = hash;
+    item.key = key;
+    item.value = &copy;
+    item.status = DLOAD_OK;
+    item.ttl_ns = l->cache.ttl_ns;
+    item.now_ns = DLOAD_TTL ? DLOAD_I_FN(i_now)(&l->cache) : 0;
+    item.garbage = false;
+    dload_i_core_lock(&l->core);
+    uint32_t place = b->base.state == DLOAD_I_LOST ? 0 : DLOAD_I_FN(i_place_of)(b, hash, &key);
+    if (b->base.state == DLOAD_I_LOST || place < b->base.n) {
+        dload_i_core_unlock(&l->core); /* asked for after all */
+        return DLOAD_I_FN(batch_set)(b, place, value);
+    }
+    if (dload_i_cleared_since(&l->core, hash, b->base.token))
+        st = DLOAD_ECANCELED;
+    else if (l->cache.n_shards != 0)
+        st = DLOAD_I_FN(i_copy)(&copy, value);
+    bool copied = st >= 0 && l->cache.n_shards != 0;
+    if (copied)
+        st = DLOAD_I_FN(i_store)(&l->cache, &item);
+    if (copied && st >= 0)
+        l->core.stats.stores++;
+    dload_i_core_unlock(&l->core);
+    if (copied && st < 0)
+        DLOAD_I_FN(i_release)(&copy);
+    if (copied)
+        DLOAD_I_FN(i_after_store)(&l->cache, &item);
+    return st;
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(batch_done)(DLOAD_I_BATCH *b, dload_status status)
+{
+    DLOAD_NAME *l = b->owner;
+    if (status == DLOAD_PENDING)
+        return DLOAD_EINVAL;
+    uint64_t ttl_ns = DLOAD_I_FN(i_error_ttl)(l, status);
+    dload_i_core_lock(&l->core);
+    b->base.rest_ttl_ns = ttl_ns;
+    dload_i_done(&l->core, &b->base, status);
+    dload_i_core_unlock(&l->core);
+    return DLOAD_OK;
+}
+
+DLOAD_I_API bool DLOAD_I_FN(batch_cancelled)(const DLOAD_I_BATCH *b)
+{
+    return DLOAD_I_LOAD_RELAXED(&b->base.n_waiters) == 0;
+}
+
+#endif /* DLOAD_I_BODIES */
+#endif /* DLOAD_I_HAVE_ANSWER */

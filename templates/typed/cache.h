@@ -1,0 +1,315 @@
+/* >>cache -- the cache: shards, their locks, and the public calls on a cache alone.
+ *
+ * This is the only part that takes a shard's lock. What is released is released after it is let go.
+ */
+#ifndef DLOAD_I_HAVE_CACHE
+#define DLOAD_I_HAVE_CACHE
+
+#include "store.h"
+
+#if DLOAD_I_BODIES
+
+#define DLOAD_I_TIDY_MAX 32u /* entries that one operation cleans up at most */
+
+DLOAD_I_INLINE DLOAD_I_SHARD *DLOAD_I_FN(i_shard)(const DLOAD_I_CACHE *c, uint64_t hash)
+{
+    return &c->shard[(uint32_t)(hash >> 11) & (c->n_shards - 1)];
+}
+
+/* Looks a key up and counts the use: a hit's status, or DLOAD_PENDING. */
+DLOAD_I_INLINE dload_status DLOAD_I_FN(i_lookup)(DLOAD_I_CACHE *c, uint64_t hash,
+                                                 const DLOAD_I_K *key, DLOAD_I_V *out)
+{
+    if (DLOAD_I_UNLIKELY(c->n_shards == 0))
+        return DLOAD_PENDING;
+    DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(c, hash);
+    DLOAD_I_ACQUIRE(&s->lock);
+    dload_status st = DLOAD_I_FN(i_read)(c, s, hash, key, out);
+    DLOAD_I_RELEASE(&s->lock);
+    return st;
+}
+
+/* Cleans one shard up, unlocking to release what it removed. With max_rounds 0, to the end. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_sweep)(DLOAD_I_SHARD *s, uint64_t now_ns, uint32_t max_rounds)
+{
+    DLOAD_I_V old[DLOAD_I_TIDY_MAX];
+    bool more = true;
+    for (uint32_t round = 0; more && (max_rounds == 0 || round < max_rounds); round++) {
+        DLOAD_I_ACQUIRE(&s->lock);
+        uint32_t n = DLOAD_I_FN(i_tidy)(s, now_ns, old, DLOAD_I_TIDY_MAX, &more);
+        DLOAD_I_RELEASE(&s->lock);
+        for (uint32_t i = 0; i < n; i++)
+            DLOAD_I_FN(i_release)(&old[i]);
+    }
+}
+
+/* Puts an item under its shard's lock; releases nothing, so that the loader's mutex may be held. */
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_store)(DLOAD_I_CACHE *c, DLOAD_I_FN(item) * item)
+{
+    DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(c, item->hash);
+    DLOAD_I_ACQUIRE(&s->lock);
+    dload_status st = DLOAD_I_FN(i_put)(c, s, item);
+    DLOAD_I_RELEASE(&s->lock);
+    return st;
+}
+
+/* After an item was stored and no lock is held: its garbage, and a share of what waits to go. */
+DLOAD_I_INLINE void DLOAD_I_FN(i_after_store)(DLOAD_I_CACHE *c, DLOAD_I_FN(item) * item)
+{
+#if DLOAD_I_OWNED
+    if (item->garbage)
+        DLOAD_I_FN(i_release)(&item->old);
+    DLOAD_I_FN(i_sweep)(DLOAD_I_FN(i_shard)(c, item->hash), item->now_ns, 1);
+#else
+    (void)c;
+    (void)item;
+#endif
+}
+
+/* Takes a key out; its value, if any, comes back in *old. */
+DLOAD_I_LOCAL bool DLOAD_I_FN(i_drop)(DLOAD_I_CACHE *c, uint64_t hash, const DLOAD_I_K *key,
+                                      DLOAD_I_V *old)
+{
+    if (c->n_shards == 0)
+        return false;
+    DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(c, hash);
+    bool has_old = false;
+    DLOAD_I_ACQUIRE(&s->lock);
+    uint32_t slot = DLOAD_I_FN(i_find)(s, hash, key);
+    if (slot != DLOAD_I_NO_SLOT)
+        has_old = DLOAD_I_FN(i_remove)(s, slot, old);
+    DLOAD_I_RELEASE(&s->lock);
+    return has_old;
+}
+
+/* Makes every entry invisible at once: entries carry the epoch they belong to. Returns how many shards
+ * have gone through nearly all 2^16 epochs and need _i_full_sweep, unlocked, before the next. */
+DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_new_epoch)(DLOAD_I_CACHE *c)
+{
+    uint32_t n_full = 0;
+    for (uint32_t i = 0; i < c->n_shards; i++) {
+        DLOAD_I_SHARD *s = &c->shard[i];
+        DLOAD_I_ACQUIRE(&s->lock);
+        s->since_reap = s->n_used == 0 ? 0 : s->since_reap + 1;
+        s->epoch += DLOAD_I_EPOCH_ONE;
+        s->n_live = 0;
+        n_full += s->since_reap >= 0xff00;
+        DLOAD_I_RELEASE(&s->lock);
+    }
+    return n_full;
+}
+
+/* Removes every entry of an older epoch, so that epochs may start over. */
+DLOAD_I_NOINLINE void DLOAD_I_FN(i_full_sweep)(DLOAD_I_CACHE *c)
+{
+    for (uint32_t i = 0; i < c->n_shards; i++)
+        DLOAD_I_FN(i_sweep)(&c->shard[i], 0, 0);
+}
+
+/* ---- life ---- */
+
+/* Capacity of shard i of n: equal shares, the remainder to the first ones. */
+DLOAD_I_INLINE uint32_t DLOAD_I_FN(i_share)(size_t capacity, uint32_t n, uint32_t i)
+{
+    return (uint32_t)(capacity / n + (i < capacity % n));
+}
+
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_shard_init)(DLOAD_I_CACHE *c, uint32_t i, size_t capacity)
+{
+    DLOAD_I_SHARD *s = &c->shard[i];
+    uint32_t cap = c->unbounded ? 48u : DLOAD_I_FN(i_share)(capacity, c->n_shards, i);
+    uint32_t kind = c->unbounded ? DLOAD_EVICT_NONE : dload_i_evict_kind(DLOAD_EVICT, cap);
+#if DLOAD_TTL
+    s->wheel.now = DLOAD_I_FN(i_now)(c) >> DLOAD_I_TICK_SHIFT;
+#endif
+    if (!DLOAD_I_FN(i_shard_alloc)(c->env, s, cap, kind))
+        return DLOAD_ENOMEM;
+    if (!DLOAD_I_LOCK_INIT(&s->lock)) {
+        dload_i_free(c->env, s->block, s->block_bytes);
+        s->block = NULL;
+        return DLOAD_ENOMEM;
+    }
+#if DLOAD_I_IS_STRING
+    dload_i_arena_init(&s->arena, c->env);
+#endif
+    return DLOAD_OK;
+}
+
+DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_shard_count)(size_t capacity, size_t asked)
+{
+    size_t n = asked != 0 ? asked : (DLOAD_I_THREADED ? 16u : 1u);
+    uint32_t n_shards = 1;
+    while (n_shards * 2 <= n && n_shards < 256 &&
+           (asked != 0 ? n_shards * 2 <= capacity : capacity / (n_shards * 2) >= 64))
+        n_shards *= 2;
+    return n_shards;
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(cache_init)(DLOAD_I_CACHE *c,
+                                                const DLOAD_I_FN(cache_config) * config)
+{
+    DLOAD_I_FN(cache_config) cfg;
+    memset(&cfg, 0, sizeof cfg);
+    if (config != NULL)
+        cfg = *config;
+    memset(c, 0, sizeof *c);
+    size_t capacity = cfg.capacity != 0 ? cfg.capacity : 4096;
+    c->env = cfg.env != NULL ? cfg.env : dload_env_default();
+    c->ttl_ns = cfg.ttl_ns != 0 ? cfg.ttl_ns : DLOAD_NEVER;
+    c->jitter_pct = cfg.ttl_jitter_pct;
+    c->max_key_bytes = cfg.max_key_bytes != 0 ? cfg.max_key_bytes : 65536;
+    c->unbounded = capacity == DLOAD_UNBOUNDED;
+    if (capacity == DLOAD_NO_CACHE)
+        return DLOAD_OK;
+    if (cfg.ttl_jitter_pct > 90 || cfg.shards > 256 || c->max_key_bytes > DLOAD_I_ARENA_MAX ||
+        (capacity > (UINT32_C(1) << 30) && !c->unbounded) || (c->env->alloc == NULL) ||
+        (c->env->free == NULL))
+        return DLOAD_EINVAL;
+    uint32_t n_shards = DLOAD_I_FN(i_shard_count)(capacity, cfg.shards);
+    c->shard = (DLOAD_I_SHARD *)dload_i_alloc(c->env, n_shards * sizeof *c->shard);
+    if (c->shard == NULL)
+        return DLOAD_ENOMEM;
+    memset(c->shard, 0, n_shards * sizeof *c->shard);
+    c->n_shards = n_shards;
+    for (uint32_t i = 0; i < n_shards; i++) {
+        dload_status st = DLOAD_I_FN(i_shard_init)(c, i, capacity);
+        if (st < 0) {
+            (void)DLOAD_I_FN(cache_destroy)(c);
+            return st;
+        }
+    }
+    return DLOAD_OK;
+}
+
+/* Releases the values of a shard that nobody uses any more. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_release_all)(DLOAD_I_SHARD *s)
+{
+    for (uint32_t i = 0; DLOAD_I_OWNED && i < s->n_groups * DLOAD_I_GROUP_SLOTS; i++) {
+        if (s->groups[i / DLOAD_I_GROUP_SLOTS].tags[i % DLOAD_I_GROUP_SLOTS] != 0 &&
+            (s->slots[i].meta & DLOAD_I_META_ERROR) == 0)
+            DLOAD_I_FN(i_release)(&s->slots[i].u.value);
+    }
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(cache_destroy)(DLOAD_I_CACHE *c)
+{
+    for (uint32_t i = 0; i < c->n_shards; i++) {
+        DLOAD_I_SHARD *s = &c->shard[i];
+        if (s->block == NULL)
+            continue; /* init did not come so far */
+        DLOAD_I_FN(i_release_all)(s);
+#if DLOAD_I_IS_STRING
+        dload_i_arena_destroy(&s->arena);
+#endif
+        dload_i_free(c->env, s->block, s->block_bytes);
+        DLOAD_I_LOCK_DESTROY(&s->lock);
+    }
+    dload_i_free(c->env, c->shard, c->n_shards * sizeof *c->shard);
+    c->shard = NULL;
+    c->n_shards = 0;
+    return DLOAD_OK;
+}
+
+/* ---- reading and writing ---- */
+
+DLOAD_I_API dload_status DLOAD_I_FN(cache_get)(DLOAD_I_CACHE *c, DLOAD_I_K key, DLOAD_I_V *out)
+{
+    dload_status st = DLOAD_I_FN(i_canon)(&key, c->max_key_bytes);
+    if (DLOAD_I_UNLIKELY(st < 0))
+        return st;
+    st = DLOAD_I_FN(i_lookup)(c, DLOAD_I_FN(i_hash)(key), &key, out);
+    return st == DLOAD_PENDING ? DLOAD_MISSING : st;
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(cache_get_many)(DLOAD_I_CACHE *c, const DLOAD_I_K *keys,
+                                                    size_t n, DLOAD_I_V *out,
+                                                    dload_status *statuses, size_t *n_hits)
+{
+    size_t hits = 0;
+    for (size_t i = 0; i < n; i++) {
+        statuses[i] = DLOAD_I_FN(cache_get)(c, keys[i], &out[i]);
+        hits += statuses[i] >= 0;
+    }
+    if (n_hits != NULL)
+        *n_hits = hits;
+    return DLOAD_OK;
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(cache_set)(DLOAD_I_CACHE *c, DLOAD_I_K key,
+                                               const DLOAD_I_V *value, uint64_t ttl_ns)
+{
+    dload_status st = DLOAD_I_FN(i_canon)(&key, c->max_key_bytes);
+    if (st < 0 || c->n_shards == 0)
+        return st < 0 ? st : DLOAD_EFULL;
+    DLOAD_I_V copy;
+    st = DLOAD_I_FN(i_copy)(&copy, value);
+    if (st < 0)
+        return st;
+    DLOAD_I_FN(item) item;
+    item.hash = DLOAD_I_FN(i_hash)(key);
+    item.key = key;
+    item.value = &copy;
+    item.status = DLOAD_OK;
+    item.ttl_ns = ttl_ns != 0 ? ttl_ns : c->ttl_ns;
+    item.now_ns = DLOAD_TTL ? DLOAD_I_FN(i_now)(c) : 0;
+    st = DLOAD_I_FN(i_store)(c, &item);
+    if (st < 0)
+        DLOAD_I_FN(i_release)(&copy);
+    DLOAD_I_FN(i_after_store)(c, &item);
+    return st;
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(cache_delete)(DLOAD_I_CACHE *c, DLOAD_I_K key)
+{
+    dload_status st = DLOAD_I_FN(i_canon)(&key, c->max_key_bytes);
+    if (st < 0)
+        return st;
+    DLOAD_I_V old;
+    if (DLOAD_I_FN(i_drop)(c, DLOAD_I_FN(i_hash)(key), &key, &old))
+        DLOAD_I_FN(i_release)(&old);
+    return DLOAD_OK;
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(cache_clear)(DLOAD_I_CACHE *c)
+{
+    if (DLOAD_I_FN(i_new_epoch)(c) != 0)
+        DLOAD_I_FN(i_full_sweep)(c);
+    return DLOAD_OK;
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(cache_advance)(DLOAD_I_CACHE *c, uint64_t now_ns)
+{
+    if (now_ns > DLOAD_I_LOAD_RELAXED(&c->manual_ns))
+        DLOAD_I_STORE_RELAXED(&c->manual_ns, now_ns);
+    for (uint32_t i = 0; i < c->n_shards; i++)
+        DLOAD_I_FN(i_sweep)(&c->shard[i], now_ns, 0);
+    return DLOAD_OK;
+}
+
+DLOAD_I_API size_t DLOAD_I_FN(cache_len)(DLOAD_I_CACHE *c)
+{
+    size_t n = 0;
+    for (uint32_t i = 0; i < c->n_shards; i++) {
+        DLOAD_I_ACQUIRE(&c->shard[i].lock);
+        n += c->shard[i].n_live;
+        DLOAD_I_RELEASE(&c->shard[i].lock);
+    }
+    return n;
+}
+
+DLOAD_I_API size_t DLOAD_I_FN(cache_bytes)(DLOAD_I_CACHE *c)
+{
+    size_t n = c->n_shards * sizeof *c->shard;
+    for (uint32_t i = 0; i < c->n_shards; i++) {
+        DLOAD_I_ACQUIRE(&c->shard[i].lock);
+        n += c->shard[i].block_bytes;
+#if DLOAD_I_IS_STRING
+        n += c->shard[i].arena.n_bytes;
+#endif
+        DLOAD_I_RELEASE(&c->shard[i].lock);
+    }
+    return n;
+}
+
+#endif /* DLOAD_I_BODIES */
+#endif /* DLOAD_I_HAVE_CACHE */

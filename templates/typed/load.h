@@ -1,0 +1,343 @@
+/* >>load -- asking for keys: blocking, many at once, and without blocking.
+ *
+ * A hit never gets past the shard's lock. A miss joins a flight or opens one, under the loader's mutex,
+ * and then waits (drive.h) or is called back.
+ */
+#ifndef DLOAD_I_HAVE_LOAD
+#define DLOAD_I_HAVE_LOAD
+
+#include "answer.h"
+
+#if DLOAD_I_BODIES
+
+#define DLOAD_I_SLEEPER DLOAD_I_FN(sleeper)
+
+DLOAD_I_LOCAL bool DLOAD_I_FN(i_sleeper_init)(DLOAD_I_SLEEPER *z)
+{
+    memset(&z->parker, 0, sizeof z->parker);
+    z->parker.os = &z->cond;
+    return DLOAD_I_COND_INIT(&z->cond);
+}
+
+DLOAD_I_INLINE uint64_t DLOAD_I_FN(i_deadline)(const DLOAD_NAME *l, const dload_call *call)
+{
+    if (call != NULL && call->deadline_ns != 0)
+        return call->deadline_ns;
+    if (l->cfg.timeout_ns == DLOAD_NEVER)
+        return DLOAD_NEVER;
+    return dload_i_add_ns(dload_i_now(l->core.env), l->cfg.timeout_ns);
+}
+
+/* The flight of a key that a new request may join, or NULL; the mutex is held. */
+DLOAD_I_LOCAL dload_i_ref *DLOAD_I_FN(i_flight)(DLOAD_NAME *l, uint64_t hash, const DLOAD_I_K *key)
+{
+    dload_i_core *c = &l->core;
+    if (c->n_refs == 0)
+        return NULL;
+    uint32_t mask = c->refs_cap - 1;
+    uint32_t h = dload_i_ref_hash(hash);
+    for (uint32_t i = h & mask; c->refs[i].batch != NULL; i = (i + 1) & mask) {
+        dload_i_ref *ref = &c->refs[i];
+        if (ref->hash == h && dload_i_joinable(c, ref->batch) &&
+            DLOAD_I_FN(i_same)(&DLOAD_I_FN(i_batch)(ref->batch)->own_keys[ref->place], key))
+            return ref;
+    }
+    return NULL;
+}
+
+/* A key into the open batch; the mutex is held. */
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_enter)(DLOAD_NAME *l, const DLOAD_I_K *key,
+                                               dload_i_batch **batch, uint32_t *place)
+{
+    dload_status st = dload_i_reserve(&l->core, batch, place);
+    if (st < 0)
+        return st;
+    DLOAD_I_K *own = &DLOAD_I_FN(i_batch)(*batch)->own_keys[*place];
+#if DLOAD_I_IS_STRING
+    if (!dload_i_arena_put(&l->arena, key->ptr, key->len, &own->ptr))
+        return DLOAD_ENOMEM;
+    own->len = key->len;
+#else
+    *own = *key;
+#endif
+    return DLOAD_OK;
+}
+
+/* Makes w wait for a key: DLOAD_PENDING. Or an answer at once: a hit, or why it cannot wait. The mutex
+ * is held. */
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_ask)(DLOAD_NAME *l, uint64_t hash, const DLOAD_I_K *key,
+                                             uint32_t flags, dload_i_waiter *w)
+{
+    dload_i_core *c = &l->core;
+    if (c->closed)
+        return DLOAD_ECLOSED;
+#if DLOAD_I_THREADED
+    /* Between the look before and the mutex, the answer may have come. */
+    if ((flags & DLOAD_FRESH) == 0) {
+        dload_status hit = DLOAD_I_FN(i_lookup)(&l->cache, hash, key, (DLOAD_I_V *)w->out);
+        if (hit != DLOAD_PENDING)
+            return hit;
+    }
+#endif
+    dload_i_ref *ref = DLOAD_I_FN(i_flight)(l, hash, key);
+    if (ref != NULL && (flags & DLOAD_FRESH) != 0 && ref->batch->state >= DLOAD_I_RUNNING) {
+        dload_i_detach(c, ref); /* what is being fetched is not fresh enough */
+        ref = NULL;
+    }
+    if (ref != NULL) {
+        if (w->parker != NULL && dload_i_is_own(c, ref->batch))
+            return DLOAD_EDEADLK;
+        c->stats.joins++;
+        dload_i_wait_for(w, ref->batch, ref->place);
+        return DLOAD_PENDING;
+    }
+    dload_i_batch *b = NULL;
+    uint32_t place = 0;
+    dload_status st = DLOAD_I_FN(i_enter)(l, key, &b, &place);
+    if (st < 0) {
+        if (c->open != NULL && c->open->n == 0) { /* opened for nothing */
+            dload_i_batch_give(c, c->open);
+            c->open = NULL;
+        }
+        return st;
+    }
+    c->stats.misses++;
+    dload_i_commit(c, hash);
+    dload_i_wait_for(w, b, place);
+    return DLOAD_PENDING;
+}
+
+/* Tells the hook of a new open batch; lets go of the mutex for it. */
+DLOAD_I_INLINE void DLOAD_I_FN(i_tell)(DLOAD_NAME *l)
+{
+    if (DLOAD_I_LIKELY(!l->core.tell_queued))
+        return;
+    l->core.tell_queued = false;
+    dload_i_core_unlock(&l->core);
+    l->core.hooks->queued(l->core.hooks->ctx);
+    dload_i_core_lock(&l->core);
+}
+
+/* ---- one key ---- */
+
+DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_load_miss)(DLOAD_NAME *l, uint64_t hash, DLOAD_I_K key,
+                                                      const dload_call *call, DLOAD_I_V *out)
+{
+    DLOAD_I_SLEEPER z;
+    dload_i_waiter w;
+    if (!DLOAD_I_FN(i_sleeper_init)(&z))
+        return DLOAD_ENOMEM;
+    memset(&w, 0, sizeof w);
+    w.out = out;
+    w.parker = &z.parker;
+    z.parker.first = z.parker.last = &w;
+    dload_i_core_lock(&l->core);
+    dload_status st = DLOAD_I_FN(i_ask)(l, hash, &key, call != NULL ? call->flags : 0, &w);
+    if (st == DLOAD_PENDING) {
+        DLOAD_I_FN(i_tell)(l);
+        st = dload_i_wait(&l->core, &z.parker, DLOAD_I_FN(i_deadline)(l, call));
+        if (w.batch != NULL) {
+            l->core.stats.timeouts += st == DLOAD_ETIMEDOUT;
+            dload_i_unwait(&l->core, &w);
+        } else {
+            st = (dload_status)w.status;
+        }
+    }
+    dload_i_core_unlock(&l->core);
+    DLOAD_I_COND_DESTROY(&z.cond);
+#if DLOAD_I_OWNED
+    if (l->cache.n_shards != 0)
+        DLOAD_I_FN(i_sweep)(DLOAD_I_FN(i_shard)(&l->cache, hash), DLOAD_I_FN(i_now)(&l->cache), 1);
+#endif
+    return st;
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(load_with)(DLOAD_NAME *l, DLOAD_I_K key, const dload_call *call,
+                                               DLOAD_I_V *out)
+{
+    if (DLOAD_I_UNLIKELY(DLOAD_I_LOAD_RELAXED(&l->core.closed)))
+        return DLOAD_ECLOSED;
+    dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
+    if (DLOAD_I_UNLIKELY(st < 0))
+        return st;
+    uint64_t hash = DLOAD_I_FN(i_hash)(key);
+    if (call == NULL || (call->flags & DLOAD_FRESH) == 0) {
+        st = DLOAD_I_FN(i_lookup)(&l->cache, hash, &key, out);
+        if (DLOAD_I_LIKELY(st != DLOAD_PENDING))
+            return st;
+    }
+    return DLOAD_I_FN(i_load_miss)(l, hash, key, call, out);
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(load)(DLOAD_NAME *l, DLOAD_I_K key, DLOAD_I_V *out)
+{
+    return DLOAD_I_FN(load_with)(l, key, NULL, out);
+}
+
+/* ---- many keys ---- */
+
+/* Asks for keys[i] of a call with many; the mutex is held. A request that waits joins p's chain. */
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_ask_one)(DLOAD_NAME *l, DLOAD_I_K key, size_t i,
+                                                 uint32_t flags, dload_i_parker *p, DLOAD_I_V *out)
+{
+    dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
+    if (st < 0)
+        return st;
+    uint64_t hash = DLOAD_I_FN(i_hash)(key);
+#if !DLOAD_I_THREADED
+    if ((flags & DLOAD_FRESH) == 0) {
+        st = DLOAD_I_FN(i_lookup)(&l->cache, hash, &key, out);
+        if (st != DLOAD_PENDING)
+            return st;
+    }
+#endif
+    dload_i_waiter *w = dload_i_waiter_take(&l->core);
+    if (w == NULL)
+        return DLOAD_ENOMEM;
+    w->batch = NULL;
+    w->out = out;
+    w->parker = p;
+    w->position = i;
+    st = DLOAD_I_FN(i_ask)(l, hash, &key, flags, w);
+    if (st != DLOAD_PENDING) {
+        dload_i_waiter_give(&l->core, w);
+        return st;
+    }
+    w->sib = NULL;
+    if (p->last != NULL)
+        p->last->sib = w;
+    else
+        p->first = w;
+    p->last = w;
+    return st;
+}
+
+/* Takes a call's requests back: what was answered into statuses, the rest as st. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_collect)(DLOAD_NAME *l, dload_i_parker *p, dload_status st,
+                                         dload_status *statuses)
+{
+    while (p->first != NULL) {
+        dload_i_waiter *w = p->first;
+        p->first = w->sib;
+        if (w->batch != NULL) {
+            dload_i_unwait(&l->core, w);
+            w->status = st;
+        }
+        if (statuses != NULL)
+            statuses[w->position] = (dload_status)w->status;
+        dload_i_waiter_give(&l->core, w);
+    }
+    p->last = NULL;
+}
+
+/* Is this about the call, and not about one key's answer? */
+DLOAD_I_INLINE bool DLOAD_I_FN(i_of_call)(dload_status st)
+{
+    return st == DLOAD_ETIMEDOUT || st == DLOAD_EAGAIN || st == DLOAD_ECLOSED || st == DLOAD_ENOMEM;
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(load_many_with)(DLOAD_NAME *l, const DLOAD_I_K *keys, size_t n,
+                                                    const dload_call *call, DLOAD_I_V *out,
+                                                    dload_status *statuses)
+{
+    if (n != 0 && (keys == NULL || out == NULL))
+        return DLOAD_EINVAL;
+    if (n == 0)
+        return DLOAD_OK;
+    DLOAD_I_SLEEPER z;
+    if (!DLOAD_I_FN(i_sleeper_init)(&z))
+        return DLOAD_ENOMEM;
+    uint32_t flags = call != NULL ? call->flags : 0;
+    uint64_t deadline_ns = DLOAD_I_FN(i_deadline)(l, call);
+    dload_status result = DLOAD_OK;
+    dload_i_core_lock(&l->core);
+    for (size_t i = 0; i < n; i++) {
+        dload_status st = DLOAD_I_FN(i_ask_one)(l, keys[i], i, flags, &z.parker, &out[i]);
+        if (st == DLOAD_EAGAIN && z.parker.first != NULL) {
+            /* The queue is full, partly of ours: let those finish first. */
+            dload_status waited = dload_i_wait(&l->core, &z.parker, deadline_ns);
+            DLOAD_I_FN(i_collect)(l, &z.parker, waited, statuses);
+            st = waited < 0 ? waited
+                            : DLOAD_I_FN(i_ask_one)(l, keys[i], i, flags, &z.parker, &out[i]);
+        }
+        if (st == DLOAD_PENDING) {
+            DLOAD_I_FN(i_tell)(l);
+            /* A full batch goes at once, where this thread is the one to send it. */
+            while (l->core.queue != NULL && !l->core.threaded)
+                (void)dload_i_run(&l->core, dload_i_queue_pop(&l->core, NULL));
+            continue;
+        }
+        if (statuses != NULL)
+            statuses[i] = st;
+        if (result == DLOAD_OK && DLOAD_I_FN(i_of_call)(st))
+            result = st;
+    }
+    dload_status st = dload_i_wait(&l->core, &z.parker, deadline_ns);
+    l->core.stats.timeouts += st == DLOAD_ETIMEDOUT;
+    DLOAD_I_FN(i_collect)(l, &z.parker, st, statuses);
+    dload_i_core_unlock(&l->core);
+    DLOAD_I_COND_DESTROY(&z.cond);
+#if DLOAD_I_OWNED
+    for (uint32_t i = 0; i < l->cache.n_shards; i++)
+        DLOAD_I_FN(i_sweep)(&l->cache.shard[i], DLOAD_I_FN(i_now)(&l->cache), 1);
+#endif
+    return result == DLOAD_OK && st < 0 ? st : result;
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(load_many)(DLOAD_NAME *l, const DLOAD_I_K *keys, size_t n,
+                                               DLOAD_I_V *out, dload_status *statuses)
+{
+    return DLOAD_I_FN(load_many_with)(l, keys, n, NULL, out, statuses);
+}
+
+/* ---- without blocking ---- */
+
+DLOAD_I_API dload_status DLOAD_I_FN(start_with)(DLOAD_NAME *l, DLOAD_I_K key,
+                                                const dload_call *call, DLOAD_I_WAITER *w)
+{
+    uint32_t flags = call != NULL ? call->flags : 0;
+    dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
+    memset(&w->base, 0, sizeof w->base);
+    if (st >= 0 && DLOAD_I_LOAD_RELAXED(&l->core.closed))
+        st = DLOAD_ECLOSED;
+    if (st >= 0) {
+        uint64_t hash = DLOAD_I_FN(i_hash)(key);
+        st = (flags & DLOAD_FRESH) != 0 ? DLOAD_PENDING
+                                        : DLOAD_I_FN(i_lookup)(&l->cache, hash, &key, &w->value);
+        if (st == DLOAD_PENDING) {
+            w->base.out = &w->value;
+            w->status = DLOAD_PENDING;
+            dload_i_core_lock(&l->core);
+            st = DLOAD_I_FN(i_ask)(l, hash, &key, flags, &w->base);
+            if (st == DLOAD_PENDING)
+                DLOAD_I_FN(i_tell)(l);
+            dload_i_core_unlock(&l->core);
+            if (st == DLOAD_PENDING)
+                return st; /* done() may have run already: w is not touched any more */
+        }
+    }
+    w->status = st;
+    return st;
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(start)(DLOAD_NAME *l, DLOAD_I_K key, DLOAD_I_WAITER *w)
+{
+    return DLOAD_I_FN(start_with)(l, key, NULL, w);
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(cancel)(DLOAD_NAME *l, DLOAD_I_WAITER *w)
+{
+    dload_status st = DLOAD_EBUSY;
+    dload_i_core_lock(&l->core);
+    if (w->base.batch != NULL) {
+        dload_i_unwait(&l->core, &w->base);
+        w->status = DLOAD_ECANCELED;
+        l->core.stats.cancelled++;
+        st = DLOAD_OK;
+    }
+    dload_i_core_unlock(&l->core);
+    return st;
+}
+
+#endif /* DLOAD_I_BODIES */
+#endif /* DLOAD_I_HAVE_LOAD */

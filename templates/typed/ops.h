@@ -1,0 +1,200 @@
+/* >>ops -- what the batch core asks of the typed half: batches in memory, the fetch call, answers.
+ *
+ * The core calls these with the loader's mutex held, but for _i_run, _i_release_at and _i_call.
+ */
+#ifndef DLOAD_I_HAVE_OPS
+#define DLOAD_I_HAVE_OPS
+
+#include "cache.h"
+#include "../runtime/drive.h"
+
+#if DLOAD_I_BODIES
+
+#define DLOAD_I_BATCH  DLOAD_I_FN(batch)
+#define DLOAD_I_WAITER DLOAD_I_FN(waiter)
+
+/* How many places a batch starts with; doubled up to max_batch. */
+#define DLOAD_I_FIRST_PLACES 16u
+
+DLOAD_I_INLINE DLOAD_I_BATCH *DLOAD_I_FN(i_batch)(dload_i_batch *b)
+{
+    return (DLOAD_I_BATCH *)(void *)b; /* base is the first member */
+}
+
+/* Where the arrays of a batch with cap places lie in its one block; returns the block's size. */
+DLOAD_I_LOCAL size_t DLOAD_I_FN(i_places)(uint32_t cap, size_t *values_at, size_t *flights_at)
+{
+    size_t total = 0;
+    (void)dload_i_carve(&total, cap, sizeof(DLOAD_I_K));
+    *values_at = dload_i_carve(&total, cap, sizeof(DLOAD_I_V));
+    *flights_at = dload_i_carve(&total, cap, sizeof(dload_i_flight));
+    return total;
+}
+
+DLOAD_I_UNUSED static bool DLOAD_I_FN(i_grow_batch)(void *owner, dload_i_batch *base, uint32_t cap)
+{
+    DLOAD_NAME *l = (DLOAD_NAME *)owner;
+    DLOAD_I_BATCH *b = DLOAD_I_FN(i_batch)(base);
+    size_t values_at = 0, flights_at = 0;
+    size_t n_bytes = DLOAD_I_FN(i_places)(cap, &values_at, &flights_at);
+    char *block = n_bytes == SIZE_MAX ? NULL : (char *)dload_i_alloc(l->core.env, n_bytes);
+    if (block == NULL)
+        return false;
+    if (base->n != 0) { /* no value is there before the batch was sent */
+        memcpy(block, b->own_keys, base->n * sizeof(DLOAD_I_K));
+        memcpy(block + flights_at, base->flights, base->n * sizeof(dload_i_flight));
+    }
+    if (base->cap != 0) {
+        size_t unused = 0;
+        dload_i_free(l->core.env, b->own_keys, DLOAD_I_FN(i_places)(base->cap, &unused, &unused));
+    }
+    b->own_keys = (DLOAD_I_K *)(void *)block;
+    b->values = (DLOAD_I_V *)(void *)(block + values_at);
+    base->flights = (dload_i_flight *)(void *)(block + flights_at);
+    base->cap = cap;
+    return true;
+}
+
+DLOAD_I_UNUSED static dload_i_batch *DLOAD_I_FN(i_make_batch)(void *owner)
+{
+    DLOAD_NAME *l = (DLOAD_NAME *)owner;
+    DLOAD_I_BATCH *b = (DLOAD_I_BATCH *)dload_i_alloc(l->core.env, sizeof *b);
+    if (b == NULL)
+        return NULL;
+    memset(b, 0, sizeof *b);
+    b->owner = l;
+    uint32_t cap =
+        l->core.max_batch < DLOAD_I_FIRST_PLACES ? l->core.max_batch : DLOAD_I_FIRST_PLACES;
+    if (!DLOAD_I_FN(i_grow_batch)(owner, &b->base, cap)) {
+        dload_i_free(l->core.env, b, sizeof *b);
+        return NULL;
+    }
+    return &b->base;
+}
+
+DLOAD_I_UNUSED static void DLOAD_I_FN(i_unmake_batch)(void *owner, dload_i_batch *base)
+{
+    DLOAD_NAME *l = (DLOAD_NAME *)owner;
+    DLOAD_I_BATCH *b = DLOAD_I_FN(i_batch)(base);
+    size_t unused = 0;
+    dload_i_free(l->core.env, b->own_keys, DLOAD_I_FN(i_places)(base->cap, &unused, &unused));
+    dload_i_free(l->core.env, b, sizeof *b);
+}
+
+DLOAD_I_UNUSED static void DLOAD_I_FN(i_move_key)(dload_i_batch *base, uint32_t to, uint32_t from)
+{
+    DLOAD_I_BATCH *b = DLOAD_I_FN(i_batch)(base);
+    b->own_keys[to] = b->own_keys[from];
+}
+
+#if DLOAD_I_IS_STRING
+DLOAD_I_UNUSED static void DLOAD_I_FN(i_forget_key)(void *owner, dload_i_batch *base, uint32_t i)
+{
+    DLOAD_NAME *l = (DLOAD_NAME *)owner;
+    DLOAD_I_K *key = &DLOAD_I_FN(i_batch)(base)->own_keys[i];
+    dload_i_arena_drop(&l->arena, key->ptr, key->len);
+}
+#endif
+
+/* How long an answer without a value is kept: 0 = not at all. Asks the user, so no lock is held. */
+DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_error_ttl)(const DLOAD_NAME *l, dload_status status)
+{
+    if (status >= 0 || status == DLOAD_MISSING)
+        return l->cfg.missing_ttl_ns; /* what the function left out is missing */
+    return l->cfg.error_ttl != NULL ? l->cfg.error_ttl(l->cfg.ctx, status) : 0;
+}
+
+DLOAD_I_UNUSED static dload_status DLOAD_I_FN(i_run)(void *owner, dload_i_batch *base)
+{
+    DLOAD_NAME *l = (DLOAD_NAME *)owner;
+    DLOAD_I_BATCH *b = DLOAD_I_FN(i_batch)(base);
+    b->keys = b->own_keys;
+    b->n = base->n;
+    b->ctx = l->cfg.ctx;
+    b->deadline_ns = dload_i_add_ns(base->started_ns, l->core.run_limit_ns);
+    dload_status st = l->cfg.fetch(b);
+    if (st != DLOAD_PENDING) /* afterwards b belongs to whoever ends it */
+        base->rest_ttl_ns = DLOAD_I_FN(i_error_ttl)(l, st);
+    return st;
+}
+
+DLOAD_I_UNUSED static dload_status DLOAD_I_FN(i_copy_out)(dload_i_batch *base, uint32_t i,
+                                                          void *out)
+{
+    return DLOAD_I_FN(i_copy)((DLOAD_I_V *)out, &DLOAD_I_FN(i_batch)(base)->values[i]);
+}
+
+DLOAD_I_UNUSED static bool DLOAD_I_FN(i_store_at)(void *owner, dload_i_batch *base, uint32_t i)
+{
+    DLOAD_NAME *l = (DLOAD_NAME *)owner;
+    DLOAD_I_BATCH *b = DLOAD_I_FN(i_batch)(base);
+    dload_i_flight *f = &base->flights[i];
+    uint64_t ttl_ns = f->ttl_ns == DLOAD_I_TTL_DEFAULT ? l->cache.ttl_ns : f->ttl_ns;
+    if (ttl_ns == 0 || l->cache.n_shards == 0)
+        return false;
+    DLOAD_I_FN(item) item;
+    item.hash = f->hash;
+    item.key = b->own_keys[i];
+    item.value = &b->values[i];
+    item.status = f->status;
+    item.ttl_ns = ttl_ns;
+#if DLOAD_CLOCK == DLOAD_CLOCK_ENV
+    /* one look at the clock for all answers of a batch */
+    item.now_ns = l->core.env->now != NULL ? base->ended_ns : DLOAD_I_FN(i_now)(&l->cache);
+#else
+    item.now_ns = DLOAD_I_FN(i_now)(&l->cache);
+#endif
+    if (DLOAD_I_FN(i_store)(&l->cache, &item) < 0)
+        return false;
+#if DLOAD_I_OWNED
+    /* The value moved into the cache; what had to go takes its place until the mutex is released. */
+    f->holds = item.garbage;
+    if (item.garbage)
+        b->values[i] = item.old;
+#endif
+    return true;
+}
+
+#if DLOAD_I_OWNED
+DLOAD_I_UNUSED static void DLOAD_I_FN(i_release_at)(dload_i_batch *base, uint32_t i)
+{
+    base->flights[i].holds = 0;
+    DLOAD_I_FN(i_release)(&DLOAD_I_FN(i_batch)(base)->values[i]);
+}
+#endif
+
+DLOAD_I_UNUSED static void DLOAD_I_FN(i_call)(dload_i_waiter *base)
+{
+    DLOAD_I_WAITER *w = (DLOAD_I_WAITER *)(void *)base; /* base is the first member */
+    w->status = (dload_status)base->status;
+    if (w->done != NULL)
+        w->done(w);
+}
+
+DLOAD_I_UNUSED static const dload_i_ops *DLOAD_I_FN(i_ops)(void)
+{
+    static const dload_i_ops ops = {
+        DLOAD_I_FN(i_make_batch),
+        DLOAD_I_FN(i_unmake_batch),
+        DLOAD_I_FN(i_grow_batch),
+        DLOAD_I_FN(i_move_key),
+#if DLOAD_I_IS_STRING
+        DLOAD_I_FN(i_forget_key),
+#else
+        NULL,
+#endif
+        DLOAD_I_FN(i_run),
+        DLOAD_I_FN(i_copy_out),
+        DLOAD_I_FN(i_store_at),
+#if DLOAD_I_OWNED
+        DLOAD_I_FN(i_release_at),
+#else
+        NULL,
+#endif
+        DLOAD_I_FN(i_call),
+    };
+    return &ops;
+}
+
+#endif /* DLOAD_I_BODIES */
+#endif /* DLOAD_I_HAVE_OPS */

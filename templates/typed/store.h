@@ -1,0 +1,203 @@
+/* >>store -- a shard's memory: its layout, its growth, and the entry that comes in.
+ *
+ * Everything here works on one shard whose lock is held, like table.h.
+ */
+#ifndef DLOAD_I_HAVE_STORE
+#define DLOAD_I_HAVE_STORE
+
+#include "table.h"
+
+#if DLOAD_I_BODIES
+
+/* ---- memory ---- */
+
+/* One block for all arrays of a shard of cap entries. False when there is no memory; then the shard is
+ * as it was. The old block, if any, stays the caller's. */
+DLOAD_I_LOCAL bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SHARD *s, uint32_t cap,
+                                             uint32_t kind)
+{
+    uint32_t n_groups = dload_i_groups_for(cap);
+    size_t n_slots = (size_t)n_groups * DLOAD_I_GROUP_SLOTS;
+    uint32_t ghosts = dload_i_ghost_limit(kind, cap);
+    size_t total = 0;
+    size_t slots_at = dload_i_carve(&total, n_slots, sizeof(DLOAD_I_SLOT));
+    size_t links_at =
+        dload_i_carve(&total, kind == DLOAD_EVICT_NONE ? 0 : n_slots, sizeof(dload_i_link));
+#if DLOAD_TTL
+    uint32_t chunk_slots = dload_i_best_chunk(cap);
+    size_t chunks_at = dload_i_carve(&total, dload_i_chunks_for(cap, chunk_slots),
+                                     dload_i_chunk_bytes(chunk_slots));
+#endif
+    size_t zeroed_at = dload_i_carve(&total, n_groups, sizeof(dload_i_group));
+    size_t ring_at = dload_i_carve(&total, dload_i_ghost_ring_size(ghosts), sizeof(uint64_t));
+    size_t index_at = dload_i_carve(&total, dload_i_ghost_index_size(ghosts), sizeof(uint32_t));
+#if DLOAD_TTL
+    size_t where_at = dload_i_carve(&total, n_slots, sizeof(uint32_t));
+    size_t rounds_at = dload_i_carve(&total, n_slots, 1);
+#endif
+    if (total > SIZE_MAX - 64)
+        return false;
+    char *block = (char *)dload_i_alloc(env, total + 64);
+    if (block == NULL)
+        return false;
+    char *base = (char *)(((uintptr_t)block + 63) & ~(uintptr_t)63);
+    memset(base + zeroed_at, 0, total - zeroed_at);
+    s->block = block;
+    s->block_bytes = total + 64;
+    s->n_groups = n_groups;
+    s->groups = (dload_i_group *)(void *)(base + zeroed_at);
+    s->slots = (DLOAD_I_SLOT *)(void *)(base + slots_at);
+    s->cap = cap;
+    s->reap_group = 0;
+    s->evict.links = kind == DLOAD_EVICT_NONE ? NULL : (dload_i_link *)(void *)(base + links_at);
+    s->evict.meta = base + slots_at;
+    s->evict.stride_bytes = sizeof(DLOAD_I_SLOT);
+    s->evict.hash_of = DLOAD_I_FN(i_hash_of);
+    dload_i_evict_init(&s->evict, kind, cap);
+    dload_i_ghost_init(&s->evict.ghost, ghosts, (uint64_t *)(void *)(base + ring_at),
+                       (uint32_t *)(void *)(base + index_at));
+#if DLOAD_TTL
+    s->wheel.chunk_slots = chunk_slots;
+    s->wheel.chunks = base + chunks_at;
+    s->wheel.where = (uint32_t *)(void *)(base + where_at);
+    s->wheel.rounds = (uint8_t *)(base + rounds_at);
+    s->wheel.expiry = base + slots_at + offsetof(DLOAD_I_SLOT, expiry);
+    s->wheel.stride_bytes = sizeof(DLOAD_I_SLOT);
+    dload_i_wheel_init(&s->wheel, cap, s->wheel.now);
+#endif
+    return true;
+}
+
+/* Doubles an unbounded shard: every entry finds a place in a table twice the size. */
+DLOAD_I_NOINLINE bool DLOAD_I_FN(i_grow)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s)
+{
+    DLOAD_I_SHARD old = *s;
+    if (old.cap > (UINT32_C(1) << 29) ||
+        !DLOAD_I_FN(i_shard_alloc)(c->env, s, old.cap * 2, DLOAD_EVICT_NONE))
+        return false;
+    uint32_t n_slots = old.n_groups * DLOAD_I_GROUP_SLOTS;
+    for (uint32_t i = 0; i < n_slots; i++) {
+        if (old.groups[i / DLOAD_I_GROUP_SLOTS].tags[i % DLOAD_I_GROUP_SLOTS] == 0)
+            continue;
+        const DLOAD_I_SLOT *e = &old.slots[i];
+        uint32_t slot = dload_i_take_slot(s->groups, s->n_groups, DLOAD_I_FN(i_hash_of)(e));
+        s->slots[slot] = *e;
+#if DLOAD_TTL
+        if ((e->meta & DLOAD_I_META_EXPIRES) != 0) {
+            s->wheel.rounds[slot] = old.wheel.rounds[i];
+            dload_i_wheel_arm(&s->wheel, slot);
+        }
+#endif
+    }
+    dload_i_free(c->env, old.block, old.block_bytes);
+    return true;
+}
+
+/* ---- the entry that comes in ---- */
+
+/* Writes what the entry is; its key and the rest of its meta word are there. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_fill)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uint32_t slot,
+                                      const DLOAD_I_FN(item) * item)
+{
+    DLOAD_I_SLOT *e = &s->slots[slot];
+    if (item->status < 0) {
+        e->meta |= DLOAD_I_META_ERROR;
+        e->u.status = item->status;
+    } else {
+        e->u.value = *item->value;
+    }
+#if DLOAD_TTL
+    DLOAD_I_FN(i_arm)(c, s, slot, item->now_ns, item->ttl_ns);
+#endif
+    (void)c;
+}
+
+/* A new value for an entry that is there. Its uses stay: writing is not reading. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_replace)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uint32_t slot,
+                                         DLOAD_I_FN(item) * item)
+{
+    DLOAD_I_SLOT *e = &s->slots[slot];
+    if (DLOAD_I_OWNED && (e->meta & DLOAD_I_META_ERROR) == 0) {
+        item->old = e->u.value;
+        item->garbage = true;
+    }
+#if DLOAD_TTL
+    if ((e->meta & DLOAD_I_META_EXPIRES) != 0)
+        dload_i_wheel_cancel(&s->wheel, slot);
+#endif
+    uint32_t keep = DLOAD_I_META_USES | DLOAD_I_META_MAIN;
+    if ((e->meta & DLOAD_I_EPOCH_MASK) != s->epoch) {
+        s->n_live++; /* an entry from before a clear_all comes back to life, as a new one */
+        keep = DLOAD_I_META_MAIN;
+    }
+    e->meta = (e->meta & keep) | s->epoch;
+    DLOAD_I_FN(i_fill)(c, s, slot, item);
+}
+
+/* Room for one more entry: at capacity somebody leaves. DLOAD_EFULL when nobody may, DLOAD_ENOMEM. */
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_make_room)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
+                                                   DLOAD_I_FN(item) * item)
+{
+    if (s->n_used < s->cap)
+        return DLOAD_OK;
+    if (c->unbounded)
+        return DLOAD_I_FN(i_grow)(c, s) ? DLOAD_OK : DLOAD_ENOMEM;
+    if (s->evict.kind == DLOAD_EVICT_NONE)
+        return DLOAD_EFULL;
+    item->garbage = DLOAD_I_FN(i_remove)(s, dload_i_evict_victim(&s->evict), &item->old);
+    s->evictions++;
+    return DLOAD_OK;
+}
+
+/* Puts an entry in place of an older one of the same key, or as a new one; evicts when full.
+ * DLOAD_OK, and item->value now belongs to the cache; DLOAD_EFULL or DLOAD_ENOMEM, and it does not.
+ * In either case item->garbage says that item->old is to be released, unlocked. */
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_put)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
+                                             DLOAD_I_FN(item) * item)
+{
+    item->garbage = false;
+#if !DLOAD_I_OWNED
+    bool more = false;
+    if (s->n_used > s->n_live || DLOAD_TTL)
+        (void)DLOAD_I_FN(i_tidy)(s, item->now_ns, NULL, DLOAD_I_GROUP_SLOTS, &more);
+#endif
+    uint32_t slot = DLOAD_I_FN(i_find)(s, item->hash, &item->key);
+    if (slot != DLOAD_I_NO_SLOT) {
+        DLOAD_I_FN(i_replace)(c, s, slot, item);
+        return DLOAD_OK;
+    }
+#if DLOAD_I_IS_STRING
+    const char *bytes = NULL;
+    if (!dload_i_arena_put(&s->arena, item->key.ptr, item->key.len, &bytes)) {
+        s->skipped++;
+        return DLOAD_ENOMEM;
+    }
+#endif
+    bool was_ghost = dload_i_ghost_take(&s->evict.ghost, item->hash);
+    dload_status st = DLOAD_I_FN(i_make_room)(c, s, item);
+    if (st < 0) {
+#if DLOAD_I_IS_STRING
+        dload_i_arena_drop(&s->arena, bytes, item->key.len);
+#endif
+        s->skipped++;
+        return st;
+    }
+    slot = dload_i_take_slot(s->groups, s->n_groups, item->hash);
+    DLOAD_I_SLOT *e = &s->slots[slot];
+#if DLOAD_I_IS_STRING
+    e->key.ptr = bytes;
+    e->key.len = (uint32_t)item->key.len;
+    e->key.hash_hi = (uint32_t)(item->hash >> 32);
+#else
+    e->key = item->key;
+#endif
+    e->meta = s->epoch;
+    s->n_used++;
+    s->n_live++;
+    dload_i_evict_insert(&s->evict, slot, was_ghost);
+    DLOAD_I_FN(i_fill)(c, s, slot, item);
+    return DLOAD_OK;
+}
+
+#endif /* DLOAD_I_BODIES */
+#endif /* DLOAD_I_HAVE_STORE */

@@ -1,0 +1,349 @@
+/* >>table -- keys and entries of one loader: hash, compare, find, put, remove.
+ *
+ * Everything here works on one shard whose lock is held. No user code runs but the REF and COPY
+ * hooks of owned values; what has to be released goes back to the caller, who does it unlocked.
+ */
+#ifndef DLOAD_I_HAVE_TABLE
+#define DLOAD_I_HAVE_TABLE
+
+#include "api.h"
+
+#if DLOAD_I_BODIES
+
+#define DLOAD_I_SHARD DLOAD_I_FN(shard)
+#define DLOAD_I_SLOT  DLOAD_I_FN(slot)
+#define DLOAD_I_CACHE DLOAD_I_FN(cache)
+
+/* ---- keys ---- */
+
+/* Brings a key to its one form; DLOAD_EKEY or DLOAD_ETOOBIG when it cannot be a key. */
+DLOAD_I_INLINE dload_status DLOAD_I_FN(i_canon)(DLOAD_I_K *key, size_t max_key_bytes)
+{
+#if DLOAD_I_KEY_KIND == DLOAD_I_KIND_FLOAT || DLOAD_I_KEY_KIND == DLOAD_I_KIND_DOUBLE
+    if (!(*key <= 0) && !(*key > 0))
+        return DLOAD_EKEY; /* NaN is not even equal to itself */
+    if (!(*key < 0) && !(*key > 0))
+        *key = 0; /* -0.0 */
+#elif DLOAD_I_IS_STRING
+    if (key->ptr == NULL && key->len != 0)
+        return DLOAD_EKEY;
+    if (key->len > max_key_bytes)
+        return DLOAD_ETOOBIG;
+#endif
+    (void)key;
+    (void)max_key_bytes;
+    return DLOAD_OK;
+}
+
+DLOAD_I_INLINE uint64_t DLOAD_I_FN(i_hash)(DLOAD_I_K key)
+{
+#if DLOAD_I_IS_STRING
+    return dload_i_hash_bytes(key.ptr, key.len);
+#elif DLOAD_I_KEY_KIND == DLOAD_I_KIND_ID128
+    return dload_i_mix64(dload_i_read64(key.bytes) ^ dload_i_mix64(dload_i_read64(key.bytes + 8)));
+#elif DLOAD_I_KEY_KIND == DLOAD_I_KIND_FLOAT || DLOAD_I_KEY_KIND == DLOAD_I_KIND_DOUBLE
+    uint64_t bits = 0;
+    memcpy(&bits, &key, sizeof key);
+    return dload_i_mix64(bits);
+#else
+    return dload_i_mix64((uint64_t)key);
+#endif
+}
+
+DLOAD_I_INLINE bool DLOAD_I_FN(i_same)(const DLOAD_I_K *a, const DLOAD_I_K *b)
+{
+#if DLOAD_I_IS_STRING
+    return a->len == b->len && (a->len == 0 || memcmp(a->ptr, b->ptr, a->len) == 0);
+#elif DLOAD_I_KEY_KIND == DLOAD_I_KIND_INTEGER || DLOAD_I_KEY_KIND == DLOAD_I_KIND_BOOL
+    return *a == *b;
+#else
+    return memcmp(a, b, sizeof *a) == 0;
+#endif
+}
+
+/* Is this entry's key the one? */
+DLOAD_I_INLINE bool DLOAD_I_FN(i_is)(const DLOAD_I_SLOT *e, uint64_t hash, const DLOAD_I_K *key)
+{
+#if DLOAD_I_IS_STRING
+    return e->key.hash_hi == (uint32_t)(hash >> 32) && e->key.len == key->len &&
+           (key->len == 0 || memcmp(e->key.ptr, key->ptr, key->len) == 0);
+#else
+    (void)hash;
+    return DLOAD_I_FN(i_same)(&e->key, key);
+#endif
+}
+
+/* The hash of an entry's key: all of it, or (strings) as much as finding its home takes. */
+DLOAD_I_INLINE uint64_t DLOAD_I_FN(i_home_hash)(const DLOAD_I_SLOT *e)
+{
+#if DLOAD_I_IS_STRING
+    return (uint64_t)e->key.hash_hi << 32;
+#else
+    return DLOAD_I_FN(i_hash)(e->key);
+#endif
+}
+
+DLOAD_I_UNUSED static uint64_t DLOAD_I_FN(i_hash_of)(const void *slot)
+{
+    const DLOAD_I_SLOT *e = (const DLOAD_I_SLOT *)slot;
+#if DLOAD_I_IS_STRING
+    return dload_i_hash_bytes(e->key.ptr, e->key.len);
+#else
+    return DLOAD_I_FN(i_hash)(e->key);
+#endif
+}
+
+/* ---- values ---- */
+
+/* Another owner of the same value, or a copy of it. */
+DLOAD_I_INLINE dload_status DLOAD_I_FN(i_copy)(DLOAD_I_V *to, const DLOAD_I_V *from)
+{
+#if DLOAD_I_VALUE_IS_BLOB
+    *to = dload_blob_retain(*from);
+#elif defined(DLOAD_VALUE_COPY)
+    if (!(DLOAD_VALUE_COPY(to, from)))
+        return DLOAD_ENOMEM;
+#else
+    *to = *from;
+#if defined(DLOAD_VALUE_REF)
+    DLOAD_VALUE_REF(to);
+#endif
+#endif
+    return DLOAD_OK;
+}
+
+/* The end of an owned value; no lock is held. */
+DLOAD_I_INLINE void DLOAD_I_FN(i_release)(DLOAD_I_V *value)
+{
+#if DLOAD_I_VALUE_IS_BLOB
+    dload_blob_release(value);
+#elif defined(DLOAD_VALUE_FREE)
+    DLOAD_VALUE_FREE(value);
+#elif defined(DLOAD_VALUE_UNREF)
+    DLOAD_VALUE_UNREF(value);
+#endif
+    (void)value;
+}
+
+/* ---- time ---- */
+
+DLOAD_I_INLINE uint64_t DLOAD_I_FN(i_now)(const DLOAD_I_CACHE *c)
+{
+#if DLOAD_CLOCK == DLOAD_CLOCK_COARSE
+    (void)c;
+    return dload_i_clock_coarse(NULL);
+#elif DLOAD_CLOCK == DLOAD_CLOCK_PRECISE
+    (void)c;
+    return dload_i_clock_precise(NULL);
+#else
+#if DLOAD_CLOCK == DLOAD_CLOCK_ENV
+    if (c->env->now != NULL)
+        return c->env->now(c->env->ctx);
+#endif
+    return DLOAD_I_LOAD_RELAXED(&c->manual_ns);
+#endif
+}
+
+#if DLOAD_TTL
+
+/* Has an entry that expires done so? Exact for any distance between now and the wheel's time. */
+DLOAD_I_LOCAL bool DLOAD_I_FN(i_expired)(const DLOAD_I_CACHE *c, const DLOAD_I_SHARD *s,
+                                         uint32_t slot)
+{
+    const dload_i_wheel *w = &s->wheel;
+    uint64_t tick = DLOAD_I_FN(i_now)(c) >> DLOAD_I_TICK_SHIFT;
+    if (tick < w->now)
+        tick = w->now; /* the clock went back: time does not */
+    int64_t ahead = (int32_t)(s->slots[slot].expiry - (uint32_t)w->now);
+    ahead += (int64_t)w->rounds[slot] * (int64_t)DLOAD_I_WHEEL_ROUND;
+    return tick - w->now >= (uint64_t)(ahead > 0 ? ahead : 0);
+}
+
+DLOAD_I_UNUSED static void DLOAD_I_FN(i_rearm)(void *slots, uint32_t slot)
+{
+    ((DLOAD_I_SLOT *)slots)[slot].expiry += DLOAD_I_WHEEL_ROUND;
+}
+
+/* A TTL in ns, shortened by up to jitter_pct percent. */
+DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_jitter)(DLOAD_I_CACHE *c, uint64_t ttl_ns)
+{
+    if (c->jitter_pct == 0)
+        return ttl_ns;
+    uint64_t r = 0;
+    if (c->env->random != NULL) {
+        r = c->env->random(c->env->ctx);
+    } else {
+        /* a fixed sequence: Weyl's, mixed; a lost update between threads does no harm */
+        r = DLOAD_I_LOAD_RELAXED(&c->seed) + UINT64_C(0x9e3779b97f4a7c15);
+        DLOAD_I_STORE_RELAXED(&c->seed, r);
+        r = dload_i_mix64(r);
+    }
+    uint64_t span_ns = ttl_ns / 100 * c->jitter_pct;
+    return ttl_ns - (span_ns / 65536 * (r >> 48) + span_ns % 65536 * (r >> 48) / 65536);
+}
+
+/* Sets the expiry of the entry in slot, whose meta is otherwise complete. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_arm)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uint32_t slot,
+                                     uint64_t now_ns, uint64_t ttl_ns)
+{
+    dload_i_wheel *w = &s->wheel;
+    uint64_t end_ns = dload_i_add_ns(now_ns, DLOAD_I_FN(i_jitter)(c, ttl_ns));
+    uint64_t end = end_ns >> DLOAD_I_TICK_SHIFT;
+    uint64_t ahead = end > w->now ? end - w->now : 0;
+    uint64_t rounds = ahead == 0 ? 0 : (ahead - 1) / DLOAD_I_WHEEL_ROUND;
+    if (ttl_ns >= DLOAD_NEVER - 1 || rounds > UINT8_MAX)
+        return; /* four years and more */
+    s->slots[slot].meta |= DLOAD_I_META_EXPIRES;
+    s->slots[slot].expiry = (uint32_t)(end - rounds * DLOAD_I_WHEEL_ROUND);
+    w->rounds[slot] = (uint8_t)rounds;
+    dload_i_wheel_arm(w, slot);
+}
+
+#endif /* DLOAD_TTL */
+
+/* ---- finding ---- */
+
+/* The slot of a key, whatever its epoch and expiry, or DLOAD_I_NO_SLOT. */
+DLOAD_I_INLINE uint32_t DLOAD_I_FN(i_find)(const DLOAD_I_SHARD *s, uint64_t hash,
+                                           const DLOAD_I_K *key)
+{
+    uint32_t at = dload_i_home(hash, s->n_groups);
+    uint8_t tag = dload_i_tag(hash);
+    uint32_t class_ = dload_i_class(hash);
+    for (uint32_t tried = 0;;) {
+        const dload_i_group *g = &s->groups[at];
+        for (dload_i_match m = dload_i_find_tag(g, tag); dload_i_match_any(m);
+             m = dload_i_match_rest(m)) {
+            uint32_t slot = at * DLOAD_I_GROUP_SLOTS + dload_i_match_first(m);
+            if (DLOAD_I_LIKELY(DLOAD_I_FN(i_is)(&s->slots[slot], hash, key)))
+                return slot;
+        }
+        if (DLOAD_I_LIKELY(g->over[class_] == 0) || ++tried == s->n_groups)
+            return DLOAD_I_NO_SLOT;
+        at = dload_i_next_group(at, s->n_groups);
+    }
+}
+
+/* Is the entry in slot there for a reader? */
+DLOAD_I_INLINE bool DLOAD_I_FN(i_valid)(const DLOAD_I_CACHE *c, const DLOAD_I_SHARD *s,
+                                        uint32_t slot)
+{
+    uint32_t meta = s->slots[slot].meta;
+    if (DLOAD_I_UNLIKELY((meta & DLOAD_I_EPOCH_MASK) != s->epoch))
+        return false;
+#if DLOAD_TTL
+    if ((meta & DLOAD_I_META_EXPIRES) != 0 && DLOAD_I_FN(i_expired)(c, s, slot))
+        return false;
+#endif
+    (void)c;
+    return true;
+}
+
+/* Counts a use of the entry in slot, as its policy wants it. */
+DLOAD_I_INLINE void DLOAD_I_FN(i_touch)(DLOAD_I_SHARD *s, uint32_t slot)
+{
+#if DLOAD_EVICT == DLOAD_EVICT_LRU
+    if (s->evict.links != NULL)
+        dload_i_lru_touch(&s->evict, slot);
+#elif DLOAD_EVICT >= DLOAD_EVICT_CLOCK
+#if DLOAD_EVICT == DLOAD_EVICT_S3FIFO
+    const uint32_t max_uses = 3;
+#elif DLOAD_EVICT == DLOAD_EVICT_AUTO
+    const uint32_t max_uses = s->evict.max_uses;
+#else
+    const uint32_t max_uses = 1;
+#endif
+    /* Written only when it changes: a popular entry's line stays clean. */
+    if ((s->slots[slot].meta & DLOAD_I_META_USES) < max_uses)
+        s->slots[slot].meta++;
+#else
+    (void)s;
+    (void)slot;
+#endif
+}
+
+/* A hit: DLOAD_OK and *out, or the cached error. A miss: DLOAD_PENDING. */
+DLOAD_I_INLINE dload_status DLOAD_I_FN(i_read)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
+                                               uint64_t hash, const DLOAD_I_K *key, DLOAD_I_V *out)
+{
+    uint32_t slot = DLOAD_I_FN(i_find)(s, hash, key);
+    if (slot == DLOAD_I_NO_SLOT || !DLOAD_I_FN(i_valid)(c, s, slot))
+        return DLOAD_PENDING;
+    DLOAD_I_FN(i_touch)(s, slot);
+#if DLOAD_STATS
+    s->hits++;
+#endif
+    const DLOAD_I_SLOT *e = &s->slots[slot];
+    if (DLOAD_I_UNLIKELY((e->meta & DLOAD_I_META_ERROR) != 0))
+        return (dload_status)e->u.status;
+    return DLOAD_I_FN(i_copy)(out, &e->u.value);
+}
+
+/* ---- removing ---- */
+
+/* Takes an entry out. True when *old is a value that the caller has to release, unlocked. */
+DLOAD_I_LOCAL bool DLOAD_I_FN(i_remove)(DLOAD_I_SHARD *s, uint32_t slot, DLOAD_I_V *old)
+{
+    DLOAD_I_SLOT *e = &s->slots[slot];
+    dload_i_evict_remove(&s->evict, slot);
+#if DLOAD_TTL
+    if ((e->meta & DLOAD_I_META_EXPIRES) != 0)
+        dload_i_wheel_cancel(&s->wheel, slot);
+#endif
+    dload_i_give_slot(s->groups, s->n_groups, DLOAD_I_FN(i_home_hash)(e), slot);
+#if DLOAD_I_IS_STRING
+    dload_i_arena_drop(&s->arena, e->key.ptr, e->key.len);
+#endif
+    if ((e->meta & DLOAD_I_EPOCH_MASK) == s->epoch)
+        s->n_live--;
+    s->n_used--;
+    if (s->n_used == s->n_live)
+        s->since_reap = 0;
+    if (!DLOAD_I_OWNED || (e->meta & DLOAD_I_META_ERROR) != 0)
+        return false;
+    *old = e->u.value;
+    return true;
+}
+
+/* Removes up to max entries that expired or belong to an older epoch; their values go to old[], where
+ * there is room for max. Returns how many values there are; *more says that work is left. */
+DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_tidy)(DLOAD_I_SHARD *s, uint64_t now_ns, DLOAD_I_V *old,
+                                          uint32_t max, bool *more)
+{
+    uint32_t n_old = 0;
+    uint32_t left = max;
+    *more = false;
+#if DLOAD_TTL
+    dload_i_wheel *w = &s->wheel;
+    bool further = true;
+    while (left > 0 && (further || !dload_i_wheel_idle(w))) {
+        if (dload_i_wheel_idle(w))
+            further = dload_i_wheel_turn(w, now_ns >> DLOAD_I_TICK_SHIFT);
+        uint32_t slot = dload_i_wheel_next(w, &left, DLOAD_I_FN(i_rearm), s->slots);
+        if (slot == DLOAD_I_NO_SLOT)
+            continue;
+        /* out of the wheel already, and not to be looked for there */
+        s->slots[slot].meta &= ~DLOAD_I_META_EXPIRES;
+        s->expired++;
+        n_old += DLOAD_I_FN(i_remove)(s, slot, &old[n_old]);
+    }
+    *more = further || !dload_i_wheel_idle(w);
+#else
+    (void)now_ns;
+#endif
+    while (s->n_used > s->n_live && left >= DLOAD_I_GROUP_SLOTS) {
+        uint32_t first = s->reap_group * DLOAD_I_GROUP_SLOTS;
+        for (uint32_t i = first; i < first + DLOAD_I_GROUP_SLOTS; i++) {
+            if (s->groups[s->reap_group].tags[i - first] != 0 &&
+                (s->slots[i].meta & DLOAD_I_EPOCH_MASK) != s->epoch)
+                n_old += DLOAD_I_FN(i_remove)(s, i, &old[n_old]);
+        }
+        s->reap_group = dload_i_next_group(s->reap_group, s->n_groups);
+        left -= DLOAD_I_GROUP_SLOTS;
+    }
+    *more = *more || s->n_used > s->n_live;
+    return n_old;
+}
+
+#endif /* DLOAD_I_BODIES */
+#endif /* DLOAD_I_HAVE_TABLE */
