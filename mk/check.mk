@@ -4,7 +4,7 @@
 STEP    := tests/tools/step
 SUITES  := $(sort $(patsubst tests/%.c,%,$(wildcard tests/test_*.c)))
 # What runs threads runs under the thread sanitizer too.
-THREADS := $(if $(SUITES),$(shell grep -lE 'pthread_create|/\* tsan \*/' $(SUITES:%=tests/%.c)))
+THREADS := $(if $(SUITES),$(shell grep -lE 'pthread_create|run_threads|/\* tsan \*/' $(SUITES:%=tests/%.c)))
 THREADS := $(patsubst tests/%.c,%,$(THREADS))
 
 CORE_STEPS := header compile-fail-$(CC) $(SUITES:%=plain-%)
@@ -12,7 +12,7 @@ CORE_STEPS := header compile-fail-$(CC) $(SUITES:%=plain-%)
 CHECK_STEPS := $(if $(wildcard tests/mutants/run.py),mutants) \
     matrix-clang++ matrix-g++ matrix-clang matrix-gcc $(SUITES:%=asan-%) $(THREADS:%=tsan-%) \
     compile-fail-g++ compile-fail-clang++ compile-fail-gcc compile-fail-clang \
-    selftest setup install mkloader readme examples-gcc examples-clang demo-data \
+    depgraph make-demo selftest setup install mkloader readme examples-gcc examples-clang \
     parts-gcc parts-clang symbols-gcc symbols-clang names shape format parameters version amalgamate \
     $(SUITES:%=plain-%) compile-time
 
@@ -68,5 +68,7 @@ step/compile-time:
 	@$(STEP) compile-time tests/tools/compile_time 0.5
 step/examples-%:
 	@$(STEP) examples-$* tests/tools/examples $*
-step/demo-data:
-	@$(STEP) demo-data tests/tools/demo
+step/make-demo:
+	@$(STEP) make-demo tests/tools/demo
+step/depgraph:
+	@$(STEP) depgraph $(PYTHON) tests/demo/run.py

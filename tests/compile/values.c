@@ -17,10 +17,9 @@ struct point {
 struct shared {
     int n_refs;
 };
-static struct shared *shared_ref(struct shared *s)
+static void shared_ref(struct shared *s)
 {
     s->n_refs++;
-    return s;
 }
 static void shared_unref(struct shared *s)
 {
