@@ -85,6 +85,9 @@
  *   once a loader: >>params >>lock_pthread >>types >>api >>table >>store >>cache >>ops >>answer >>load
  *                  >>control >>undef
  */
+/* A name of the user's own, or -Wshadow, never decides whether this compiles without warnings. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"
 
 /* ==== runtime/port.h ==== */
 
@@ -194,16 +197,6 @@ int memcmp(const void *a, const void *b, size_t n_bytes);
 #define DLOAD_I_STATIC_ASSERT(condition, text) static_assert(condition, text)
 #else
 #define DLOAD_I_STATIC_ASSERT(condition, text) _Static_assert(condition, text)
-#endif
-
-/* A list of keys of another type, or a fetch function of another signature, must not compile; gcc
- * before 14 and clang only warn by themselves. DLOAD_LOOSE_POINTERS 1 opts out. */
-#if !DLOAD_LOOSE_POINTERS && !defined(__cplusplus)
-#pragma GCC diagnostic error "-Wincompatible-pointer-types"
-#pragma GCC diagnostic error "-Wint-conversion"
-#ifdef __clang__
-#pragma GCC diagnostic error "-Wincompatible-function-pointer-types"
-#endif
 #endif
 
 /* Our invariants; off unless the user defines DLOAD_ASSERT(condition). */
@@ -3527,8 +3520,14 @@ typedef DLOAD_VALUE DLOAD_I_FN(value);
 #define DLOAD_I_V DLOAD_I_FN(value)
 
 #ifdef DLOAD_KEY_AS
+/* C++ does not let an enum hold -1, so that the sign is checked in C only. */
+#ifdef __cplusplus
+#define DLOAD_I_IS_SIGNED(type) true
+#else
+#define DLOAD_I_IS_SIGNED(type) ((type)-1 < (type)1)
+#endif
 DLOAD_I_STATIC_ASSERT(sizeof(DLOAD_KEY) == sizeof(DLOAD_KEY_AS) &&
-                          ((DLOAD_KEY)-1 < (DLOAD_KEY)1) == ((DLOAD_KEY_AS)-1 < (DLOAD_KEY_AS)1) &&
+                          DLOAD_I_IS_SIGNED(DLOAD_KEY) == DLOAD_I_IS_SIGNED(DLOAD_KEY_AS) &&
                           ((DLOAD_KEY)0.5 == (DLOAD_KEY)0) ==
                               ((DLOAD_KEY_AS)0.5 == (DLOAD_KEY_AS)0),
                       "dataloader.h: DLOAD_KEY_AS must have DLOAD_KEY's size, sign and kind");
@@ -4832,7 +4831,7 @@ DLOAD_I_LOCAL size_t DLOAD_I_FN(i_places)(uint32_t cap, size_t *values_at, size_
 
 DLOAD_I_UNUSED static bool DLOAD_I_FN(i_grow_batch)(void *owner, dload_i_batch *base, uint32_t cap)
 {
-    DLOAD_NAME *l = (DLOAD_NAME *)owner;
+    struct DLOAD_NAME *l = (struct DLOAD_NAME *)owner;
     DLOAD_I_BATCH *b = DLOAD_I_FN(i_batch)(base);
     size_t values_at = 0, flights_at = 0;
     size_t n_bytes = DLOAD_I_FN(i_places)(cap, &values_at, &flights_at);
@@ -4856,7 +4855,7 @@ DLOAD_I_UNUSED static bool DLOAD_I_FN(i_grow_batch)(void *owner, dload_i_batch *
 
 DLOAD_I_UNUSED static dload_i_batch *DLOAD_I_FN(i_make_batch)(void *owner)
 {
-    DLOAD_NAME *l = (DLOAD_NAME *)owner;
+    struct DLOAD_NAME *l = (struct DLOAD_NAME *)owner;
     DLOAD_I_BATCH *b = (DLOAD_I_BATCH *)dload_i_alloc(l->core.env, sizeof *b);
     if (b == NULL)
         return NULL;
@@ -4873,7 +4872,7 @@ DLOAD_I_UNUSED static dload_i_batch *DLOAD_I_FN(i_make_batch)(void *owner)
 
 DLOAD_I_UNUSED static void DLOAD_I_FN(i_unmake_batch)(void *owner, dload_i_batch *base)
 {
-    DLOAD_NAME *l = (DLOAD_NAME *)owner;
+    struct DLOAD_NAME *l = (struct DLOAD_NAME *)owner;
     DLOAD_I_BATCH *b = DLOAD_I_FN(i_batch)(base);
     size_t unused = 0;
     dload_i_free(l->core.env, b->own_keys, DLOAD_I_FN(i_places)(base->cap, &unused, &unused));
@@ -4889,7 +4888,7 @@ DLOAD_I_UNUSED static void DLOAD_I_FN(i_move_key)(dload_i_batch *base, uint32_t 
 #if DLOAD_I_IS_STRING
 DLOAD_I_UNUSED static void DLOAD_I_FN(i_forget_key)(void *owner, dload_i_batch *base, uint32_t i)
 {
-    DLOAD_NAME *l = (DLOAD_NAME *)owner;
+    struct DLOAD_NAME *l = (struct DLOAD_NAME *)owner;
     DLOAD_I_K *key = &DLOAD_I_FN(i_batch)(base)->own_keys[i];
     dload_i_arena_drop(&l->arena, key->ptr, key->len);
 }
@@ -4905,7 +4904,7 @@ DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_error_ttl)(const DLOAD_NAME *l, dload_status
 
 DLOAD_I_UNUSED static dload_status DLOAD_I_FN(i_run)(void *owner, dload_i_batch *base)
 {
-    DLOAD_NAME *l = (DLOAD_NAME *)owner;
+    struct DLOAD_NAME *l = (struct DLOAD_NAME *)owner;
     DLOAD_I_BATCH *b = DLOAD_I_FN(i_batch)(base);
     b->keys = b->own_keys;
     b->n = base->n;
@@ -4925,7 +4924,7 @@ DLOAD_I_UNUSED static dload_status DLOAD_I_FN(i_copy_out)(dload_i_batch *base, u
 
 DLOAD_I_UNUSED static bool DLOAD_I_FN(i_store_at)(void *owner, dload_i_batch *base, uint32_t i)
 {
-    DLOAD_NAME *l = (DLOAD_NAME *)owner;
+    struct DLOAD_NAME *l = (struct DLOAD_NAME *)owner;
     DLOAD_I_BATCH *b = DLOAD_I_FN(i_batch)(base);
     dload_i_flight *f = &base->flights[i];
     uint64_t ttl_ns = f->ttl_ns == DLOAD_I_TTL_DEFAULT ? l->cache.ttl_ns : f->ttl_ns;
@@ -5011,7 +5010,7 @@ DLOAD_I_UNUSED static const dload_i_ops *DLOAD_I_FN(i_ops)(void)
 DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_answer)(DLOAD_I_BATCH *b, size_t i, dload_status status,
                                                 const DLOAD_I_V *value, bool moved, uint64_t ttl_ns)
 {
-    DLOAD_NAME *l = b->owner;
+    struct DLOAD_NAME *l = b->owner;
     dload_i_core_lock(&l->core);
     dload_status st = dload_i_may_answer(&l->core, &b->base, i);
     if (st == DLOAD_OK) {
@@ -5093,7 +5092,7 @@ DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_place_of)(const DLOAD_I_BATCH *b, uint64_t h
 DLOAD_I_API dload_status DLOAD_I_FN(batch_put)(DLOAD_I_BATCH *b, DLOAD_I_K key,
                                                const DLOAD_I_V *value)
 {
-    DLOAD_NAME *l = b->owner;
+    struct DLOAD_NAME *l = b->owner;
     dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
     if (st < 0)
         return st;
@@ -5132,7 +5131,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_put)(DLOAD_I_BATCH *b, DLOAD_I_K key,
 
 DLOAD_I_API dload_status DLOAD_I_FN(batch_done)(DLOAD_I_BATCH *b, dload_status status)
 {
-    DLOAD_NAME *l = b->owner;
+    struct DLOAD_NAME *l = b->owner;
     if (status == DLOAD_PENDING)
         return DLOAD_EINVAL;
     uint64_t ttl_ns = DLOAD_I_FN(i_error_ttl)(l, status);
@@ -5912,6 +5911,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats)
 #undef DLOAD_I_COND_DESTROY
 #undef DLOAD_I_MUTEX_T
 #undef DLOAD_I_HAVE_TYPES
+#undef DLOAD_I_IS_SIGNED
 #undef DLOAD_I_K
 #undef DLOAD_I_V
 #undef DLOAD_I_FINGERPRINT
@@ -5931,3 +5931,15 @@ DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats)
 #undef DLOAD_I_HAVE_LOAD
 #undef DLOAD_I_SLEEPER
 #undef DLOAD_I_HAVE_CONTROL
+
+#pragma GCC diagnostic pop
+
+/* A list of keys of another type, or a fetch function of another signature, must not compile; gcc
+ * before 14 and clang only warn by themselves. DLOAD_LOOSE_POINTERS 1 opts out. */
+#if !DLOAD_LOOSE_POINTERS && !defined(__cplusplus)
+#pragma GCC diagnostic error "-Wincompatible-pointer-types"
+#pragma GCC diagnostic error "-Wint-conversion"
+#ifdef __clang__
+#pragma GCC diagnostic error "-Wincompatible-function-pointer-types"
+#endif
+#endif

@@ -106,16 +106,6 @@ int memcmp(const void *a, const void *b, size_t n_bytes);
 #define DLOAD_I_STATIC_ASSERT(condition, text) _Static_assert(condition, text)
 #endif
 
-/* A list of keys of another type, or a fetch function of another signature, must not compile; gcc
- * before 14 and clang only warn by themselves. DLOAD_LOOSE_POINTERS 1 opts out. */
-#if !DLOAD_LOOSE_POINTERS && !defined(__cplusplus)
-#pragma GCC diagnostic error "-Wincompatible-pointer-types"
-#pragma GCC diagnostic error "-Wint-conversion"
-#ifdef __clang__
-#pragma GCC diagnostic error "-Wincompatible-function-pointer-types"
-#endif
-#endif
-
 /* Our invariants; off unless the user defines DLOAD_ASSERT(condition). */
 #ifndef DLOAD_ASSERT
 #define DLOAD_ASSERT(condition) ((void)0)

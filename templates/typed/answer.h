@@ -11,7 +11,7 @@
 DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_answer)(DLOAD_I_BATCH *b, size_t i, dload_status status,
                                                 const DLOAD_I_V *value, bool moved, uint64_t ttl_ns)
 {
-    DLOAD_NAME *l = b->owner;
+    struct DLOAD_NAME *l = b->owner;
     dload_i_core_lock(&l->core);
     dload_status st = dload_i_may_answer(&l->core, &b->base, i);
     if (st == DLOAD_OK) {
@@ -93,7 +93,7 @@ DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_place_of)(const DLOAD_I_BATCH *b, uint64_t h
 DLOAD_I_API dload_status DLOAD_I_FN(batch_put)(DLOAD_I_BATCH *b, DLOAD_I_K key,
                                                const DLOAD_I_V *value)
 {
-    DLOAD_NAME *l = b->owner;
+    struct DLOAD_NAME *l = b->owner;
     dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
     if (st < 0)
         return st;
@@ -132,7 +132,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_put)(DLOAD_I_BATCH *b, DLOAD_I_K key,
 
 DLOAD_I_API dload_status DLOAD_I_FN(batch_done)(DLOAD_I_BATCH *b, dload_status status)
 {
-    DLOAD_NAME *l = b->owner;
+    struct DLOAD_NAME *l = b->owner;
     if (status == DLOAD_PENDING)
         return DLOAD_EINVAL;
     uint64_t ttl_ns = DLOAD_I_FN(i_error_ttl)(l, status);

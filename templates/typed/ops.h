@@ -33,7 +33,7 @@ DLOAD_I_LOCAL size_t DLOAD_I_FN(i_places)(uint32_t cap, size_t *values_at, size_
 
 DLOAD_I_UNUSED static bool DLOAD_I_FN(i_grow_batch)(void *owner, dload_i_batch *base, uint32_t cap)
 {
-    DLOAD_NAME *l = (DLOAD_NAME *)owner;
+    struct DLOAD_NAME *l = (struct DLOAD_NAME *)owner;
     DLOAD_I_BATCH *b = DLOAD_I_FN(i_batch)(base);
     size_t values_at = 0, flights_at = 0;
     size_t n_bytes = DLOAD_I_FN(i_places)(cap, &values_at, &flights_at);
@@ -57,7 +57,7 @@ DLOAD_I_UNUSED static bool DLOAD_I_FN(i_grow_batch)(void *owner, dload_i_batch *
 
 DLOAD_I_UNUSED static dload_i_batch *DLOAD_I_FN(i_make_batch)(void *owner)
 {
-    DLOAD_NAME *l = (DLOAD_NAME *)owner;
+    struct DLOAD_NAME *l = (struct DLOAD_NAME *)owner;
     DLOAD_I_BATCH *b = (DLOAD_I_BATCH *)dload_i_alloc(l->core.env, sizeof *b);
     if (b == NULL)
         return NULL;
@@ -74,7 +74,7 @@ DLOAD_I_UNUSED static dload_i_batch *DLOAD_I_FN(i_make_batch)(void *owner)
 
 DLOAD_I_UNUSED static void DLOAD_I_FN(i_unmake_batch)(void *owner, dload_i_batch *base)
 {
-    DLOAD_NAME *l = (DLOAD_NAME *)owner;
+    struct DLOAD_NAME *l = (struct DLOAD_NAME *)owner;
     DLOAD_I_BATCH *b = DLOAD_I_FN(i_batch)(base);
     size_t unused = 0;
     dload_i_free(l->core.env, b->own_keys, DLOAD_I_FN(i_places)(base->cap, &unused, &unused));
@@ -90,7 +90,7 @@ DLOAD_I_UNUSED static void DLOAD_I_FN(i_move_key)(dload_i_batch *base, uint32_t 
 #if DLOAD_I_IS_STRING
 DLOAD_I_UNUSED static void DLOAD_I_FN(i_forget_key)(void *owner, dload_i_batch *base, uint32_t i)
 {
-    DLOAD_NAME *l = (DLOAD_NAME *)owner;
+    struct DLOAD_NAME *l = (struct DLOAD_NAME *)owner;
     DLOAD_I_K *key = &DLOAD_I_FN(i_batch)(base)->own_keys[i];
     dload_i_arena_drop(&l->arena, key->ptr, key->len);
 }
@@ -106,7 +106,7 @@ DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_error_ttl)(const DLOAD_NAME *l, dload_status
 
 DLOAD_I_UNUSED static dload_status DLOAD_I_FN(i_run)(void *owner, dload_i_batch *base)
 {
-    DLOAD_NAME *l = (DLOAD_NAME *)owner;
+    struct DLOAD_NAME *l = (struct DLOAD_NAME *)owner;
     DLOAD_I_BATCH *b = DLOAD_I_FN(i_batch)(base);
     b->keys = b->own_keys;
     b->n = base->n;
@@ -126,7 +126,7 @@ DLOAD_I_UNUSED static dload_status DLOAD_I_FN(i_copy_out)(dload_i_batch *base, u
 
 DLOAD_I_UNUSED static bool DLOAD_I_FN(i_store_at)(void *owner, dload_i_batch *base, uint32_t i)
 {
-    DLOAD_NAME *l = (DLOAD_NAME *)owner;
+    struct DLOAD_NAME *l = (struct DLOAD_NAME *)owner;
     DLOAD_I_BATCH *b = DLOAD_I_FN(i_batch)(base);
     dload_i_flight *f = &base->flights[i];
     uint64_t ttl_ns = f->ttl_ns == DLOAD_I_TTL_DEFAULT ? l->cache.ttl_ns : f->ttl_ns;

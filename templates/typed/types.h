@@ -30,8 +30,14 @@ typedef DLOAD_VALUE DLOAD_I_FN(value);
 #define DLOAD_I_V DLOAD_I_FN(value)
 
 #ifdef DLOAD_KEY_AS
+/* C++ does not let an enum hold -1, so that the sign is checked in C only. */
+#ifdef __cplusplus
+#define DLOAD_I_IS_SIGNED(type) true
+#else
+#define DLOAD_I_IS_SIGNED(type) ((type)-1 < (type)1)
+#endif
 DLOAD_I_STATIC_ASSERT(sizeof(DLOAD_KEY) == sizeof(DLOAD_KEY_AS) &&
-                          ((DLOAD_KEY)-1 < (DLOAD_KEY)1) == ((DLOAD_KEY_AS)-1 < (DLOAD_KEY_AS)1) &&
+                          DLOAD_I_IS_SIGNED(DLOAD_KEY) == DLOAD_I_IS_SIGNED(DLOAD_KEY_AS) &&
                           ((DLOAD_KEY)0.5 == (DLOAD_KEY)0) ==
                               ((DLOAD_KEY_AS)0.5 == (DLOAD_KEY_AS)0),
                       "dataloader.h: DLOAD_KEY_AS must have DLOAD_KEY's size, sign and kind");
