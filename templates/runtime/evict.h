@@ -164,28 +164,38 @@ DLOAD_I_LOCAL uint32_t dload_i_sieve_victim(dload_i_evict *e)
     return slot;
 }
 
-DLOAD_I_LOCAL uint32_t dload_i_s3fifo_victim(dload_i_evict *e)
+/* From main: used entries go round again, with one use less. */
+DLOAD_I_LOCAL uint32_t dload_i_main_victim(dload_i_evict *e)
 {
     for (;;) {
-        bool from_main = e->main.n > e->main_limit || e->small.n == 0;
-        uint32_t slot = from_main ? e->main.tail : e->small.tail;
+        uint32_t slot = e->main.tail;
         uint32_t *meta = dload_i_meta(e, slot);
-        uint32_t uses = *meta & DLOAD_I_META_USES;
-        if (from_main) {
-            if (uses == 0)
-                return slot;
-            *meta -= 1;
-            dload_i_queue_cut(e, &e->main, slot);
-            dload_i_queue_push(e, &e->main, slot);
-        } else if (uses >= 2) {
-            dload_i_queue_cut(e, &e->small, slot);
-            *meta = (*meta & ~DLOAD_I_META_USES) | DLOAD_I_META_MAIN;
-            dload_i_queue_push(e, &e->main, slot);
-        } else {
+        if ((*meta & DLOAD_I_META_USES) == 0)
+            return slot;
+        *meta -= 1;
+        dload_i_queue_cut(e, &e->main, slot);
+        dload_i_queue_push(e, &e->main, slot);
+    }
+}
+
+/* From small, whose entries with two uses are promoted until one has fewer, even when main grows past
+ * its limit meanwhile; only when small runs empty is main asked. */
+DLOAD_I_LOCAL uint32_t dload_i_s3fifo_victim(dload_i_evict *e)
+{
+    if (e->main.n > e->main_limit)
+        return dload_i_main_victim(e);
+    while (e->small.n != 0) {
+        uint32_t slot = e->small.tail;
+        uint32_t *meta = dload_i_meta(e, slot);
+        if ((*meta & DLOAD_I_META_USES) < 2) {
             dload_i_ghost_add(&e->ghost, e->hash_of(e->meta + (size_t)slot * e->stride_bytes));
             return slot;
         }
+        dload_i_queue_cut(e, &e->small, slot);
+        *meta = (*meta & ~DLOAD_I_META_USES) | DLOAD_I_META_MAIN;
+        dload_i_queue_push(e, &e->main, slot);
     }
+    return dload_i_main_victim(e);
 }
 
 /* Who leaves next; the caller removes it. There is at least one entry, and a policy that evicts. */
