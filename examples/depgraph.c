@@ -30,7 +30,7 @@
 
 #define SYSTEM_DATABASE "/var/lib/dpkg/status"
 #define SHIPPED_DATA    "examples/data/borders.txt"
-#define MAX_ROUNDS      15
+#define MAX_ROUNDS      25
 #define ENOUGH_MS       1000.0 /* no further round after so long */
 #define MAX_BATCH       10000
 
@@ -157,7 +157,7 @@ static const char *choose_package(struct source *s, const char *asked)
 /* One walk, timed, in one transaction: what it reads does not change under it, and the file is locked
  * once and not for each query. */
 static bool resolve(struct db *db, const struct source *s, struct way *way, size_t max_batch,
-                    struct graph *g, struct progress *progress)
+                    struct graph *g, struct progress *progress, double *ms)
 {
     uint64_t begun_ns = monotonic_ns();
     bool ok;
@@ -168,16 +168,8 @@ static bool resolve(struct db *db, const struct source *s, struct way *way, size
                      : resolve_naive(db, s, g, progress);
     sqlite3_exec(db->handle, "COMMIT", NULL, NULL, NULL);
     way->n_queries = db->n_queries;
-    way->ms = (double)(monotonic_ns() - begun_ns) / 1e6;
+    *ms = (double)(monotonic_ns() - begun_ns) / 1e6;
     return ok;
-}
-
-static int by_size(const void *a, const void *b)
-{
-    double x = *(const double *)a;
-    double y = *(const double *)b;
-
-    return (x > y) - (x < y);
 }
 
 /* All the ways, in rounds; the table, and the tree from the graph that the loader found. */
@@ -188,7 +180,6 @@ static int compare_ways(struct db *db, struct source *s, const struct options *o
     size_t batch[3] = {0, 1, o->batch};
     size_t n_ways = o->batch > 1 ? 3 : 2;
     struct graph graphs[3] = {{0}};
-    double ms[3][MAX_ROUNDS] = {{0}};
     double total_ms = 0;
     size_t n_rounds = 0;
     int status = SAME;
@@ -199,13 +190,16 @@ static int compare_ways(struct db *db, struct source *s, const struct options *o
     while (status == SAME && n_rounds < MAX_ROUNDS && (n_rounds == 0 || total_ms < ENOUGH_MS)) {
         for (size_t k = 0; k < n_ways && status == SAME; k++) {
             size_t i = (k + n_rounds) % n_ways; /* each way goes first in turn */
+            double ms;
             graph_free(&graphs[i]);
             graphs[i] = (struct graph){0};
-            if (!resolve(db, s, &ways[i], batch[i], &graphs[i], progress)) {
+            if (!resolve(db, s, &ways[i], batch[i], &graphs[i], progress, &ms)) {
                 status = NO_GOOD;
             }
-            ms[i][n_rounds] = ways[i].ms;
-            total_ms += ways[i].ms;
+            total_ms += ms;
+            if (n_rounds == 0 || ms < ways[i].ms) {
+                ways[i].ms = ms;
+            }
         }
         for (size_t i = 0; i < n_ways && status != NO_GOOD; i++) {
             if (!graph_complete(&graphs[i], ways[i].name, s) ||
@@ -214,10 +208,6 @@ static int compare_ways(struct db *db, struct source *s, const struct options *o
             }
         }
         n_rounds++;
-    }
-    for (size_t i = 0; i < n_ways; i++) {
-        qsort(ms[i], n_rounds, sizeof ms[i][0], by_size);
-        ways[i].ms = (ms[i][(n_rounds - 1) / 2] + ms[i][n_rounds / 2]) / 2; /* n_rounds >= 1 */
     }
     if (status != NO_GOOD) {
         print_table(ways, n_ways, s, n_rounds);

@@ -163,7 +163,7 @@ void print_table(const struct way *ways, size_t n_ways, const struct source *sou
                figure(w, w->figures.largest_batch).text, figure(w, w->figures.hits).text,
                figure(w, w->figures.joins).text, w->ms, w->ms / ways[0].ms);
     }
-    printf("ms: median of %zu round%s. ratio: against the query per edge, lower is better.\n",
+    printf("ms: fastest of %zu round%s. ratio: against the query per edge, lower is better.\n",
            n_rounds, n_rounds == 1 ? "" : "s");
 }
 

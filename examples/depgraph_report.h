@@ -16,7 +16,7 @@ struct way {
     uint64_t n_queries;
     bool loader; /* the figures below mean something */
     struct loader_figures figures;
-    double ms; /* median of the rounds */
+    double ms; /* the fastest round: what else the machine does can only add to it */
 };
 
 /* Compares everything that two walks found: every edge with its two ends and the row at its end, and
