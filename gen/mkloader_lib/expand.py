@@ -3,31 +3,31 @@
 import re
 
 from .contract import amalgamate
-from .instance import Cannot
 from .render import Wrapper, filled
 
 
-def without_comments(lines):
-    """The preprocessor lines of dataloader.h.in: its prose is the manual, which is not repeated."""
-    text = re.sub(r"/\*.*?\*/", "", "\n".join(lines), flags=re.DOTALL)
-    return [line for line in text.split("\n") if line.strip()]
+def has_code(lines):
+    return bool(re.sub(r"/\*.*?\*/", "", "\n".join(lines), flags=re.DOTALL).strip())
 
 
 def joined(contract):
-    """(lines, path) pieces in the order of dataloader.h.in; its own lines come between the parts."""
-    own = []
-    for line in without_comments(contract.lines("dataloader.h.in")):
-        found = amalgamate.INCLUDE.match(line)
-        if not found:
+    """(lines, path) pieces in the order of dataloader.h.in; its own lines come between the parts. The
+    manual in front of them is not repeated."""
+    path = contract.path("dataloader.h.in")
+    own, begun = [], False
+    for _, line, inside in amalgamate.Source(contract.root, "dataloader.h.in").numbered():
+        begun = begun or (not inside and line.lstrip().startswith("#"))
+        found = None if inside else amalgamate.INCLUDE.match(line)
+        if found:
+            if has_code(own):
+                yield own + [""], path
+            own = []
+            yield ["/* ==== %s ==== */" % found.group(1), ""] + contract.lines(found.group(1)) + [""], \
+                contract.path(found.group(1))
+        elif begun:
             own.append(line)
-            continue
-        if own:
-            yield own, contract.path("dataloader.h.in")
-        own = []
-        yield ["/* ==== %s ==== */" % found.group(1), ""] + contract.lines(found.group(1)) + [""], \
-            contract.path(found.group(1))
-    if own:
-        yield own, contract.path("dataloader.h.in")
+    if has_code(own):
+        yield own, path
 
 
 def collapsed(lines):
@@ -46,11 +46,8 @@ class Expanded(Wrapper):
     def parts(self):
         lines = []
         for piece, path in joined(self.contract):
-            if any(re.match(r"[ \t]*#[ \t]*(if|else|elif|endif)", line) for line in piece) and \
-                    path == self.contract.path("dataloader.h.in"):
-                raise Cannot("%s:1: error: --expand expects no conditional lines between the parts" % path)
             made = self.instance.process(piece, path)
-            if without_comments(made):  # some parts are about parameters only
+            if has_code(made):  # some parts are about parameters only
                 lines += made
         return "\n".join(collapsed(lines)).strip("\n")
 

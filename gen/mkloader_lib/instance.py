@@ -202,6 +202,8 @@ class Instance:
 
     def directive(self, stack, word, text, raw, where):
         frame = stack[-1]
+        if len(stack) == 1 and word in ("elif", "else", "endif"):
+            raise Cannot("%s: error: #%s without #if" % (where, word))
         if word in ("if", "ifdef", "ifndef"):
             stack.append(Frame(frame.live, frame.certain))
             self.branch(stack[-1], word, text, raw, where)

@@ -200,7 +200,7 @@ class Wrapper:
                   "struct %s_%s {" % (self.name, wrong), "    char unused;", "};",
                   "/* clang-format off */",
                   "#define %s_strict(key) \\" % self.name,
-                  "    _Generic((key), %s: (key), default: *(struct %s_%s *)0)" % (
+                  "    _Generic((key), %s: (key), default: (struct %s_%s){0})" % (
                       self.strict_type, self.name, wrong)]
         for f in functions:
             dots, rest = (", ...", ", __VA_ARGS__") if len(f.parameters) > 2 else ("", "")
