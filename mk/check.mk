@@ -35,6 +35,8 @@ MODE ?= plain
 test:
 	@tests/tools/suite $(MODE) tests/test_$(T).c
 
+# Phony targets are not made by pattern rules: these name their targets.
+COMPILERS := $(sort gcc g++ clang clang++ $(CC))
 .PHONY: $(addprefix step/,$(sort $(CORE_STEPS) $(CHECK_STEPS)))
 
 $(SUITES:%=step/plain-%): step/plain-%:
@@ -46,13 +48,13 @@ $(SUITES:%=step/tsan-%): step/tsan-%:
 
 step/header:
 	@$(STEP) header $(CC) -std=c11 $(WARN) -Werror -I. -fsyntax-only tests/compile/first.c
-step/compile-fail-%:
+$(COMPILERS:%=step/compile-fail-%): step/compile-fail-%:
 	@$(STEP) compile-fail-$* tests/tools/compile_fail $*
-step/matrix-%:
+$(COMPILERS:%=step/matrix-%): step/matrix-%:
 	@$(STEP) matrix-$* tests/tools/matrix $*
-step/parts-%:
+$(COMPILERS:%=step/parts-%): step/parts-%:
 	@$(STEP) parts-$* tests/tools/parts $*
-step/symbols-%:
+$(COMPILERS:%=step/symbols-%): step/symbols-%:
 	@$(STEP) symbols-$* tests/tools/symbols $*
 step/amalgamate:
 	@$(STEP) amalgamate gen/amalgamate --check
@@ -66,7 +68,7 @@ step/version:
 	@$(STEP) version tests/tools/version --check
 step/compile-time:
 	@$(STEP) compile-time tests/tools/compile_time 0.5
-step/examples-%:
+$(COMPILERS:%=step/examples-%): step/examples-%:
 	@$(STEP) examples-$* tests/tools/examples $*
 step/make-demo:
 	@$(STEP) make-demo tests/tools/demo

@@ -1,5 +1,5 @@
 /* DLOAD_KEY_AS of another kind: an integer is not a float. */
-/* expect: DLOAD_KEY_AS must have DLOAD_KEY's size, sign and kind */
+/* expect: DLOAD_KEY_AS must have DLOAD_KEY */
 #include <stdint.h>
 typedef double user_id;
 #define DLOAD_NAME things

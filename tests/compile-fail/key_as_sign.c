@@ -1,5 +1,5 @@
 /* DLOAD_KEY_AS of another sign. */
-/* expect: DLOAD_KEY_AS must have DLOAD_KEY's size, sign and kind */
+/* expect: DLOAD_KEY_AS must have DLOAD_KEY */
 #include <stdint.h>
 typedef int32_t user_id;
 #define DLOAD_NAME things

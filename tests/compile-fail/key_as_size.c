@@ -1,5 +1,5 @@
 /* DLOAD_KEY_AS of another size. */
-/* expect: DLOAD_KEY_AS must have DLOAD_KEY's size, sign and kind */
+/* expect: DLOAD_KEY_AS must have DLOAD_KEY */
 #include <stdint.h>
 typedef uint64_t user_id;
 #define DLOAD_NAME things
