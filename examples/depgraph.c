@@ -115,7 +115,7 @@ static bool parse_options(int argc, char **argv, struct options *o, int *status)
 }
 
 /* The input when none is named. The shipped file is looked for where the project is: in the current
- * folder, and beside the folder that the program is in. */
+ * folder, and where it is as seen from build/examples. */
 static const char *default_input(const char *program, char *path, size_t n_path)
 {
     const char *slash = strrchr(program, '/');
@@ -125,7 +125,7 @@ static const char *default_input(const char *program, char *path, size_t n_path)
         return SYSTEM_DATABASE;
     }
     if (access(SHIPPED_DATA, R_OK) == 0 ||
-        snprintf(path, n_path, "%.*s../%s", n_folder, program, SHIPPED_DATA) >= (int)n_path) {
+        snprintf(path, n_path, "%.*s../../%s", n_folder, program, SHIPPED_DATA) >= (int)n_path) {
         return SHIPPED_DATA;
     }
     return path;

@@ -118,6 +118,7 @@ MALFORMED = [
     (b"\xff\xfe\xfd\n", 1, "Field: value"),
     (b"Package: a\nVersion: 1\n\nVersion: 2\nDepends: a\n", 4, "no Package field"),
     (b"Package: a\nno colon here\n", 2, "'no colon here'"),
+    (b"Package: a\r\nno colon here\r\n", 2, "'no colon here'"),
     (b"Package: a\n: nothing before\n", 2, "Field: value"),
     (b"Package: a\nBad Field: x\n", 2, "'Bad Field'"),
     (b" continued\nPackage: a\n", 1, "continuation"),
