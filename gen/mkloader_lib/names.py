@@ -80,6 +80,11 @@ def visible(text, limit=60):
     return safe if len(safe) <= limit else safe[:limit - 3] + "..."
 
 
+def path(text):
+    """A path for a message: as it is, so that editors find it, but on one line."""
+    return "".join(c if c.isprintable() else "\\x%02x" % ord(c) for c in text)
+
+
 def identifier(text, what):
     """An identifier that mkloader itself will define."""
     if not IDENTIFIER.match(text):

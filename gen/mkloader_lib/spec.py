@@ -87,7 +87,7 @@ class Reader:
         self.loaders = []
 
     def problem(self, source, line, message):
-        self.problems.append("%s:%d: error: %s" % (names.visible(source, 200), line, message))
+        self.problems.append("%s:%d: error: %s" % (names.path(source), line, message))
 
     # ---- spec files ----
 
@@ -215,7 +215,7 @@ class Reader:
             return None
         for other in self.loaders:
             if other.name == name:
-                where = "" if other.source == source else names.visible(other.source, 200) + " "
+                where = "" if other.source == source else names.path(other.source) + " "
                 self.problem(source, line, "second [%s] (first in %sline %d)" % (name, where, other.line))
                 return None
             if other.name.lower() == name.lower():
