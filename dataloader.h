@@ -907,16 +907,22 @@ DLOAD_I_LOCAL void dload_blob_release(dload_blob *blob)
 #include <xxhash.h>
 #endif
 
-/* Two rounds of xor-shift and multiply: the structure of Stafford's variants of MurmurHash3's
- * finaliser ("Better bit mixing", 2011); each step can be undone. */
-DLOAD_I_INLINE uint64_t dload_i_mix64(uint64_t x)
+/* For integer keys: fold, multiply, fold, each of which can be undone. One multiplication, because it
+ * stands before everything else that a hit does. Sequences, strides and pointers spread more evenly
+ * than random numbers would (Fibonacci hashing: Knuth, TAOCP 3, 6.4); keys that an attacker chooses
+ * need another hash. */
+DLOAD_I_INLINE uint64_t dload_i_mix_int(uint64_t x)
 {
     x ^= x >> 32;
     x *= UINT64_C(0xd6e8feb86659fd93);
     x ^= x >> 32;
-    x *= UINT64_C(0xd6e8feb86659fd93);
-    x ^= x >> 32;
     return x;
+}
+
+/* Two such rounds, where every input bit has to reach every output bit. */
+DLOAD_I_INLINE uint64_t dload_i_mix64(uint64_t x)
+{
+    return dload_i_mix_int(dload_i_mix_int(x));
 }
 
 DLOAD_I_INLINE uint64_t dload_i_read64(const unsigned char *p)
@@ -1328,7 +1334,9 @@ DLOAD_I_INLINE uint32_t dload_i_next_group(uint32_t group, uint32_t n_groups)
 DLOAD_I_INLINE dload_i_match dload_i_find_tag(const dload_i_group *g, uint8_t tag)
 {
     __m128i tags = _mm_load_si128((const __m128i *)(const void *)g->tags);
-    return (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(tags, _mm_set1_epi8((char)tag)));
+    /* one multiplication and one shuffle, where _mm_set1_epi8 takes three shuffles before SSSE3 */
+    __m128i all = _mm_shuffle_epi32(_mm_cvtsi32_si128((int)(tag * UINT32_C(0x01010101))), 0);
+    return (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(tags, all));
 }
 
 DLOAD_I_INLINE bool dload_i_match_any(dload_i_match m)
@@ -1438,6 +1446,13 @@ DLOAD_I_LOCAL void dload_i_give_slot(dload_i_group *groups, uint32_t n_groups, u
         if (groups[at].over[class_] < DLOAD_I_OVER_MAX)
             groups[at].over[class_]--;
     }
+}
+
+/* A table in which nothing is ever found: what a cache that is off looks into. */
+DLOAD_I_LOCAL dload_i_group *dload_i_no_groups(void)
+{
+    static dload_i_group none[1];
+    return none;
 }
 
 /* How many groups a table for n entries needs to stay under 80 % load. */
@@ -3575,7 +3590,7 @@ typedef struct DLOAD_I_FN(config) {
     const dload_hooks *hooks; /* observers, must outlive the loader; NULL = none */
     size_t capacity; /* entries cached; default 4096; DLOAD_NO_CACHE; DLOAD_UNBOUNDED grows */
     size_t
-        shards; /* locks over the cache; default 16, or 1 without a lock; rounded down to 2^n, <= 256 */
+        shards; /* locks over the cache; default 16; always 1 without a lock; rounded down to 2^n, <= 256 */
     uint64_t ttl_ns;         /* life of an entry; default DLOAD_NEVER */
     uint64_t missing_ttl_ns; /* life of a DLOAD_MISSING answer; default 0 = not cached */
     uint32_t ttl_jitter_pct; /* shortens each TTL by up to so many percent; default 0; 0 .. 90 */
@@ -3652,6 +3667,9 @@ typedef struct DLOAD_I_FN(shard) {
 
 /* A cache: the same one inside every loader, and usable alone. Private fields. */
 typedef struct DLOAD_I_FN(cache) {
+#if !DLOAD_I_THREADED
+    DLOAD_I_FN(shard) one; /* without locks one shard is enough, and a hit need not look for it */
+#endif
     DLOAD_I_FN(shard) * shard;
     uint32_t n_shards; /* 2^n; 0 = caching is off */
     uint32_t jitter_pct;
@@ -3985,7 +4003,7 @@ DLOAD_I_INLINE uint64_t DLOAD_I_FN(i_hash)(DLOAD_I_K key)
     memcpy(&bits, &key, sizeof key);
     return dload_i_mix64(bits);
 #else
-    return dload_i_mix64((uint64_t)key);
+    return dload_i_mix_int((uint64_t)key);
 #endif
 }
 
@@ -4086,16 +4104,32 @@ DLOAD_I_INLINE uint64_t DLOAD_I_FN(i_now)(const DLOAD_I_CACHE *c)
 #if DLOAD_TTL
 
 /* Has an entry that expires done so? Exact for any distance between now and the wheel's time. */
-DLOAD_I_LOCAL bool DLOAD_I_FN(i_expired)(const DLOAD_I_CACHE *c, const DLOAD_I_SHARD *s,
-                                         uint32_t slot)
+DLOAD_I_NOINLINE bool DLOAD_I_FN(i_expired_far)(const DLOAD_I_CACHE *c, const DLOAD_I_SHARD *s,
+                                                const DLOAD_I_SLOT *e)
 {
     const dload_i_wheel *w = &s->wheel;
     uint64_t tick = DLOAD_I_FN(i_now)(c) >> DLOAD_I_TICK_SHIFT;
     if (tick < w->now)
         tick = w->now; /* the clock went back: time does not */
-    int64_t ahead = (int32_t)(s->slots[slot].expiry - (uint32_t)w->now);
-    ahead += (int64_t)w->rounds[slot] * (int64_t)DLOAD_I_WHEEL_ROUND;
+    int64_t ahead = (int32_t)(e->expiry - (uint32_t)w->now);
+    ahead += (int64_t)w->rounds[e - s->slots] * (int64_t)DLOAD_I_WHEEL_ROUND;
     return tick - w->now >= (uint64_t)(ahead > 0 ? ahead : 0);
+}
+
+/* The same for a hit: while time has not come to expiry, and ticks compare as 32-bit numbers, the entry
+ * is fresh whatever its rounds are, which lie on a line of their own. */
+DLOAD_I_INLINE bool DLOAD_I_FN(i_expired)(const DLOAD_I_CACHE *c, const DLOAD_I_SHARD *s,
+                                          const DLOAD_I_SLOT *e)
+{
+#if DLOAD_CLOCK == DLOAD_CLOCK_MANUAL
+    uint64_t tick = s->wheel.now; /* setting the time turns the wheel */
+#else
+    uint64_t tick = DLOAD_I_FN(i_now)(c) >> DLOAD_I_TICK_SHIFT;
+#endif
+    if (DLOAD_I_LIKELY(tick - s->wheel.now <= DLOAD_I_WHEEL_ROUND &&
+                       (int32_t)((uint32_t)tick - e->expiry) < 0))
+        return false;
+    return DLOAD_I_FN(i_expired_far)(c, s, e);
 }
 
 DLOAD_I_UNUSED static void DLOAD_I_FN(i_rearm)(void *slots, uint32_t slot)
@@ -4142,48 +4176,69 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_arm)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uint32_
 
 /* ---- finding ---- */
 
-/* The slot of a key, whatever its epoch and expiry, or DLOAD_I_NO_SLOT. */
-DLOAD_I_INLINE uint32_t DLOAD_I_FN(i_find)(const DLOAD_I_SHARD *s, uint64_t hash,
-                                           const DLOAD_I_K *key)
+/* Searches on from the home group, which passed the key's class on. */
+DLOAD_I_NOINLINE DLOAD_I_SLOT *DLOAD_I_FN(i_find_far)(const DLOAD_I_SHARD *s, uint64_t hash,
+                                                      const DLOAD_I_K *key)
 {
     uint32_t at = dload_i_home(hash, s->n_groups);
     uint8_t tag = dload_i_tag(hash);
-    uint32_t class_ = dload_i_class(hash);
-    for (uint32_t tried = 0;;) {
+    for (uint32_t tried = 1; tried < s->n_groups; tried++) {
+        at = dload_i_next_group(at, s->n_groups);
         const dload_i_group *g = &s->groups[at];
         for (dload_i_match m = dload_i_find_tag(g, tag); dload_i_match_any(m);
              m = dload_i_match_rest(m)) {
-            uint32_t slot = at * DLOAD_I_GROUP_SLOTS + dload_i_match_first(m);
-            if (DLOAD_I_LIKELY(DLOAD_I_FN(i_is)(&s->slots[slot], hash, key)))
-                return slot;
+            DLOAD_I_SLOT *e = &s->slots[at * DLOAD_I_GROUP_SLOTS + dload_i_match_first(m)];
+            if (DLOAD_I_FN(i_is)(e, hash, key))
+                return e;
         }
-        if (DLOAD_I_LIKELY(g->over[class_] == 0) || ++tried == s->n_groups)
-            return DLOAD_I_NO_SLOT;
-        at = dload_i_next_group(at, s->n_groups);
+        if (g->over[dload_i_class(hash)] == 0)
+            break;
     }
+    return NULL;
 }
 
-/* Is the entry in slot there for a reader? */
-DLOAD_I_INLINE bool DLOAD_I_FN(i_valid)(const DLOAD_I_CACHE *c, const DLOAD_I_SHARD *s,
-                                        uint32_t slot)
+/* The entry of a key, whatever its epoch and expiry, or NULL. */
+DLOAD_I_INLINE DLOAD_I_SLOT *DLOAD_I_FN(i_find)(const DLOAD_I_SHARD *s, uint64_t hash,
+                                                const DLOAD_I_K *key)
 {
-    uint32_t meta = s->slots[slot].meta;
-    if (DLOAD_I_UNLIKELY((meta & DLOAD_I_EPOCH_MASK) != s->epoch))
+    uint32_t at = dload_i_home(hash, s->n_groups);
+    const dload_i_group *g = &s->groups[at];
+    for (dload_i_match m = dload_i_find_tag(g, dload_i_tag(hash)); dload_i_match_any(m);
+         m = dload_i_match_rest(m)) {
+        DLOAD_I_SLOT *e = &s->slots[at * DLOAD_I_GROUP_SLOTS + dload_i_match_first(m)];
+        if (DLOAD_I_LIKELY(DLOAD_I_FN(i_is)(e, hash, key)))
+            return e;
+    }
+    if (DLOAD_I_LIKELY(g->over[dload_i_class(hash)] == 0))
+        return NULL;
+    return DLOAD_I_FN(i_find_far)(s, hash, key);
+}
+
+DLOAD_I_INLINE uint32_t DLOAD_I_FN(i_slot_of)(const DLOAD_I_SHARD *s, const DLOAD_I_SLOT *e)
+{
+    return (uint32_t)(e - s->slots);
+}
+
+/* Is the entry there for a reader?*/
+DLOAD_I_INLINE bool DLOAD_I_FN(i_valid)(const DLOAD_I_CACHE *c, const DLOAD_I_SHARD *s,
+                                        const DLOAD_I_SLOT *e)
+{
+    if (DLOAD_I_UNLIKELY(((e->meta ^ s->epoch) & DLOAD_I_EPOCH_MASK) != 0))
         return false;
 #if DLOAD_TTL
-    if ((meta & DLOAD_I_META_EXPIRES) != 0 && DLOAD_I_FN(i_expired)(c, s, slot))
+    if ((e->meta & DLOAD_I_META_EXPIRES) != 0 && DLOAD_I_FN(i_expired)(c, s, e))
         return false;
 #endif
     (void)c;
     return true;
 }
 
-/* Counts a use of the entry in slot, as its policy wants it. */
-DLOAD_I_INLINE void DLOAD_I_FN(i_touch)(DLOAD_I_SHARD *s, uint32_t slot)
+/* Counts a use of the entry, as its policy wants it. */
+DLOAD_I_INLINE void DLOAD_I_FN(i_touch)(DLOAD_I_SHARD *s, DLOAD_I_SLOT *e)
 {
 #if DLOAD_EVICT == DLOAD_EVICT_LRU
     if (s->evict.links != NULL)
-        dload_i_lru_touch(&s->evict, slot);
+        dload_i_lru_touch(&s->evict, DLOAD_I_FN(i_slot_of)(s, e));
 #elif DLOAD_EVICT >= DLOAD_EVICT_CLOCK
 #if DLOAD_EVICT == DLOAD_EVICT_S3FIFO
     const uint32_t max_uses = 3;
@@ -4193,26 +4248,24 @@ DLOAD_I_INLINE void DLOAD_I_FN(i_touch)(DLOAD_I_SHARD *s, uint32_t slot)
     const uint32_t max_uses = 1;
 #endif
     /* Written only when it changes: a popular entry's line stays clean. */
-    if ((s->slots[slot].meta & DLOAD_I_META_USES) < max_uses)
-        s->slots[slot].meta++;
-#else
-    (void)s;
-    (void)slot;
+    if (DLOAD_I_UNLIKELY((e->meta & DLOAD_I_META_USES) < max_uses))
+        e->meta++;
 #endif
+    (void)s;
+    (void)e;
 }
 
 /* A hit: DLOAD_OK and *out, or the cached error. A miss: DLOAD_PENDING. */
 DLOAD_I_INLINE dload_status DLOAD_I_FN(i_read)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
                                                uint64_t hash, const DLOAD_I_K *key, DLOAD_I_V *out)
 {
-    uint32_t slot = DLOAD_I_FN(i_find)(s, hash, key);
-    if (slot == DLOAD_I_NO_SLOT || !DLOAD_I_FN(i_valid)(c, s, slot))
+    DLOAD_I_SLOT *e = DLOAD_I_FN(i_find)(s, hash, key);
+    if (e == NULL || !DLOAD_I_FN(i_valid)(c, s, e))
         return DLOAD_PENDING;
-    DLOAD_I_FN(i_touch)(s, slot);
+    DLOAD_I_FN(i_touch)(s, e);
 #if DLOAD_STATS
     s->hits++;
 #endif
-    const DLOAD_I_SLOT *e = &s->slots[slot];
     if (DLOAD_I_UNLIKELY((e->meta & DLOAD_I_META_ERROR) != 0))
         return (dload_status)e->u.status;
     return DLOAD_I_FN(i_copy)(out, &e->u.value);
@@ -4450,9 +4503,9 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_put)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
     if (s->n_used > s->n_live || DLOAD_TTL)
         (void)DLOAD_I_FN(i_tidy)(s, item->now_ns, NULL, DLOAD_I_GROUP_SLOTS, &more);
 #endif
-    uint32_t slot = DLOAD_I_FN(i_find)(s, item->hash, &item->key);
-    if (slot != DLOAD_I_NO_SLOT) {
-        DLOAD_I_FN(i_replace)(c, s, slot, item);
+    DLOAD_I_SLOT *e = DLOAD_I_FN(i_find)(s, item->hash, &item->key);
+    if (e != NULL) {
+        DLOAD_I_FN(i_replace)(c, s, DLOAD_I_FN(i_slot_of)(s, e), item);
         return DLOAD_OK;
     }
 #if DLOAD_I_IS_STRING
@@ -4471,8 +4524,8 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_put)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
         s->skipped++;
         return st;
     }
-    slot = dload_i_take_slot(s->groups, s->n_groups, item->hash);
-    DLOAD_I_SLOT *e = &s->slots[slot];
+    uint32_t slot = dload_i_take_slot(s->groups, s->n_groups, item->hash);
+    e = &s->slots[slot];
 #if DLOAD_I_IS_STRING
     e->key.ptr = bytes;
     e->key.len = (uint32_t)item->key.len;
@@ -4506,13 +4559,19 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_put)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
 
 DLOAD_I_INLINE DLOAD_I_SHARD *DLOAD_I_FN(i_shard)(const DLOAD_I_CACHE *c, uint64_t hash)
 {
+#if DLOAD_I_THREADED
     return &c->shard[(uint32_t)(hash >> 11) & (c->n_shards - 1)];
+#else
+    (void)hash;
+    return c->shard;
+#endif
 }
 
 /* Looks a key up and counts the use: a hit's status, or DLOAD_PENDING. */
 DLOAD_I_INLINE dload_status DLOAD_I_FN(i_lookup)(DLOAD_I_CACHE *c, uint64_t hash,
                                                  const DLOAD_I_K *key, DLOAD_I_V *out)
 {
+#if DLOAD_I_THREADED
     if (DLOAD_I_UNLIKELY(c->n_shards == 0))
         return DLOAD_PENDING;
     DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(c, hash);
@@ -4520,6 +4579,9 @@ DLOAD_I_INLINE dload_status DLOAD_I_FN(i_lookup)(DLOAD_I_CACHE *c, uint64_t hash
     dload_status st = DLOAD_I_FN(i_read)(c, s, hash, key, out);
     DLOAD_I_RELEASE(&s->lock);
     return st;
+#else
+    return DLOAD_I_FN(i_read)(c, &c->one, hash, key, out);
+#endif
 }
 
 /* Cleans one shard up, unlocking to release what it removed. With max_rounds 0, to the end. */
@@ -4568,9 +4630,9 @@ DLOAD_I_LOCAL bool DLOAD_I_FN(i_drop)(DLOAD_I_CACHE *c, uint64_t hash, const DLO
     DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(c, hash);
     bool has_old = false;
     DLOAD_I_ACQUIRE(&s->lock);
-    uint32_t slot = DLOAD_I_FN(i_find)(s, hash, key);
-    if (slot != DLOAD_I_NO_SLOT)
-        has_old = DLOAD_I_FN(i_remove)(s, slot, old);
+    const DLOAD_I_SLOT *e = DLOAD_I_FN(i_find)(s, hash, key);
+    if (e != NULL)
+        has_old = DLOAD_I_FN(i_remove)(s, DLOAD_I_FN(i_slot_of)(s, e), old);
     DLOAD_I_RELEASE(&s->lock);
     return has_old;
 }
@@ -4630,9 +4692,9 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_shard_init)(DLOAD_I_CACHE *c, uint32_t i
 
 DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_shard_count)(size_t capacity, size_t asked)
 {
-    size_t n = asked != 0 ? asked : (DLOAD_I_THREADED ? 16u : 1u);
+    size_t n = asked != 0 ? asked : 16u;
     uint32_t n_shards = 1;
-    while (n_shards * 2 <= n && n_shards < 256 &&
+    while (DLOAD_I_THREADED && n_shards * 2 <= n && n_shards < 256 &&
            (asked != 0 ? n_shards * 2 <= capacity : capacity / (n_shards * 2) >= 64))
         n_shards *= 2;
     return n_shards;
@@ -4652,6 +4714,11 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_init)(DLOAD_I_CACHE *c,
     c->jitter_pct = cfg.ttl_jitter_pct;
     c->max_key_bytes = cfg.max_key_bytes != 0 ? cfg.max_key_bytes : 65536;
     c->unbounded = capacity == DLOAD_UNBOUNDED;
+#if !DLOAD_I_THREADED
+    c->shard = &c->one;
+    c->one.groups = dload_i_no_groups();
+    c->one.n_groups = 1;
+#endif
     if (capacity == DLOAD_NO_CACHE)
         return DLOAD_OK;
     if (cfg.ttl_jitter_pct > 90 || cfg.shards > 256 || c->max_key_bytes > DLOAD_I_ARENA_MAX ||
@@ -4659,10 +4726,12 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_init)(DLOAD_I_CACHE *c,
         (c->env->free == NULL))
         return DLOAD_EINVAL;
     uint32_t n_shards = DLOAD_I_FN(i_shard_count)(capacity, cfg.shards);
+#if DLOAD_I_THREADED
     c->shard = (DLOAD_I_SHARD *)dload_i_alloc(c->env, n_shards * sizeof *c->shard);
     if (c->shard == NULL)
         return DLOAD_ENOMEM;
     memset(c->shard, 0, n_shards * sizeof *c->shard);
+#endif
     c->n_shards = n_shards;
     for (uint32_t i = 0; i < n_shards; i++) {
         dload_status st = DLOAD_I_FN(i_shard_init)(c, i, capacity);
@@ -4697,8 +4766,13 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_destroy)(DLOAD_I_CACHE *c)
         dload_i_free(c->env, s->block, s->block_bytes);
         DLOAD_I_LOCK_DESTROY(&s->lock);
     }
+#if DLOAD_I_THREADED
     dload_i_free(c->env, c->shard, c->n_shards * sizeof *c->shard);
     c->shard = NULL;
+#else
+    c->one.groups = dload_i_no_groups();
+    c->one.n_groups = 1;
+#endif
     c->n_shards = 0;
     return DLOAD_OK;
 }
@@ -4792,7 +4866,7 @@ DLOAD_I_API size_t DLOAD_I_FN(cache_len)(DLOAD_I_CACHE *c)
 
 DLOAD_I_API size_t DLOAD_I_FN(cache_bytes)(DLOAD_I_CACHE *c)
 {
-    size_t n = c->n_shards * sizeof *c->shard;
+    size_t n = DLOAD_I_THREADED ? c->n_shards * sizeof *c->shard : 0;
     for (uint32_t i = 0; i < c->n_shards; i++) {
         DLOAD_I_ACQUIRE(&c->shard[i].lock);
         n += c->shard[i].block_bytes;
@@ -5704,8 +5778,8 @@ DLOAD_I_LOCAL bool DLOAD_I_FN(i_has)(DLOAD_NAME *l, uint64_t hash, const DLOAD_I
 {
     DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(&l->cache, hash);
     DLOAD_I_ACQUIRE(&s->lock);
-    uint32_t slot = DLOAD_I_FN(i_find)(s, hash, key);
-    bool has = slot != DLOAD_I_NO_SLOT && DLOAD_I_FN(i_valid)(&l->cache, s, slot);
+    const DLOAD_I_SLOT *e = DLOAD_I_FN(i_find)(s, hash, key);
+    bool has = e != NULL && DLOAD_I_FN(i_valid)(&l->cache, s, e);
     DLOAD_I_RELEASE(&s->lock);
     return has;
 }
@@ -5801,9 +5875,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(peek)(DLOAD_NAME *l, DLOAD_I_K key, dload_st
     if (l->cache.n_shards != 0) {
         DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(&l->cache, hash);
         DLOAD_I_ACQUIRE(&s->lock);
-        uint32_t slot = DLOAD_I_FN(i_find)(s, hash, &key);
-        if (slot != DLOAD_I_NO_SLOT && DLOAD_I_FN(i_valid)(&l->cache, s, slot)) {
-            const DLOAD_I_SLOT *e = &s->slots[slot];
+        const DLOAD_I_SLOT *e = DLOAD_I_FN(i_find)(s, hash, &key);
+        if (e != NULL && DLOAD_I_FN(i_valid)(&l->cache, s, e)) {
             bool error = (e->meta & DLOAD_I_META_ERROR) != 0;
             *state = error ? DLOAD_STATE_ERROR : DLOAD_STATE_READY;
             st = error ? (dload_status)e->u.status : DLOAD_OK;

@@ -16,16 +16,22 @@
 #include <xxhash.h>
 #endif
 
-/* Two rounds of xor-shift and multiply: the structure of Stafford's variants of MurmurHash3's
- * finaliser ("Better bit mixing", 2011); each step can be undone. */
-DLOAD_I_INLINE uint64_t dload_i_mix64(uint64_t x)
+/* For integer keys: fold, multiply, fold, each of which can be undone. One multiplication, because it
+ * stands before everything else that a hit does. Sequences, strides and pointers spread more evenly
+ * than random numbers would (Fibonacci hashing: Knuth, TAOCP 3, 6.4); keys that an attacker chooses
+ * need another hash. */
+DLOAD_I_INLINE uint64_t dload_i_mix_int(uint64_t x)
 {
     x ^= x >> 32;
     x *= UINT64_C(0xd6e8feb86659fd93);
     x ^= x >> 32;
-    x *= UINT64_C(0xd6e8feb86659fd93);
-    x ^= x >> 32;
     return x;
+}
+
+/* Two such rounds, where every input bit has to reach every output bit. */
+DLOAD_I_INLINE uint64_t dload_i_mix64(uint64_t x)
+{
+    return dload_i_mix_int(dload_i_mix_int(x));
 }
 
 DLOAD_I_INLINE uint64_t dload_i_read64(const unsigned char *p)

@@ -13,13 +13,19 @@
 
 DLOAD_I_INLINE DLOAD_I_SHARD *DLOAD_I_FN(i_shard)(const DLOAD_I_CACHE *c, uint64_t hash)
 {
+#if DLOAD_I_THREADED
     return &c->shard[(uint32_t)(hash >> 11) & (c->n_shards - 1)];
+#else
+    (void)hash;
+    return c->shard;
+#endif
 }
 
 /* Looks a key up and counts the use: a hit's status, or DLOAD_PENDING. */
 DLOAD_I_INLINE dload_status DLOAD_I_FN(i_lookup)(DLOAD_I_CACHE *c, uint64_t hash,
                                                  const DLOAD_I_K *key, DLOAD_I_V *out)
 {
+#if DLOAD_I_THREADED
     if (DLOAD_I_UNLIKELY(c->n_shards == 0))
         return DLOAD_PENDING;
     DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(c, hash);
@@ -27,6 +33,9 @@ DLOAD_I_INLINE dload_status DLOAD_I_FN(i_lookup)(DLOAD_I_CACHE *c, uint64_t hash
     dload_status st = DLOAD_I_FN(i_read)(c, s, hash, key, out);
     DLOAD_I_RELEASE(&s->lock);
     return st;
+#else
+    return DLOAD_I_FN(i_read)(c, &c->one, hash, key, out);
+#endif
 }
 
 /* Cleans one shard up, unlocking to release what it removed. With max_rounds 0, to the end. */
@@ -75,9 +84,9 @@ DLOAD_I_LOCAL bool DLOAD_I_FN(i_drop)(DLOAD_I_CACHE *c, uint64_t hash, const DLO
     DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(c, hash);
     bool has_old = false;
     DLOAD_I_ACQUIRE(&s->lock);
-    uint32_t slot = DLOAD_I_FN(i_find)(s, hash, key);
-    if (slot != DLOAD_I_NO_SLOT)
-        has_old = DLOAD_I_FN(i_remove)(s, slot, old);
+    const DLOAD_I_SLOT *e = DLOAD_I_FN(i_find)(s, hash, key);
+    if (e != NULL)
+        has_old = DLOAD_I_FN(i_remove)(s, DLOAD_I_FN(i_slot_of)(s, e), old);
     DLOAD_I_RELEASE(&s->lock);
     return has_old;
 }
@@ -137,9 +146,9 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_shard_init)(DLOAD_I_CACHE *c, uint32_t i
 
 DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_shard_count)(size_t capacity, size_t asked)
 {
-    size_t n = asked != 0 ? asked : (DLOAD_I_THREADED ? 16u : 1u);
+    size_t n = asked != 0 ? asked : 16u;
     uint32_t n_shards = 1;
-    while (n_shards * 2 <= n && n_shards < 256 &&
+    while (DLOAD_I_THREADED && n_shards * 2 <= n && n_shards < 256 &&
            (asked != 0 ? n_shards * 2 <= capacity : capacity / (n_shards * 2) >= 64))
         n_shards *= 2;
     return n_shards;
@@ -159,6 +168,11 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_init)(DLOAD_I_CACHE *c,
     c->jitter_pct = cfg.ttl_jitter_pct;
     c->max_key_bytes = cfg.max_key_bytes != 0 ? cfg.max_key_bytes : 65536;
     c->unbounded = capacity == DLOAD_UNBOUNDED;
+#if !DLOAD_I_THREADED
+    c->shard = &c->one;
+    c->one.groups = dload_i_no_groups();
+    c->one.n_groups = 1;
+#endif
     if (capacity == DLOAD_NO_CACHE)
         return DLOAD_OK;
     if (cfg.ttl_jitter_pct > 90 || cfg.shards > 256 || c->max_key_bytes > DLOAD_I_ARENA_MAX ||
@@ -166,10 +180,12 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_init)(DLOAD_I_CACHE *c,
         (c->env->free == NULL))
         return DLOAD_EINVAL;
     uint32_t n_shards = DLOAD_I_FN(i_shard_count)(capacity, cfg.shards);
+#if DLOAD_I_THREADED
     c->shard = (DLOAD_I_SHARD *)dload_i_alloc(c->env, n_shards * sizeof *c->shard);
     if (c->shard == NULL)
         return DLOAD_ENOMEM;
     memset(c->shard, 0, n_shards * sizeof *c->shard);
+#endif
     c->n_shards = n_shards;
     for (uint32_t i = 0; i < n_shards; i++) {
         dload_status st = DLOAD_I_FN(i_shard_init)(c, i, capacity);
@@ -204,8 +220,13 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_destroy)(DLOAD_I_CACHE *c)
         dload_i_free(c->env, s->block, s->block_bytes);
         DLOAD_I_LOCK_DESTROY(&s->lock);
     }
+#if DLOAD_I_THREADED
     dload_i_free(c->env, c->shard, c->n_shards * sizeof *c->shard);
     c->shard = NULL;
+#else
+    c->one.groups = dload_i_no_groups();
+    c->one.n_groups = 1;
+#endif
     c->n_shards = 0;
     return DLOAD_OK;
 }
@@ -299,7 +320,7 @@ DLOAD_I_API size_t DLOAD_I_FN(cache_len)(DLOAD_I_CACHE *c)
 
 DLOAD_I_API size_t DLOAD_I_FN(cache_bytes)(DLOAD_I_CACHE *c)
 {
-    size_t n = c->n_shards * sizeof *c->shard;
+    size_t n = DLOAD_I_THREADED ? c->n_shards * sizeof *c->shard : 0;
     for (uint32_t i = 0; i < c->n_shards; i++) {
         DLOAD_I_ACQUIRE(&c->shard[i].lock);
         n += c->shard[i].block_bytes;

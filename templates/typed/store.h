@@ -161,9 +161,9 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_put)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
     if (s->n_used > s->n_live || DLOAD_TTL)
         (void)DLOAD_I_FN(i_tidy)(s, item->now_ns, NULL, DLOAD_I_GROUP_SLOTS, &more);
 #endif
-    uint32_t slot = DLOAD_I_FN(i_find)(s, item->hash, &item->key);
-    if (slot != DLOAD_I_NO_SLOT) {
-        DLOAD_I_FN(i_replace)(c, s, slot, item);
+    DLOAD_I_SLOT *e = DLOAD_I_FN(i_find)(s, item->hash, &item->key);
+    if (e != NULL) {
+        DLOAD_I_FN(i_replace)(c, s, DLOAD_I_FN(i_slot_of)(s, e), item);
         return DLOAD_OK;
     }
 #if DLOAD_I_IS_STRING
@@ -182,8 +182,8 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_put)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
         s->skipped++;
         return st;
     }
-    slot = dload_i_take_slot(s->groups, s->n_groups, item->hash);
-    DLOAD_I_SLOT *e = &s->slots[slot];
+    uint32_t slot = dload_i_take_slot(s->groups, s->n_groups, item->hash);
+    e = &s->slots[slot];
 #if DLOAD_I_IS_STRING
     e->key.ptr = bytes;
     e->key.len = (uint32_t)item->key.len;

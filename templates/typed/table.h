@@ -46,7 +46,7 @@ DLOAD_I_INLINE uint64_t DLOAD_I_FN(i_hash)(DLOAD_I_K key)
     memcpy(&bits, &key, sizeof key);
     return dload_i_mix64(bits);
 #else
-    return dload_i_mix64((uint64_t)key);
+    return dload_i_mix_int((uint64_t)key);
 #endif
 }
 
@@ -147,16 +147,32 @@ DLOAD_I_INLINE uint64_t DLOAD_I_FN(i_now)(const DLOAD_I_CACHE *c)
 #if DLOAD_TTL
 
 /* Has an entry that expires done so? Exact for any distance between now and the wheel's time. */
-DLOAD_I_LOCAL bool DLOAD_I_FN(i_expired)(const DLOAD_I_CACHE *c, const DLOAD_I_SHARD *s,
-                                         uint32_t slot)
+DLOAD_I_NOINLINE bool DLOAD_I_FN(i_expired_far)(const DLOAD_I_CACHE *c, const DLOAD_I_SHARD *s,
+                                                const DLOAD_I_SLOT *e)
 {
     const dload_i_wheel *w = &s->wheel;
     uint64_t tick = DLOAD_I_FN(i_now)(c) >> DLOAD_I_TICK_SHIFT;
     if (tick < w->now)
         tick = w->now; /* the clock went back: time does not */
-    int64_t ahead = (int32_t)(s->slots[slot].expiry - (uint32_t)w->now);
-    ahead += (int64_t)w->rounds[slot] * (int64_t)DLOAD_I_WHEEL_ROUND;
+    int64_t ahead = (int32_t)(e->expiry - (uint32_t)w->now);
+    ahead += (int64_t)w->rounds[e - s->slots] * (int64_t)DLOAD_I_WHEEL_ROUND;
     return tick - w->now >= (uint64_t)(ahead > 0 ? ahead : 0);
+}
+
+/* The same for a hit: while time has not come to expiry, and ticks compare as 32-bit numbers, the entry
+ * is fresh whatever its rounds are, which lie on a line of their own. */
+DLOAD_I_INLINE bool DLOAD_I_FN(i_expired)(const DLOAD_I_CACHE *c, const DLOAD_I_SHARD *s,
+                                          const DLOAD_I_SLOT *e)
+{
+#if DLOAD_CLOCK == DLOAD_CLOCK_MANUAL
+    uint64_t tick = s->wheel.now; /* setting the time turns the wheel */
+#else
+    uint64_t tick = DLOAD_I_FN(i_now)(c) >> DLOAD_I_TICK_SHIFT;
+#endif
+    if (DLOAD_I_LIKELY(tick - s->wheel.now <= DLOAD_I_WHEEL_ROUND &&
+                       (int32_t)((uint32_t)tick - e->expiry) < 0))
+        return false;
+    return DLOAD_I_FN(i_expired_far)(c, s, e);
 }
 
 DLOAD_I_UNUSED static void DLOAD_I_FN(i_rearm)(void *slots, uint32_t slot)
@@ -203,48 +219,69 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_arm)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uint32_
 
 /* ---- finding ---- */
 
-/* The slot of a key, whatever its epoch and expiry, or DLOAD_I_NO_SLOT. */
-DLOAD_I_INLINE uint32_t DLOAD_I_FN(i_find)(const DLOAD_I_SHARD *s, uint64_t hash,
-                                           const DLOAD_I_K *key)
+/* Searches on from the home group, which passed the key's class on. */
+DLOAD_I_NOINLINE DLOAD_I_SLOT *DLOAD_I_FN(i_find_far)(const DLOAD_I_SHARD *s, uint64_t hash,
+                                                      const DLOAD_I_K *key)
 {
     uint32_t at = dload_i_home(hash, s->n_groups);
     uint8_t tag = dload_i_tag(hash);
-    uint32_t class_ = dload_i_class(hash);
-    for (uint32_t tried = 0;;) {
+    for (uint32_t tried = 1; tried < s->n_groups; tried++) {
+        at = dload_i_next_group(at, s->n_groups);
         const dload_i_group *g = &s->groups[at];
         for (dload_i_match m = dload_i_find_tag(g, tag); dload_i_match_any(m);
              m = dload_i_match_rest(m)) {
-            uint32_t slot = at * DLOAD_I_GROUP_SLOTS + dload_i_match_first(m);
-            if (DLOAD_I_LIKELY(DLOAD_I_FN(i_is)(&s->slots[slot], hash, key)))
-                return slot;
+            DLOAD_I_SLOT *e = &s->slots[at * DLOAD_I_GROUP_SLOTS + dload_i_match_first(m)];
+            if (DLOAD_I_FN(i_is)(e, hash, key))
+                return e;
         }
-        if (DLOAD_I_LIKELY(g->over[class_] == 0) || ++tried == s->n_groups)
-            return DLOAD_I_NO_SLOT;
-        at = dload_i_next_group(at, s->n_groups);
+        if (g->over[dload_i_class(hash)] == 0)
+            break;
     }
+    return NULL;
 }
 
-/* Is the entry in slot there for a reader? */
-DLOAD_I_INLINE bool DLOAD_I_FN(i_valid)(const DLOAD_I_CACHE *c, const DLOAD_I_SHARD *s,
-                                        uint32_t slot)
+/* The entry of a key, whatever its epoch and expiry, or NULL. */
+DLOAD_I_INLINE DLOAD_I_SLOT *DLOAD_I_FN(i_find)(const DLOAD_I_SHARD *s, uint64_t hash,
+                                                const DLOAD_I_K *key)
 {
-    uint32_t meta = s->slots[slot].meta;
-    if (DLOAD_I_UNLIKELY((meta & DLOAD_I_EPOCH_MASK) != s->epoch))
+    uint32_t at = dload_i_home(hash, s->n_groups);
+    const dload_i_group *g = &s->groups[at];
+    for (dload_i_match m = dload_i_find_tag(g, dload_i_tag(hash)); dload_i_match_any(m);
+         m = dload_i_match_rest(m)) {
+        DLOAD_I_SLOT *e = &s->slots[at * DLOAD_I_GROUP_SLOTS + dload_i_match_first(m)];
+        if (DLOAD_I_LIKELY(DLOAD_I_FN(i_is)(e, hash, key)))
+            return e;
+    }
+    if (DLOAD_I_LIKELY(g->over[dload_i_class(hash)] == 0))
+        return NULL;
+    return DLOAD_I_FN(i_find_far)(s, hash, key);
+}
+
+DLOAD_I_INLINE uint32_t DLOAD_I_FN(i_slot_of)(const DLOAD_I_SHARD *s, const DLOAD_I_SLOT *e)
+{
+    return (uint32_t)(e - s->slots);
+}
+
+/* Is the entry there for a reader?*/
+DLOAD_I_INLINE bool DLOAD_I_FN(i_valid)(const DLOAD_I_CACHE *c, const DLOAD_I_SHARD *s,
+                                        const DLOAD_I_SLOT *e)
+{
+    if (DLOAD_I_UNLIKELY(((e->meta ^ s->epoch) & DLOAD_I_EPOCH_MASK) != 0))
         return false;
 #if DLOAD_TTL
-    if ((meta & DLOAD_I_META_EXPIRES) != 0 && DLOAD_I_FN(i_expired)(c, s, slot))
+    if ((e->meta & DLOAD_I_META_EXPIRES) != 0 && DLOAD_I_FN(i_expired)(c, s, e))
         return false;
 #endif
     (void)c;
     return true;
 }
 
-/* Counts a use of the entry in slot, as its policy wants it. */
-DLOAD_I_INLINE void DLOAD_I_FN(i_touch)(DLOAD_I_SHARD *s, uint32_t slot)
+/* Counts a use of the entry, as its policy wants it. */
+DLOAD_I_INLINE void DLOAD_I_FN(i_touch)(DLOAD_I_SHARD *s, DLOAD_I_SLOT *e)
 {
 #if DLOAD_EVICT == DLOAD_EVICT_LRU
     if (s->evict.links != NULL)
-        dload_i_lru_touch(&s->evict, slot);
+        dload_i_lru_touch(&s->evict, DLOAD_I_FN(i_slot_of)(s, e));
 #elif DLOAD_EVICT >= DLOAD_EVICT_CLOCK
 #if DLOAD_EVICT == DLOAD_EVICT_S3FIFO
     const uint32_t max_uses = 3;
@@ -254,26 +291,24 @@ DLOAD_I_INLINE void DLOAD_I_FN(i_touch)(DLOAD_I_SHARD *s, uint32_t slot)
     const uint32_t max_uses = 1;
 #endif
     /* Written only when it changes: a popular entry's line stays clean. */
-    if ((s->slots[slot].meta & DLOAD_I_META_USES) < max_uses)
-        s->slots[slot].meta++;
-#else
-    (void)s;
-    (void)slot;
+    if (DLOAD_I_UNLIKELY((e->meta & DLOAD_I_META_USES) < max_uses))
+        e->meta++;
 #endif
+    (void)s;
+    (void)e;
 }
 
 /* A hit: DLOAD_OK and *out, or the cached error. A miss: DLOAD_PENDING. */
 DLOAD_I_INLINE dload_status DLOAD_I_FN(i_read)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
                                                uint64_t hash, const DLOAD_I_K *key, DLOAD_I_V *out)
 {
-    uint32_t slot = DLOAD_I_FN(i_find)(s, hash, key);
-    if (slot == DLOAD_I_NO_SLOT || !DLOAD_I_FN(i_valid)(c, s, slot))
+    DLOAD_I_SLOT *e = DLOAD_I_FN(i_find)(s, hash, key);
+    if (e == NULL || !DLOAD_I_FN(i_valid)(c, s, e))
         return DLOAD_PENDING;
-    DLOAD_I_FN(i_touch)(s, slot);
+    DLOAD_I_FN(i_touch)(s, e);
 #if DLOAD_STATS
     s->hits++;
 #endif
-    const DLOAD_I_SLOT *e = &s->slots[slot];
     if (DLOAD_I_UNLIKELY((e->meta & DLOAD_I_META_ERROR) != 0))
         return (dload_status)e->u.status;
     return DLOAD_I_FN(i_copy)(out, &e->u.value);

@@ -75,7 +75,7 @@ typedef struct DLOAD_I_FN(config) {
     const dload_hooks *hooks; /* observers, must outlive the loader; NULL = none */
     size_t capacity; /* entries cached; default 4096; DLOAD_NO_CACHE; DLOAD_UNBOUNDED grows */
     size_t
-        shards; /* locks over the cache; default 16, or 1 without a lock; rounded down to 2^n, <= 256 */
+        shards; /* locks over the cache; default 16; always 1 without a lock; rounded down to 2^n, <= 256 */
     uint64_t ttl_ns;         /* life of an entry; default DLOAD_NEVER */
     uint64_t missing_ttl_ns; /* life of a DLOAD_MISSING answer; default 0 = not cached */
     uint32_t ttl_jitter_pct; /* shortens each TTL by up to so many percent; default 0; 0 .. 90 */
@@ -152,6 +152,9 @@ typedef struct DLOAD_I_FN(shard) {
 
 /* A cache: the same one inside every loader, and usable alone. Private fields. */
 typedef struct DLOAD_I_FN(cache) {
+#if !DLOAD_I_THREADED
+    DLOAD_I_FN(shard) one; /* without locks one shard is enough, and a hit need not look for it */
+#endif
     DLOAD_I_FN(shard) * shard;
     uint32_t n_shards; /* 2^n; 0 = caching is off */
     uint32_t jitter_pct;
