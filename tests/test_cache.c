@@ -95,69 +95,69 @@ static int teardown(void **state)
 
 /* ---- one test for each kind of key: KEY(i) are N different keys ---- */
 
-#define OPEN(name, c, cap)                                                                         \
-    do {                                                                                           \
-        name##_cache_config cfg_;                                                                  \
-        memset(&cfg_, 0, sizeof cfg_);                                                             \
-        cfg_.env = &env.env;                                                                       \
-        cfg_.capacity = (cap);                                                                     \
-        must_ok(name##_cache_init((c), &cfg_));                                                    \
+#define OPEN(name, c, cap)                      \
+    do {                                        \
+        name##_cache_config cfg_;               \
+        memset(&cfg_, 0, sizeof cfg_);          \
+        cfg_.env = &env.env;                    \
+        cfg_.capacity = (cap);                  \
+        must_ok(name##_cache_init((c), &cfg_)); \
     } while (0)
 
-#define DEFINE_KIND(name, N, KEY)                                                                  \
-    static void test_cache_key_##name(void **state)                                                \
-    {                                                                                              \
-        (void)state;                                                                               \
-        name##_cache c;                                                                            \
-        name##_key keys[N];                                                                        \
-        uint32_t out[N], got = 77;                                                                 \
-        dload_status st[N];                                                                        \
-        size_t hits = 0;                                                                           \
-        OPEN(name, &c, DLOAD_UNBOUNDED);                                                           \
-        for (size_t i = 0; i < (N); i++) {                                                         \
-            keys[i] = KEY(i);                                                                      \
-            must(name##_cache_get(&c, keys[i], &got), DLOAD_MISSING);                              \
-        }                                                                                          \
-        equal(got, 77);                                                                            \
-        for (uint32_t round = 0; round < 3; round++) {                                             \
-            for (uint32_t i = 0; i < (N); i++) {                                                   \
-                uint32_t v = i + 1000 * round;                                                     \
-                must_ok(name##_cache_set(&c, keys[i], &v, 0));                                     \
-            }                                                                                      \
-            equal(name##_cache_len(&c), N);                                                        \
-            must_ok(name##_cache_get_many(&c, keys, N, out, st, &hits));                           \
-            equal(hits, N);                                                                        \
-            for (uint32_t i = 0; i < (N); i++) {                                                   \
-                must_ok(st[i]);                                                                    \
-                equal(out[i], i + 1000 * round);                                                   \
-                must_ok(name##_cache_get(&c, KEY(i), &got));                                       \
-                equal(got, i + 1000 * round);                                                      \
-            }                                                                                      \
-        }                                                                                          \
-        for (size_t i = 0; i < (N); i += 2) {                                                      \
-            must_ok(name##_cache_delete(&c, keys[i]));                                             \
-            must_ok(name##_cache_delete(&c, keys[i]));                                             \
-        }                                                                                          \
-        equal(name##_cache_len(&c), (N) / 2);                                                      \
-        out[0] = 77;                                                                               \
-        must_ok(name##_cache_get_many(&c, keys, N, out, st, NULL));                                \
-        equal(out[0], 77);                                                                         \
-        for (size_t i = 0; i < (N); i++) {                                                         \
-            must(st[i], i % 2 ? DLOAD_OK : DLOAD_MISSING);                                         \
-        }                                                                                          \
-        must_ok(name##_cache_clear(&c));                                                           \
-        equal(name##_cache_len(&c), 0);                                                            \
-        must(name##_cache_get(&c, keys[1], &got), DLOAD_MISSING);                                  \
-        assert_true(name##_cache_bytes(&c) > 0 && name##_cache_bytes(&c) <= env.live_bytes);       \
-        must_ok(name##_cache_destroy(&c));                                                         \
+#define DEFINE_KIND(name, N, KEY)                                                            \
+    static void test_cache_key_##name(void **state)                                          \
+    {                                                                                        \
+        (void)state;                                                                         \
+        name##_cache c;                                                                      \
+        name##_key keys[N];                                                                  \
+        uint32_t out[N], got = 77;                                                           \
+        dload_status st[N];                                                                  \
+        size_t hits = 0;                                                                     \
+        OPEN(name, &c, DLOAD_UNBOUNDED);                                                     \
+        for (size_t i = 0; i < (N); i++) {                                                   \
+            keys[i] = KEY(i);                                                                \
+            must(name##_cache_get(&c, keys[i], &got), DLOAD_MISSING);                        \
+        }                                                                                    \
+        equal(got, 77);                                                                      \
+        for (uint32_t round = 0; round < 3; round++) {                                       \
+            for (uint32_t i = 0; i < (N); i++) {                                             \
+                uint32_t v = i + 1000 * round;                                               \
+                must_ok(name##_cache_set(&c, keys[i], &v, 0));                               \
+            }                                                                                \
+            equal(name##_cache_len(&c), N);                                                  \
+            must_ok(name##_cache_get_many(&c, keys, N, out, st, &hits));                     \
+            equal(hits, N);                                                                  \
+            for (uint32_t i = 0; i < (N); i++) {                                             \
+                must_ok(st[i]);                                                              \
+                equal(out[i], i + 1000 * round);                                             \
+                must_ok(name##_cache_get(&c, KEY(i), &got));                                 \
+                equal(got, i + 1000 * round);                                                \
+            }                                                                                \
+        }                                                                                    \
+        for (size_t i = 0; i < (N); i += 2) {                                                \
+            must_ok(name##_cache_delete(&c, keys[i]));                                       \
+            must_ok(name##_cache_delete(&c, keys[i]));                                       \
+        }                                                                                    \
+        equal(name##_cache_len(&c), (N) / 2);                                                \
+        out[0] = 77;                                                                         \
+        must_ok(name##_cache_get_many(&c, keys, N, out, st, NULL));                          \
+        equal(out[0], 77);                                                                   \
+        for (size_t i = 0; i < (N); i++) {                                                   \
+            must(st[i], i % 2 ? DLOAD_OK : DLOAD_MISSING);                                   \
+        }                                                                                    \
+        must_ok(name##_cache_clear(&c));                                                     \
+        equal(name##_cache_len(&c), 0);                                                      \
+        must(name##_cache_get(&c, keys[1], &got), DLOAD_MISSING);                            \
+        assert_true(name##_cache_bytes(&c) > 0 && name##_cache_bytes(&c) <= env.live_bytes); \
+        must_ok(name##_cache_destroy(&c));                                                   \
     }
 
 #define KEY_BOOL(i) ((i) != 0)
-#define KEY_CHAR(i) ((char)((int)(i) - 100))
-#define KEY_I8(i)   ((int8_t)((int)(i) - 100))
-#define KEY_U16(i)  ((uint16_t)((i) * 997))
-#define KEY_I32(i)  ((int32_t)(INT32_MIN + (int32_t)(i) * 9999))
-#define KEY_I64(i)  ((int64_t)(i) * INT64_C(-987654321987654))
+#define KEY_CHAR(i) ((char)((int)(i)-100))
+#define KEY_I8(i)   ((int8_t)((int)(i)-100))
+#define KEY_U16(i)  ((uint16_t)((i)*997))
+#define KEY_I32(i)  ((int32_t)(INT32_MIN + (int32_t)(i)*9999))
+#define KEY_I64(i)  ((int64_t)(i)*INT64_C(-987654321987654))
 #define KEY_U64(i)  ((uint64_t)(i) << 56 | (i))
 #define KEY_SIZE(i) (SIZE_MAX - (i))
 #define KEY_F(i)    ((float)(i) / 3.0f - 5.0f)
@@ -399,16 +399,26 @@ static void test_cache_refuses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_cache_key_kb),      TEST(test_cache_key_kc),
-        TEST(test_cache_key_ki8),     TEST(test_cache_key_ku16),
-        TEST(test_cache_key_ki32),    TEST(test_cache_key_ki64),
-        TEST(test_cache_key_ku64),    TEST(test_cache_key_ksz),
-        TEST(test_cache_key_kf),      TEST(test_cache_key_kd),
-        TEST(test_cache_key_ks),      TEST(test_cache_key_kid),
-        TEST(test_cache_grows),       TEST(test_cache_capacities),
-        TEST(test_cache_without_ttl), TEST(test_cache_defaults),
-        TEST(test_cache_full),        TEST(test_cache_many_clears),
-        TEST(test_cache_clears_between_sets), TEST(test_cache_refuses),
+        TEST(test_cache_key_kb),
+        TEST(test_cache_key_kc),
+        TEST(test_cache_key_ki8),
+        TEST(test_cache_key_ku16),
+        TEST(test_cache_key_ki32),
+        TEST(test_cache_key_ki64),
+        TEST(test_cache_key_ku64),
+        TEST(test_cache_key_ksz),
+        TEST(test_cache_key_kf),
+        TEST(test_cache_key_kd),
+        TEST(test_cache_key_ks),
+        TEST(test_cache_key_kid),
+        TEST(test_cache_grows),
+        TEST(test_cache_capacities),
+        TEST(test_cache_without_ttl),
+        TEST(test_cache_defaults),
+        TEST(test_cache_full),
+        TEST(test_cache_many_clears),
+        TEST(test_cache_clears_between_sets),
+        TEST(test_cache_refuses),
     };
     return cmocka_run_group_tests_name("cache " TEST_STRING(TEST_LOCK), tests, NULL, NULL);
 }

@@ -49,14 +49,16 @@ static void judge(struct model *m, size_t key, dload_status st, uint64_t got)
     m->n_checked++;
     if (st == DLOAD_OK) {
         if (!want) {
-            fail_msg("key %zu is here at %" PRIu64 ", ended at %" PRIu64, key, m->now_ns, e->end_ns);
+            fail_msg("key %zu is here at %" PRIu64 ", ended at %" PRIu64, key, m->now_ns,
+                     e->end_ns);
         }
         equal(got, e->value);
         return;
     }
     must(st, DLOAD_MISSING);
     if (want && (e->end_ns == DLOAD_NEVER || e->end_ns - m->now_ns > TICK_NS)) {
-        fail_msg("key %zu is gone at %" PRIu64 ", would end at %" PRIu64, key, m->now_ns, e->end_ns);
+        fail_msg("key %zu is gone at %" PRIu64 ", would end at %" PRIu64, key, m->now_ns,
+                 e->end_ns);
     }
     m->n_early += want;
     e->here = false;
@@ -116,7 +118,8 @@ static size_t model_ending(const struct model *m)
     size_t n = 0;
     for (size_t i = 0; i < m->n_keys; i++) {
         const struct entry *e = &m->e[i];
-        n += e->here && !expired(m, e) && e->end_ns != DLOAD_NEVER && e->end_ns - m->now_ns <= TICK_NS;
+        n += e->here && !expired(m, e) && e->end_ns != DLOAD_NEVER &&
+             e->end_ns - m->now_ns <= TICK_NS;
     }
     return n;
 }
@@ -130,74 +133,74 @@ static const char *key_text(size_t key, size_t *len)
     return text;
 }
 
-#define DEFINE_MODEL(name, KEY)                                                                    \
-    static void name##_advance(struct model *m, name##_cache *c)                                   \
-    {                                                                                              \
-        must_ok(name##_cache_advance(c, m->now_ns));                                               \
-        size_t len = name##_cache_len(c), want = model_len(m);                                     \
-        if (len > want || len + model_ending(m) < want) {                                          \
-            fail_msg("%zu entries after an advance, not %zu", len, want);                          \
-        }                                                                                          \
-    }                                                                                              \
-    static void name##_step(struct model *m, name##_cache *c)                                      \
-    {                                                                                              \
-        size_t key = (size_t)rng_below(&m->seed, m->n_keys);                                       \
-        uint64_t op = rng_below(&m->seed, 100), got = 0, ttl_ns = some_ttl(m);                     \
-        if (op < 40) {                                                                             \
-            m->last_value++;                                                                       \
-            must_ok(name##_cache_set(c, KEY(key), &m->last_value, ttl_ns));                        \
-            model_set(m, key, ttl_ns);                                                             \
-        } else if (op < 80) {                                                                      \
-            dload_status st = name##_cache_get(c, KEY(key), &got);                                 \
-            judge(m, key, st, got);                                                                \
-        } else if (op < 90) {                                                                      \
-            must_ok(name##_cache_delete(c, KEY(key)));                                             \
-            m->e[key].here = false;                                                                \
-        } else if (op < 99) {                                                                      \
-            m->now_ns += some_step(m);                                                             \
-            m->f.now_ns = m->now_ns;                                                               \
-            if (name##_must_advance || op < 95) {                                                  \
-                name##_advance(m, c);                                                              \
-            }                                                                                      \
-        } else if (rng_below(&m->seed, 20) == 0) {                                                 \
-            must_ok(name##_cache_clear(c));                                                        \
-            for (size_t i = 0; i < m->n_keys; i++) {                                               \
-                m->e[i].here = false;                                                              \
-            }                                                                                      \
-        } else {                                                                                   \
-            must_ok(name##_cache_advance(c, m->now_ns / 2)); /* the past is ignored */             \
-        }                                                                                          \
-    }                                                                                              \
-    static void name##_run(uint64_t seed, size_t n_keys, size_t capacity, uint64_t start_ns)       \
-    {                                                                                              \
-        struct model m;                                                                            \
-        name##_cache c;                                                                            \
-        name##_cache_config cfg;                                                                   \
-        memset(&m, 0, sizeof m);                                                                   \
-        memset(&cfg, 0, sizeof cfg);                                                               \
-        fake_env_init(&m.f);                                                                       \
-        m.seed = seed;                                                                             \
-        m.n_keys = n_keys;                                                                         \
-        m.now_ns = m.f.now_ns = start_ns;                                                          \
-        m.e = calloc(n_keys, sizeof *m.e);                                                         \
-        cfg.env = &m.f.env;                                                                        \
-        cfg.capacity = capacity;                                                                   \
-        cfg.shards = 1;                                                                            \
-        cfg.ttl_ns = m.default_ttl_ns = rng_below(&m.seed, 2) ? DLOAD_NEVER : 5 * DLOAD_SECOND;    \
-        must_ok(name##_cache_init(&c, &cfg));                                                      \
-        must_ok(name##_cache_advance(&c, m.now_ns));                                               \
-        for (size_t i = 0, n = scaled(20000); i < n; i++) {                                        \
-            name##_step(&m, &c);                                                                   \
-        }                                                                                          \
-        for (size_t key = 0; key < n_keys; key++) {                                                \
-            uint64_t got = 0;                                                                      \
-            dload_status st = name##_cache_get(&c, KEY(key), &got);                                \
-            judge(&m, key, st, got);                                                               \
-        }                                                                                          \
-        must_ok(name##_cache_destroy(&c));                                                         \
-        fake_env_check(&m.f);                                                                      \
-        free(m.e);                                                                                 \
-        assert_true(m.n_early * 20 < m.n_checked);                                                 \
+#define DEFINE_MODEL(name, KEY)                                                                 \
+    static void name##_advance(struct model *m, name##_cache *c)                                \
+    {                                                                                           \
+        must_ok(name##_cache_advance(c, m->now_ns));                                            \
+        size_t len = name##_cache_len(c), want = model_len(m);                                  \
+        if (len > want || len + model_ending(m) < want) {                                       \
+            fail_msg("%zu entries after an advance, not %zu", len, want);                       \
+        }                                                                                       \
+    }                                                                                           \
+    static void name##_step(struct model *m, name##_cache *c)                                   \
+    {                                                                                           \
+        size_t key = (size_t)rng_below(&m->seed, m->n_keys);                                    \
+        uint64_t op = rng_below(&m->seed, 100), got = 0, ttl_ns = some_ttl(m);                  \
+        if (op < 40) {                                                                          \
+            m->last_value++;                                                                    \
+            must_ok(name##_cache_set(c, KEY(key), &m->last_value, ttl_ns));                     \
+            model_set(m, key, ttl_ns);                                                          \
+        } else if (op < 80) {                                                                   \
+            dload_status st = name##_cache_get(c, KEY(key), &got);                              \
+            judge(m, key, st, got);                                                             \
+        } else if (op < 90) {                                                                   \
+            must_ok(name##_cache_delete(c, KEY(key)));                                          \
+            m->e[key].here = false;                                                             \
+        } else if (op < 99) {                                                                   \
+            m->now_ns += some_step(m);                                                          \
+            m->f.now_ns = m->now_ns;                                                            \
+            if (name##_must_advance || op < 95) {                                               \
+                name##_advance(m, c);                                                           \
+            }                                                                                   \
+        } else if (rng_below(&m->seed, 20) == 0) {                                              \
+            must_ok(name##_cache_clear(c));                                                     \
+            for (size_t i = 0; i < m->n_keys; i++) {                                            \
+                m->e[i].here = false;                                                           \
+            }                                                                                   \
+        } else {                                                                                \
+            must_ok(name##_cache_advance(c, m->now_ns / 2)); /* the past is ignored */          \
+        }                                                                                       \
+    }                                                                                           \
+    static void name##_run(uint64_t seed, size_t n_keys, size_t capacity, uint64_t start_ns)    \
+    {                                                                                           \
+        struct model m;                                                                         \
+        name##_cache c;                                                                         \
+        name##_cache_config cfg;                                                                \
+        memset(&m, 0, sizeof m);                                                                \
+        memset(&cfg, 0, sizeof cfg);                                                            \
+        fake_env_init(&m.f);                                                                    \
+        m.seed = seed;                                                                          \
+        m.n_keys = n_keys;                                                                      \
+        m.now_ns = m.f.now_ns = start_ns;                                                       \
+        m.e = calloc(n_keys, sizeof *m.e);                                                      \
+        cfg.env = &m.f.env;                                                                     \
+        cfg.capacity = capacity;                                                                \
+        cfg.shards = 1;                                                                         \
+        cfg.ttl_ns = m.default_ttl_ns = rng_below(&m.seed, 2) ? DLOAD_NEVER : 5 * DLOAD_SECOND; \
+        must_ok(name##_cache_init(&c, &cfg));                                                   \
+        must_ok(name##_cache_advance(&c, m.now_ns));                                            \
+        for (size_t i = 0, n = scaled(20000); i < n; i++) {                                     \
+            name##_step(&m, &c);                                                                \
+        }                                                                                       \
+        for (size_t key = 0; key < n_keys; key++) {                                             \
+            uint64_t got = 0;                                                                   \
+            dload_status st = name##_cache_get(&c, KEY(key), &got);                             \
+            judge(&m, key, st, got);                                                            \
+        }                                                                                       \
+        must_ok(name##_cache_destroy(&c));                                                      \
+        fake_env_check(&m.f);                                                                   \
+        free(m.e);                                                                              \
+        assert_true(m.n_early * 20 < m.n_checked);                                              \
     }
 
 enum { man_must_advance = 1, env__must_advance = 0 };
@@ -214,8 +217,12 @@ static dload_str string_key(size_t i)
 DEFINE_MODEL(man, KEY_U64)
 DEFINE_MODEL(env_, KEY_S)
 
-static const uint64_t starts[] = {0, 1, DLOAD_SECOND, (UINT32_MAX - 50) * TICK_NS,
-                                  (UINT64_C(1) << 31) * TICK_NS - 7, UINT64_C(1) << 58};
+static const uint64_t starts[] = {0,
+                                  1,
+                                  DLOAD_SECOND,
+                                  (UINT32_MAX - 50) * TICK_NS,
+                                  (UINT64_C(1) << 31) * TICK_NS - 7,
+                                  UINT64_C(1) << 58};
 
 static void test_cache_model_manual_clock(void **state)
 {

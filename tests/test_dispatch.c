@@ -150,7 +150,8 @@ static void test_dispatch_splits_at_max_batch(void **state)
     for (size_t i = 0; i < 21; i++) {
         keys[i] = i;
     }
-    static const char want[] = "B(0,1,2,3,4) B(5,6,7,8,9) B(10,11,12,13,14) B(15,16,17,18,19) B(20)";
+    static const char want[] =
+        "B(0,1,2,3,4) B(5,6,7,8,9) B(10,11,12,13,14) B(15,16,17,18,19) B(20)";
     request_start_all(x, q, keys, 21);
     equal(dispatch(x), 21);
     text_must(&x->r.calls, want);

@@ -41,29 +41,29 @@
 static struct fake_env env;
 
 /* Every request a get, a miss a set; the value tells whose it is. */
-#define DEFINE_RUN(name)                                                                           \
-    static uint64_t run_##name(const uint64_t *keys, size_t n, size_t cap)                         \
-    {                                                                                              \
-        name##_cache c;                                                                            \
-        name##_cache_config cfg;                                                                   \
-        uint64_t misses = 0;                                                                       \
-        memset(&cfg, 0, sizeof cfg);                                                               \
-        cfg.env = &env.env;                                                                        \
-        cfg.capacity = cap;                                                                        \
-        must_ok(name##_cache_init(&c, &cfg));                                                      \
-        for (size_t i = 0; i < n; i++) {                                                           \
-            uint32_t v = (uint32_t)keys[i], got = 0;                                               \
-            if (name##_cache_get(&c, keys[i], &got) == DLOAD_OK) {                                 \
-                equal(got, v);                                                                     \
-                continue;                                                                          \
-            }                                                                                      \
-            misses++;                                                                              \
-            must_ok(name##_cache_set(&c, keys[i], &v, 0));                                         \
-        }                                                                                          \
-        assert_true(name##_cache_len(&c) <= cap);                                                  \
-        must_ok(name##_cache_destroy(&c));                                                         \
-        fake_env_check(&env);                                                                      \
-        return misses;                                                                             \
+#define DEFINE_RUN(name)                                                   \
+    static uint64_t run_##name(const uint64_t *keys, size_t n, size_t cap) \
+    {                                                                      \
+        name##_cache c;                                                    \
+        name##_cache_config cfg;                                           \
+        uint64_t misses = 0;                                               \
+        memset(&cfg, 0, sizeof cfg);                                       \
+        cfg.env = &env.env;                                                \
+        cfg.capacity = cap;                                                \
+        must_ok(name##_cache_init(&c, &cfg));                              \
+        for (size_t i = 0; i < n; i++) {                                   \
+            uint32_t v = (uint32_t)keys[i], got = 0;                       \
+            if (name##_cache_get(&c, keys[i], &got) == DLOAD_OK) {         \
+                equal(got, v);                                             \
+                continue;                                                  \
+            }                                                              \
+            misses++;                                                      \
+            must_ok(name##_cache_set(&c, keys[i], &v, 0));                 \
+        }                                                                  \
+        assert_true(name##_cache_len(&c) <= cap);                          \
+        must_ok(name##_cache_destroy(&c));                                 \
+        fake_env_check(&env);                                              \
+        return misses;                                                     \
     }
 DEFINE_RUN(fifo)
 DEFINE_RUN(clk)
@@ -114,7 +114,8 @@ static void queue_push(struct queue *q, uint64_t key, unsigned uses)
 }
 
 /* FIFO, CLOCK and LRU differ in what a hit does and in who may stay. */
-static uint64_t sim_simple(const uint64_t *keys, size_t n, size_t cap, bool touch, bool second_chance)
+static uint64_t sim_simple(const uint64_t *keys, size_t n, size_t cap, bool touch,
+                           bool second_chance)
 {
     struct queue q = queue_new(cap);
     uint64_t misses = 0;
@@ -254,8 +255,8 @@ static const struct {
     const char *name, *published;
     run_fn run, sim;
 } policies[] = {
-    {"FIFO", "FIFO", run_fifo, sim_fifo},    {"CLOCK", "CLOCK", run_clk, sim_clk},
-    {"LRU", "LRU", run_lru, sim_lru},        {"SIEVE", "SIEVE", run_sieve, sim_sieve},
+    {"FIFO", "FIFO", run_fifo, sim_fifo},  {"CLOCK", "CLOCK", run_clk, sim_clk},
+    {"LRU", "LRU", run_lru, sim_lru},      {"SIEVE", "SIEVE", run_sieve, sim_sieve},
     {"S3FIFO", "S3-FIFO", run_s3, sim_s3},
 };
 
@@ -374,7 +375,7 @@ static void test_evict_golden(void **state)
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define ONLY_SMALL 1
 #elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) ||                         \
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || \
     __has_feature(memory_sanitizer)
 #define ONLY_SMALL 1
 #endif

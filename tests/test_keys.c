@@ -115,10 +115,22 @@ static void test_keys_ordinary_strings(void **state)
         const char *bytes;
         size_t len;
     } keys[] = {
-        {"", 0},       {"\0", 1},     {"\0\0", 2},          {"a", 1},
-        {"a\0", 2},    {"a\0b", 3},   {"a\0c", 3},          {"\xff\xfe\xfd", 3},
-        {"\xc0\x80", 2}, {"\xed\xa0\x80", 3}, {"%s%n", 4},   {"'; DROP TABLE t; --", 19},
-        {"a\r\nb", 4}, {" ", 1},      {longest, sizeof longest}, {longest, sizeof longest - 1},
+        {"", 0},
+        {"\0", 1},
+        {"\0\0", 2},
+        {"a", 1},
+        {"a\0", 2},
+        {"a\0b", 3},
+        {"a\0c", 3},
+        {"\xff\xfe\xfd", 3},
+        {"\xc0\x80", 2},
+        {"\xed\xa0\x80", 3},
+        {"%s%n", 4},
+        {"'; DROP TABLE t; --", 19},
+        {"a\r\nb", 4},
+        {" ", 1},
+        {longest, sizeof longest},
+        {longest, sizeof longest - 1},
     };
     sl l;
     memset(longest, 'x', sizeof longest);
@@ -257,7 +269,8 @@ static void test_keys_composite(void **state)
 {
     (void)state;
     /* "a:b" + "c" and "a" + "b:c" are different keys. */
-    static const char *const fields[][2] = {{"a:b", "c"}, {"a", "b:c"}, {"", "a:b:c"}, {"a:b:c", ""}};
+    static const char *const fields[][2] = {
+        {"a:b", "c"}, {"a", "b:c"}, {"", "a:b:c"}, {"a:b:c", ""}};
     char buf[4][64];
     dload_str key[4];
     for (size_t i = 0; i < 4; i++) {
@@ -408,9 +421,9 @@ static void test_keys_null_is_not_missing(void **state)
     must_ok(pl_destroy(&l));
 }
 
-#define ROW(text, fn)                                                                              \
-    {                                                                                              \
-        text, fn, setup, teardown, NULL                                                            \
+#define ROW(text, fn)                   \
+    {                                   \
+        text, fn, setup, teardown, NULL \
     }
 
 int main(void)
@@ -423,7 +436,8 @@ int main(void)
         ROW("rule 57: composite keys are injective", test_keys_composite),
         ROW("rule 59: NaN is refused, -0.0 is 0.0", test_keys_doubles),
         ROW("rule 60: freed as soon as start returned", test_keys_freed_after_start),
-        ROW("rule 60: primed, loaded, cleared from other memory", test_keys_primed_and_cleared_strings),
+        ROW("rule 60: primed, loaded, cleared from other memory",
+            test_keys_primed_and_cleared_strings),
     };
     return cmocka_run_group_tests_name("keys " TEST_STRING(TEST_LOCK), tests, NULL, NULL);
 }

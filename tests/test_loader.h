@@ -37,18 +37,18 @@ struct recorder {
     struct text calls;         /* "B(1,2) B(3)", one B a call */
     struct answer answers[16]; /* for keys that are not answered by key * 10 + version */
     size_t n_answers;
-    uint64_t version;          /* added to every value, to tell a second fetch from a first */
-    uint64_t extra[8];         /* keys put beside those asked for */
+    uint64_t version;  /* added to every value, to tell a second fetch from a first */
+    uint64_t extra[8]; /* keys put beside those asked for */
     size_t n_extra;
-    dload_status result;       /* what each call returns */
-    bool backwards;            /* answers the last key first */
+    dload_status result; /* what each call returns */
+    bool backwards;      /* answers the last key first */
     size_t n_calls;
     size_t n_keys;
-    size_t depth, deepest;     /* of nested calls */
+    size_t depth, deepest; /* of nested calls */
     /* Runs in the call, before the answers; takes itself out when it shall run once. */
     void (*act)(struct recorder *r, tl_batch *b);
     void *act_ctx;
-    tl_batch *pending[64];     /* calls that returned DLOAD_PENDING, oldest first */
+    tl_batch *pending[64]; /* calls that returned DLOAD_PENDING, oldest first */
     size_t n_pending;
 };
 
@@ -193,9 +193,9 @@ static inline int fixture_teardown(void **state)
 }
 
 /* A row of a table of rules. */
-#define RULE(text, fn)                                                                             \
-    {                                                                                              \
-        text, fn, fixture_setup, fixture_teardown, NULL                                            \
+#define RULE(text, fn)                                  \
+    {                                                   \
+        text, fn, fixture_setup, fixture_teardown, NULL \
     }
 
 /* ---- requests that do not block ---- */

@@ -428,14 +428,14 @@ static void oom_cache(struct fake_env *f)
 
 static size_t injected;
 
-#define CASE(name)                                                                                 \
-    static void test_oom_##name(void **state)                                                      \
-    {                                                                                              \
-        (void)state;                                                                               \
-        size_t n = fail_until_ok(#name, oom_##name);                                               \
-        print_message("%s: %zu failures injected\n", #name, n);                                    \
-        assert_true(n >= 2);                                                                       \
-        injected += n;                                                                             \
+#define CASE(name)                                              \
+    static void test_oom_##name(void **state)                   \
+    {                                                           \
+        (void)state;                                            \
+        size_t n = fail_until_ok(#name, oom_##name);            \
+        print_message("%s: %zu failures injected\n", #name, n); \
+        assert_true(n >= 2);                                    \
+        injected += n;                                          \
     }
 CASE(init)
 CASE(load)
@@ -457,11 +457,11 @@ static void test_oom_close(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_oom_init),  cmocka_unit_test(test_oom_load),
+        cmocka_unit_test(test_oom_init),      cmocka_unit_test(test_oom_load),
         cmocka_unit_test(test_oom_load_many), cmocka_unit_test(test_oom_start),
-        cmocka_unit_test(test_oom_prime), cmocka_unit_test(test_oom_batch_put),
-        cmocka_unit_test(test_oom_close), cmocka_unit_test(test_oom_mixed),
-        cmocka_unit_test(test_oom_blobs), cmocka_unit_test(test_oom_cache),
+        cmocka_unit_test(test_oom_prime),     cmocka_unit_test(test_oom_batch_put),
+        cmocka_unit_test(test_oom_close),     cmocka_unit_test(test_oom_mixed),
+        cmocka_unit_test(test_oom_blobs),     cmocka_unit_test(test_oom_cache),
     };
     int failed = cmocka_run_group_tests_name("oom " TEST_STRING(TEST_LOCK), tests, NULL, NULL);
     printf("%zu allocation failures injected\n", injected);

@@ -46,8 +46,8 @@ static void test_robust_configurations(void **state)
 static void test_robust_sizes(void **state)
 {
     struct fixture *x = *state;
-    static const size_t sizes[] = {1,           2,           100,          UINT32_MAX, SIZE_MAX / 2,
-                                   SIZE_MAX / 4, SIZE_MAX - 2, SIZE_MAX / 2 + 1};
+    static const size_t sizes[] = {
+        1, 2, 100, UINT32_MAX, SIZE_MAX / 2, SIZE_MAX / 4, SIZE_MAX - 2, SIZE_MAX / 2 + 1};
     for (size_t i = 0; i < COUNT(sizes); i++) {
         for (int field = 0; field < 4; field++) {
             tl l;
@@ -88,7 +88,7 @@ static void test_robust_times(void **state)
         fixture_open(x);
         static struct request a;
         uint64_t out = 0;
-    memset(&a, 0, sizeof a);
+        memset(&a, 0, sizeof a);
         must(request_start(x, &a, 1), DLOAD_PENDING);
         (void)tl_next_deadline(&x->l);
         must_ok(tl_process(&x->l, x->f.now_ns));
@@ -188,8 +188,8 @@ static void test_robust_odd_statuses(void **state)
 {
     struct fixture *x = *state;
     /* Neither OK, nor PENDING, nor an error of a known name: what to make of a positive number? */
-    static const int statuses[] = {DLOAD_STALE, 2, 1000, INT32_MAX, -500, -999, DLOAD_EUSER - 1,
-                                   -2147483647, DLOAD_EFETCH};
+    static const int statuses[] = {DLOAD_STALE,     2,           1000,        INT32_MAX, -500, -999,
+                                   DLOAD_EUSER - 1, -2147483647, DLOAD_EFETCH};
     x->cfg.fetch = fetch_odd;
     fixture_open(x);
     for (size_t i = 0; i < COUNT(statuses); i++) {
@@ -283,8 +283,7 @@ static void test_robust_nobody_to_wait_with(void **state)
     x->f.env.wait = NULL;
     x->r.result = DLOAD_PENDING;
     fixture_open(x);
-    must(tl_load(&x->l, 1, &out),
-         TEST_LOCK == DLOAD_LOCK_NONE ? DLOAD_EAGAIN : DLOAD_ETIMEDOUT);
+    must(tl_load(&x->l, 1, &out), TEST_LOCK == DLOAD_LOCK_NONE ? DLOAD_EAGAIN : DLOAD_ETIMEDOUT);
     equal(out, 77);
     rec_finish(&x->r);
     x->r.result = DLOAD_OK;
@@ -364,8 +363,8 @@ static void test_robust_close_inside_fetch(void **state)
 static void test_robust_status_texts(void **state)
 {
     (void)state;
-#define CHECK_TEXT(name, value, text)                                                              \
-    assert_string_equal(dload_status_name(DLOAD_##name), #name);                                   \
+#define CHECK_TEXT(name, value, text)                            \
+    assert_string_equal(dload_status_name(DLOAD_##name), #name); \
     assert_string_equal(dload_strerror(DLOAD_##name), text);
     DLOAD_I_STATUS_MAP(CHECK_TEXT)
     assert_string_equal(dload_status_name((dload_status)(DLOAD_EUSER - 5)), "EUSER");

@@ -16,6 +16,7 @@
 #define FLIGHT   "test_single_flight.c"
 #define RESULTS  "test_results.c"
 #define KEPT     "test_kept.c"
+#define CLEARS   "test_clears.c"
 #define REENTRY  "test_reentry.c"
 #define KEYS     "test_keys.c"
 #define STATS    "test_stats.c"
@@ -59,9 +60,9 @@ static const struct rule {
     {30, "pending keys complete one by one", RESULTS, NULL},
     {31, "endless batches are abandoned", RESULTS, NULL},
     {32, "only what is not there is fetched", KEPT, NULL},
-    {33, "clear one", KEPT, NULL},
-    {34, "clear all, at a cost that does not grow", KEPT, NULL},
-    {35, "clear while in flight", KEPT, NULL},
+    {33, "clear one", CLEARS, NULL},
+    {34, "clear all, at a cost that does not grow", CLEARS, NULL},
+    {35, "clear while in flight", CLEARS, NULL},
     {36, "prime", KEPT, NULL},
     {37, "prime an error", KEPT, NULL},
     {38, "peek", KEPT, NULL},
@@ -69,7 +70,7 @@ static const struct rule {
     {40, "TTL (stale windows: with stale_ns)", KEPT, NULL},
     {41, "jitter", KEPT, NULL},
     {42, "capacity in entries (in weight: with DLOAD_WEIGHT)", KEPT, NULL},
-    {43, "no older fetch after a clear, in process", KEPT, NULL},
+    {43, "no older fetch after a clear, in process", CLEARS, NULL},
     {44, "the backend is asked once per dispatch", NULL, "second level: test_backend.c"},
     {45, "a backend's failure is a miss", NULL, "second level: test_backend.c"},
     {46, "errors are not written to it", NULL, "second level: test_backend.c"},

@@ -252,7 +252,8 @@ static void test_single_flight_worker(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        {"rule 18: 2 threads, the same 1,000 keys", test_single_flight_two_threads, NULL, NULL, NULL},
+        {"rule 18: 2 threads, the same 1,000 keys", test_single_flight_two_threads, NULL, NULL,
+         NULL},
         {"rule 19: 1,000 threads, one key", test_single_flight_thousand_threads, NULL, NULL, NULL},
         {"rule 19: at expiry, too", test_single_flight_expired, NULL, NULL, NULL},
         {"rule 30: another thread finishes", test_single_flight_worker, NULL, NULL, NULL},

@@ -123,7 +123,8 @@ static void test_table_empties(void **state)
     for (int round = 0; round < 5; round++) {
         for (int i = 0; i < 10000; i++) {
             uint64_t key = rng_below(&seed, 3000);
-            must_ok(rng_below(&seed, 3) ? tab_cache_set(&c, key, &key, 0) : tab_cache_delete(&c, key));
+            must_ok(rng_below(&seed, 3) ? tab_cache_set(&c, key, &key, 0)
+                                        : tab_cache_delete(&c, key));
         }
         for (uint64_t key = 0; key < 3000; key++) {
             must_ok(tab_cache_delete(&c, key));

@@ -282,8 +282,8 @@ static dload_status fetch_version(tl_batch *b)
 static void raise(uint64_t *p, uint64_t v)
 {
     uint64_t seen = __atomic_load_n(p, __ATOMIC_RELAXED);
-    while (seen < v && !__atomic_compare_exchange_n(p, &seen, v, true, __ATOMIC_RELEASE,
-                                                    __ATOMIC_RELAXED)) {
+    while (seen < v &&
+           !__atomic_compare_exchange_n(p, &seen, v, true, __ATOMIC_RELEASE, __ATOMIC_RELAXED)) {
     }
 }
 
@@ -319,7 +319,8 @@ static void read_or_write(void *ctx, size_t i)
         }
         uint64_t key = rng_below(&state, N_KEYS), out = 0;
         uint64_t least = __atomic_load_n(&s.cleared[key], __ATOMIC_ACQUIRE);
-        if (rng_below(&state, 20) == 0) { /* a value read outside, kept only if nothing was cleared */
+        if (rng_below(&state, 20) ==
+            0) { /* a value read outside, kept only if nothing was cleared */
             dload_token t = tl_token(&s.l);
             out = __atomic_load_n(&s.source[key], __ATOMIC_ACQUIRE);
             dload_status st = tl_put_if(&s.l, key, &out, t);
@@ -444,7 +445,8 @@ int main(void)
         {"rule 43: a load after a clear never sees what was fetched before", test_threads_history,
          NULL, NULL, NULL},
         cmocka_unit_test(test_threads_close),
-        {"rule 54: a deadline is one's own, with threads", test_threads_deadlines, NULL, NULL, NULL},
+        {"rule 54: a deadline is one's own, with threads", test_threads_deadlines, NULL, NULL,
+         NULL},
     };
     return cmocka_run_group_tests_name("threads " TEST_STRING(TEST_LOCK), tests, NULL, NULL);
 }

@@ -170,7 +170,8 @@ static void test_wheel_random(void **state)
     uint64_t seed = test_seed("wheel");
     for (size_t i = 0; i < COUNT(caps); i++) {
         for (size_t j = 0; j < COUNT(chunk_slots); j++) {
-            random_walk(rng(&seed), caps[i], chunk_slots[j], starts[rng_below(&seed, COUNT(starts))]);
+            random_walk(rng(&seed), caps[i], chunk_slots[j],
+                        starts[rng_below(&seed, COUNT(starts))]);
         }
     }
 }
