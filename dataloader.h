@@ -3594,7 +3594,8 @@ typedef struct DLOAD_I_FN(config) {
     uint64_t ttl_ns;         /* life of an entry; default DLOAD_NEVER */
     uint64_t missing_ttl_ns; /* life of a DLOAD_MISSING answer; default 0 = not cached */
     uint32_t ttl_jitter_pct; /* shortens each TTL by up to so many percent; default 0; 0 .. 90 */
-    /* How long to keep an error other than MISSING: a TTL in ns, 0 = drop; NULL = drop all. */
+    /* How long to keep an error other than MISSING: a TTL in ns, DLOAD_NEVER, 0 = drop; NULL = drop all.
+     * Called with no lock held. */
     uint64_t (*error_ttl)(void *ctx, dload_status status);
     size_t max_batch;      /* keys a call; default 100; 1 = no batching; <= 2^20 */
     uint64_t settle_ns;    /* a batch goes when no new key came for so long; default 0 = at once */
@@ -3729,6 +3730,7 @@ typedef struct DLOAD_NAME {
  * and PTHREAD any thread may call anything but _init and _destroy at any time, fetch functions,
  * callbacks and hooks included: they run with no lock held. "Allocates" speaks of the steady state:
  * pools that have grown once are kept.
+ * Pointers to values, keys, waiters and results must not be NULL where nothing else is said: DLOAD_EINVAL.
  * Owned values (REF/UNREF, COPY/FREE, DLOAD_BLOB): a value that a call hands out is the caller's to
  * release; a value passed in with const is copied and stays the caller's.
  */
@@ -3835,8 +3837,9 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_move)(DLOAD_I_FN(batch) * b, size_t i,
 DLOAD_I_API dload_status DLOAD_I_FN(batch_fail)(DLOAD_I_FN(batch) * b, size_t i,
                                                 dload_status status);
 
-/* Caches a key that was not asked for, unless it was cleared since the batch was sent. Returns
- * DLOAD_OK; DLOAD_ECANCELED when it was cleared; DLOAD_EKEY, DLOAD_ETOOBIG, DLOAD_ENOMEM, DLOAD_EFULL. */
+/* Caches a key that was not asked for, unless it was cleared since the batch was sent; a key of this
+ * batch is answered, as by _batch_set. Returns DLOAD_OK; DLOAD_ECANCELED when it was cleared; DLOAD_EBUSY
+ * when it was answered; DLOAD_EKEY, DLOAD_ETOOBIG, DLOAD_ENOMEM, DLOAD_EFULL. O(keys of the batch). */
 DLOAD_I_API dload_status DLOAD_I_FN(batch_put)(DLOAD_I_FN(batch) * b, DLOAD_I_K key,
                                                const DLOAD_I_V *value);
 
@@ -3862,7 +3865,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(prime_many)(DLOAD_NAME *l, const DLOAD_I_K *
                                                 dload_status *statuses);
 
 /* Caches an answer without a value: loads of key return status until it is cleared or
- * ttl_ns passed (DLOAD_NEVER = does not). status is negative and not DLOAD_PENDING. */
+ * ttl_ns passed (DLOAD_NEVER = does not). A key already cached is left as it is: _clear it first.
+ * Returns as _prime; DLOAD_EINVAL when status is not an error, or ttl_ns is 0. */
 DLOAD_I_API dload_status DLOAD_I_FN(prime_error)(DLOAD_NAME *l, DLOAD_I_K key, dload_status status,
                                                  uint64_t ttl_ns);
 
@@ -4164,8 +4168,12 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_arm)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uint32_
     uint64_t end = end_ns >> DLOAD_I_TICK_SHIFT;
     uint64_t ahead = end > w->now ? end - w->now : 0;
     uint64_t rounds = ahead == 0 ? 0 : (ahead - 1) / DLOAD_I_WHEEL_ROUND;
-    if (ttl_ns >= DLOAD_NEVER - 1 || rounds > UINT8_MAX)
-        return; /* four years and more */
+    if (ttl_ns >= DLOAD_NEVER - 1)
+        return;
+    if (rounds > UINT8_MAX) { /* more than four years: early is allowed, late is not */
+        rounds = UINT8_MAX;
+        end = w->now + (uint64_t)(UINT8_MAX + 1) * DLOAD_I_WHEEL_ROUND;
+    }
     s->slots[slot].meta |= DLOAD_I_META_EXPIRES;
     s->slots[slot].expiry = (uint32_t)(end - rounds * DLOAD_I_WHEEL_ROUND);
     w->rounds[slot] = (uint8_t)rounds;
@@ -4782,8 +4790,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_destroy)(DLOAD_I_CACHE *c)
 DLOAD_I_API dload_status DLOAD_I_FN(cache_get)(DLOAD_I_CACHE *c, DLOAD_I_K key, DLOAD_I_V *out)
 {
     dload_status st = DLOAD_I_FN(i_canon)(&key, c->max_key_bytes);
-    if (DLOAD_I_UNLIKELY(st < 0))
-        return st;
+    if (DLOAD_I_UNLIKELY(st < 0 || out == NULL))
+        return out == NULL ? DLOAD_EINVAL : st;
     st = DLOAD_I_FN(i_lookup)(c, DLOAD_I_FN(i_hash)(key), &key, out);
     return st == DLOAD_PENDING ? DLOAD_MISSING : st;
 }
@@ -4792,6 +4800,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_get_many)(DLOAD_I_CACHE *c, const DLOA
                                                     size_t n, DLOAD_I_V *out,
                                                     dload_status *statuses, size_t *n_hits)
 {
+    if (n != 0 && (keys == NULL || out == NULL || statuses == NULL))
+        return DLOAD_EINVAL;
     size_t hits = 0;
     for (size_t i = 0; i < n; i++) {
         statuses[i] = DLOAD_I_FN(cache_get)(c, keys[i], &out[i]);
@@ -4805,6 +4815,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_get_many)(DLOAD_I_CACHE *c, const DLOA
 DLOAD_I_API dload_status DLOAD_I_FN(cache_set)(DLOAD_I_CACHE *c, DLOAD_I_K key,
                                                const DLOAD_I_V *value, uint64_t ttl_ns)
 {
+    if (value == NULL)
+        return DLOAD_EINVAL;
     dload_status st = DLOAD_I_FN(i_canon)(&key, c->max_key_bytes);
     if (st < 0 || c->n_shards == 0)
         return st < 0 ? st : DLOAD_EFULL;
@@ -5094,8 +5106,10 @@ DLOAD_I_UNUSED static const dload_i_ops *DLOAD_I_FN(i_ops)(void)
 DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_answer)(DLOAD_I_BATCH *b, size_t i, dload_status status,
                                                 const DLOAD_I_V *value, bool moved, uint64_t ttl_ns)
 {
+    if (status >= 0 && value == NULL)
+        return DLOAD_EINVAL;
     struct DLOAD_NAME *l = b->owner;
-    dload_i_core_lock(&l->core);
+    DLOAD_I_ACQUIRE(&l->mutex);
     dload_status st = dload_i_may_answer(&l->core, &b->base, i);
     if (st == DLOAD_OK) {
         dload_i_flight *f = &b->base.flights[i];
@@ -5112,7 +5126,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_answer)(DLOAD_I_BATCH *b, size_t i, dloa
         moved = false;
         dload_i_answered(&l->core, &b->base, (uint32_t)i);
     }
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_RELEASE(&l->mutex);
 #if DLOAD_I_OWNED
     if (moved) {
         DLOAD_I_V unwanted = *value;
@@ -5176,6 +5190,8 @@ DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_place_of)(const DLOAD_I_BATCH *b, uint64_t h
 DLOAD_I_API dload_status DLOAD_I_FN(batch_put)(DLOAD_I_BATCH *b, DLOAD_I_K key,
                                                const DLOAD_I_V *value)
 {
+    if (value == NULL)
+        return DLOAD_EINVAL;
     struct DLOAD_NAME *l = b->owner;
     dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
     if (st < 0)
@@ -5190,10 +5206,10 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_put)(DLOAD_I_BATCH *b, DLOAD_I_K key,
     item.ttl_ns = l->cache.ttl_ns;
     item.now_ns = DLOAD_TTL ? DLOAD_I_FN(i_now)(&l->cache) : 0;
     item.garbage = false;
-    dload_i_core_lock(&l->core);
+    DLOAD_I_ACQUIRE(&l->mutex);
     uint32_t place = b->base.state == DLOAD_I_LOST ? 0 : DLOAD_I_FN(i_place_of)(b, hash, &key);
     if (b->base.state == DLOAD_I_LOST || place < b->base.n) {
-        dload_i_core_unlock(&l->core); /* asked for after all */
+        DLOAD_I_RELEASE(&l->mutex); /* asked for after all */
         return DLOAD_I_FN(batch_set)(b, place, value);
     }
     if (dload_i_cleared_since(&l->core, hash, b->base.token))
@@ -5205,7 +5221,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_put)(DLOAD_I_BATCH *b, DLOAD_I_K key,
         st = DLOAD_I_FN(i_store)(&l->cache, &item);
     if (copied && st >= 0)
         l->core.stats.stores++;
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_RELEASE(&l->mutex);
     if (copied && st < 0)
         DLOAD_I_FN(i_release)(&copy);
     if (copied)
@@ -5219,10 +5235,10 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_done)(DLOAD_I_BATCH *b, dload_status s
     if (status == DLOAD_PENDING)
         return DLOAD_EINVAL;
     uint64_t ttl_ns = DLOAD_I_FN(i_error_ttl)(l, status);
-    dload_i_core_lock(&l->core);
+    DLOAD_I_ACQUIRE(&l->mutex);
     b->base.rest_ttl_ns = ttl_ns;
     dload_i_done(&l->core, &b->base, status);
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_RELEASE(&l->mutex);
     return DLOAD_OK;
 }
 
@@ -5300,21 +5316,19 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_enter)(DLOAD_NAME *l, const DLOAD_I_K *k
 }
 
 /* Makes w wait for a key: DLOAD_PENDING. Or an answer at once: a hit, or why it cannot wait. The mutex
- * is held. */
+ * is held; looked says that the key was not in the cache since it is. */
 DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_ask)(DLOAD_NAME *l, uint64_t hash, const DLOAD_I_K *key,
-                                             uint32_t flags, dload_i_waiter *w)
+                                             uint32_t flags, bool looked, dload_i_waiter *w)
 {
     dload_i_core *c = &l->core;
     if (c->closed)
         return DLOAD_ECLOSED;
-#if DLOAD_I_THREADED
-    /* Between the look before and the mutex, the answer may have come. */
-    if ((flags & DLOAD_FRESH) == 0) {
+    /* Between a look without the mutex and taking it, the answer may have come. */
+    if (DLOAD_I_THREADED && !looked && (flags & DLOAD_FRESH) == 0) {
         dload_status hit = DLOAD_I_FN(i_lookup)(&l->cache, hash, key, (DLOAD_I_V *)w->out);
         if (hit != DLOAD_PENDING)
             return hit;
     }
-#endif
     dload_i_ref *ref = DLOAD_I_FN(i_flight)(l, hash, key);
     if (ref != NULL && (flags & DLOAD_FRESH) != 0 && ref->batch->state >= DLOAD_I_RUNNING) {
         dload_i_detach(c, ref); /* what is being fetched is not fresh enough */
@@ -5349,9 +5363,9 @@ DLOAD_I_INLINE void DLOAD_I_FN(i_tell)(DLOAD_NAME *l)
     if (DLOAD_I_LIKELY(!l->core.tell_queued))
         return;
     l->core.tell_queued = false;
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_RELEASE(&l->mutex);
     l->core.hooks->queued(l->core.hooks->ctx);
-    dload_i_core_lock(&l->core);
+    DLOAD_I_ACQUIRE(&l->mutex);
 }
 
 /* ---- one key ---- */
@@ -5367,8 +5381,8 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_load_miss)(DLOAD_NAME *l, uint64_t ha
     w.out = out;
     w.parker = &z.parker;
     z.parker.first = z.parker.last = &w;
-    dload_i_core_lock(&l->core);
-    dload_status st = DLOAD_I_FN(i_ask)(l, hash, &key, call != NULL ? call->flags : 0, &w);
+    DLOAD_I_ACQUIRE(&l->mutex);
+    dload_status st = DLOAD_I_FN(i_ask)(l, hash, &key, call != NULL ? call->flags : 0, false, &w);
     if (st == DLOAD_PENDING) {
         DLOAD_I_FN(i_tell)(l);
         st = dload_i_wait(&l->core, &z.parker, DLOAD_I_FN(i_deadline)(l, call));
@@ -5379,7 +5393,7 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_load_miss)(DLOAD_NAME *l, uint64_t ha
             st = (dload_status)w.status;
         }
     }
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_RELEASE(&l->mutex);
     DLOAD_I_COND_DESTROY(&z.cond);
 #if DLOAD_I_OWNED
     if (l->cache.n_shards != 0)
@@ -5391,8 +5405,8 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_load_miss)(DLOAD_NAME *l, uint64_t ha
 DLOAD_I_API dload_status DLOAD_I_FN(load_with)(DLOAD_NAME *l, DLOAD_I_K key, const dload_call *call,
                                                DLOAD_I_V *out)
 {
-    if (DLOAD_I_UNLIKELY(DLOAD_I_LOAD_RELAXED(&l->core.closed)))
-        return DLOAD_ECLOSED;
+    if (DLOAD_I_UNLIKELY(DLOAD_I_LOAD_RELAXED(&l->core.closed) || out == NULL))
+        return out == NULL ? DLOAD_EINVAL : DLOAD_ECLOSED;
     dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
     if (DLOAD_I_UNLIKELY(st < 0))
         return st;
@@ -5412,39 +5426,51 @@ DLOAD_I_API dload_status DLOAD_I_FN(load)(DLOAD_NAME *l, DLOAD_I_K key, DLOAD_I_
 
 /* ---- many keys ---- */
 
-/* Asks for keys[i] of a call with many; the mutex is held. A request that waits joins p's chain. */
-DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_ask_one)(DLOAD_NAME *l, DLOAD_I_K key, size_t i,
-                                                 uint32_t flags, dload_i_parker *p, DLOAD_I_V *out)
+/* A call for many keys, while it runs. */
+typedef struct DLOAD_I_FN(i_many) {
+    DLOAD_NAME *loader;
+    dload_i_parker *parker;
+    uint32_t flags;
+    bool locked; /* the mutex is held: from the first miss on */
+} DLOAD_I_FN(i_many);
+
+/* Asks for one key of the call: a hit's status, why it cannot be, or DLOAD_PENDING with a request in the
+ * parker's chain. */
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_ask_one)(DLOAD_I_FN(i_many) * m, DLOAD_I_K key,
+                                                 size_t position, DLOAD_I_V *out)
 {
+    struct DLOAD_NAME *l = m->loader;
     dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
     if (st < 0)
         return st;
     uint64_t hash = DLOAD_I_FN(i_hash)(key);
-#if !DLOAD_I_THREADED
-    if ((flags & DLOAD_FRESH) == 0) {
+    bool looked = m->locked;
+    if ((m->flags & DLOAD_FRESH) == 0) {
         st = DLOAD_I_FN(i_lookup)(&l->cache, hash, &key, out);
         if (st != DLOAD_PENDING)
             return st;
     }
-#endif
+    if (!m->locked)
+        DLOAD_I_ACQUIRE(&l->mutex);
+    m->locked = true;
     dload_i_waiter *w = dload_i_waiter_take(&l->core);
     if (w == NULL)
         return DLOAD_ENOMEM;
     w->batch = NULL;
     w->out = out;
-    w->parker = p;
-    w->position = i;
-    st = DLOAD_I_FN(i_ask)(l, hash, &key, flags, w);
+    w->parker = m->parker;
+    w->position = position;
+    st = DLOAD_I_FN(i_ask)(l, hash, &key, m->flags, looked, w);
     if (st != DLOAD_PENDING) {
         dload_i_waiter_give(&l->core, w);
         return st;
     }
     w->sib = NULL;
-    if (p->last != NULL)
-        p->last->sib = w;
+    if (m->parker->last != NULL)
+        m->parker->last->sib = w;
     else
-        p->first = w;
-    p->last = w;
+        m->parker->first = w;
+    m->parker->last = w;
     return st;
 }
 
@@ -5472,29 +5498,20 @@ DLOAD_I_INLINE bool DLOAD_I_FN(i_of_call)(dload_status st)
     return st == DLOAD_ETIMEDOUT || st == DLOAD_EAGAIN || st == DLOAD_ECLOSED || st == DLOAD_ENOMEM;
 }
 
-DLOAD_I_API dload_status DLOAD_I_FN(load_many_with)(DLOAD_NAME *l, const DLOAD_I_K *keys, size_t n,
-                                                    const dload_call *call, DLOAD_I_V *out,
-                                                    dload_status *statuses)
+/* Asks for every key; what is answered at once goes into statuses. */
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_ask_many)(DLOAD_I_FN(i_many) * m, const DLOAD_I_K *keys,
+                                                  size_t n, uint64_t deadline_ns, DLOAD_I_V *out,
+                                                  dload_status *statuses)
 {
-    if (n != 0 && (keys == NULL || out == NULL))
-        return DLOAD_EINVAL;
-    if (n == 0)
-        return DLOAD_OK;
-    DLOAD_I_SLEEPER z;
-    if (!DLOAD_I_FN(i_sleeper_init)(&z))
-        return DLOAD_ENOMEM;
-    uint32_t flags = call != NULL ? call->flags : 0;
-    uint64_t deadline_ns = DLOAD_I_FN(i_deadline)(l, call);
+    struct DLOAD_NAME *l = m->loader;
     dload_status result = DLOAD_OK;
-    dload_i_core_lock(&l->core);
     for (size_t i = 0; i < n; i++) {
-        dload_status st = DLOAD_I_FN(i_ask_one)(l, keys[i], i, flags, &z.parker, &out[i]);
-        if (st == DLOAD_EAGAIN && z.parker.first != NULL) {
+        dload_status st = DLOAD_I_FN(i_ask_one)(m, keys[i], i, &out[i]);
+        if (st == DLOAD_EAGAIN && m->parker->first != NULL) {
             /* The queue is full, partly of ours: let those finish first. */
-            dload_status waited = dload_i_wait(&l->core, &z.parker, deadline_ns);
-            DLOAD_I_FN(i_collect)(l, &z.parker, waited, statuses);
-            st = waited < 0 ? waited
-                            : DLOAD_I_FN(i_ask_one)(l, keys[i], i, flags, &z.parker, &out[i]);
+            dload_status waited = dload_i_wait(&l->core, m->parker, deadline_ns);
+            DLOAD_I_FN(i_collect)(l, m->parker, waited, statuses);
+            st = waited < 0 ? waited : DLOAD_I_FN(i_ask_one)(m, keys[i], i, &out[i]);
         }
         if (st == DLOAD_PENDING) {
             DLOAD_I_FN(i_tell)(l);
@@ -5508,16 +5525,45 @@ DLOAD_I_API dload_status DLOAD_I_FN(load_many_with)(DLOAD_NAME *l, const DLOAD_I
         if (result == DLOAD_OK && DLOAD_I_FN(i_of_call)(st))
             result = st;
     }
-    dload_status st = dload_i_wait(&l->core, &z.parker, deadline_ns);
-    l->core.stats.timeouts += st == DLOAD_ETIMEDOUT;
-    DLOAD_I_FN(i_collect)(l, &z.parker, st, statuses);
-    dload_i_core_unlock(&l->core);
+    return result;
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(load_many_with)(DLOAD_NAME *l, const DLOAD_I_K *keys, size_t n,
+                                                    const dload_call *call, DLOAD_I_V *out,
+                                                    dload_status *statuses)
+{
+    if (n != 0 && (keys == NULL || out == NULL))
+        return DLOAD_EINVAL;
+    if (n == 0)
+        return DLOAD_OK;
+    if (DLOAD_I_LOAD_RELAXED(&l->core.closed)) {
+        for (size_t i = 0; statuses != NULL && i < n; i++)
+            statuses[i] = DLOAD_ECLOSED;
+        return DLOAD_ECLOSED;
+    }
+    DLOAD_I_SLEEPER z;
+    if (!DLOAD_I_FN(i_sleeper_init)(&z))
+        return DLOAD_ENOMEM;
+    DLOAD_I_FN(i_many) many;
+    many.loader = l;
+    many.parker = &z.parker;
+    many.flags = call != NULL ? call->flags : 0;
+    many.locked = false;
+    uint64_t deadline_ns = DLOAD_I_FN(i_deadline)(l, call);
+    dload_status result = DLOAD_I_FN(i_ask_many)(&many, keys, n, deadline_ns, out, statuses);
+    if (many.locked) {
+        dload_status st = dload_i_wait(&l->core, &z.parker, deadline_ns);
+        l->core.stats.timeouts += st == DLOAD_ETIMEDOUT;
+        DLOAD_I_FN(i_collect)(l, &z.parker, st, statuses);
+        DLOAD_I_RELEASE(&l->mutex);
+        result = result == DLOAD_OK && st < 0 ? st : result;
+    }
     DLOAD_I_COND_DESTROY(&z.cond);
 #if DLOAD_I_OWNED
-    for (uint32_t i = 0; i < l->cache.n_shards; i++)
+    for (uint32_t i = 0; many.locked && i < l->cache.n_shards; i++)
         DLOAD_I_FN(i_sweep)(&l->cache.shard[i], DLOAD_I_FN(i_now)(&l->cache), 1);
 #endif
-    return result == DLOAD_OK && st < 0 ? st : result;
+    return result;
 }
 
 DLOAD_I_API dload_status DLOAD_I_FN(load_many)(DLOAD_NAME *l, const DLOAD_I_K *keys, size_t n,
@@ -5531,6 +5577,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(load_many)(DLOAD_NAME *l, const DLOAD_I_K *k
 DLOAD_I_API dload_status DLOAD_I_FN(start_with)(DLOAD_NAME *l, DLOAD_I_K key,
                                                 const dload_call *call, DLOAD_I_WAITER *w)
 {
+    if (w == NULL)
+        return DLOAD_EINVAL;
     uint32_t flags = call != NULL ? call->flags : 0;
     dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
     memset(&w->base, 0, sizeof w->base);
@@ -5543,11 +5591,11 @@ DLOAD_I_API dload_status DLOAD_I_FN(start_with)(DLOAD_NAME *l, DLOAD_I_K key,
         if (st == DLOAD_PENDING) {
             w->base.out = &w->value;
             w->status = DLOAD_PENDING;
-            dload_i_core_lock(&l->core);
-            st = DLOAD_I_FN(i_ask)(l, hash, &key, flags, &w->base);
+            DLOAD_I_ACQUIRE(&l->mutex);
+            st = DLOAD_I_FN(i_ask)(l, hash, &key, flags, false, &w->base);
             if (st == DLOAD_PENDING)
                 DLOAD_I_FN(i_tell)(l);
-            dload_i_core_unlock(&l->core);
+            DLOAD_I_RELEASE(&l->mutex);
             if (st == DLOAD_PENDING)
                 return st; /* done() may have run already: w is not touched any more */
         }
@@ -5563,15 +5611,17 @@ DLOAD_I_API dload_status DLOAD_I_FN(start)(DLOAD_NAME *l, DLOAD_I_K key, DLOAD_I
 
 DLOAD_I_API dload_status DLOAD_I_FN(cancel)(DLOAD_NAME *l, DLOAD_I_WAITER *w)
 {
+    if (w == NULL)
+        return DLOAD_EINVAL;
     dload_status st = DLOAD_EBUSY;
-    dload_i_core_lock(&l->core);
+    DLOAD_I_ACQUIRE(&l->mutex);
     if (w->base.batch != NULL) {
         dload_i_unwait(&l->core, &w->base);
         w->status = DLOAD_ECANCELED;
         l->core.stats.cancelled++;
         st = DLOAD_OK;
     }
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_RELEASE(&l->mutex);
     return st;
 }
 
@@ -5676,9 +5726,9 @@ DLOAD_I_API dload_status DLOAD_I_FN(destroy)(DLOAD_NAME *l)
     dload_i_core *c = &l->core;
     if (c->ops == NULL)
         return DLOAD_OK; /* never initialised, or destroyed before */
-    dload_i_core_lock(c);
+    DLOAD_I_ACQUIRE(&l->mutex);
     bool busy = c->n_out != 0 || c->open != NULL || c->queue != NULL;
-    dload_i_core_unlock(c);
+    DLOAD_I_RELEASE(&l->mutex);
     if (busy)
         return DLOAD_EBUSY;
     while (c->free_ != NULL) {
@@ -5712,9 +5762,9 @@ DLOAD_I_API dload_status DLOAD_I_FN(close)(DLOAD_NAME *l, dload_close_mode mode,
     DLOAD_I_SLEEPER z;
     if (!DLOAD_I_FN(i_sleeper_init)(&z))
         return DLOAD_ENOMEM;
-    dload_i_core_lock(&l->core);
+    DLOAD_I_ACQUIRE(&l->mutex);
     dload_status st = dload_i_close(&l->core, mode, &z.parker, DLOAD_I_FN(i_deadline)(l, &call));
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_RELEASE(&l->mutex);
     DLOAD_I_COND_DESTROY(&z.cond);
     return st;
 }
@@ -5728,9 +5778,9 @@ DLOAD_I_API uint64_t DLOAD_I_FN(now)(const DLOAD_NAME *l)
 
 DLOAD_I_API dload_status DLOAD_I_FN(dispatch)(DLOAD_NAME *l, size_t *n_keys)
 {
-    dload_i_core_lock(&l->core);
+    DLOAD_I_ACQUIRE(&l->mutex);
     size_t n = dload_i_dispatch(&l->core, DLOAD_BY_EXPLICIT);
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_RELEASE(&l->mutex);
     if (n_keys != NULL)
         *n_keys = n;
     return DLOAD_OK;
@@ -5738,17 +5788,17 @@ DLOAD_I_API dload_status DLOAD_I_FN(dispatch)(DLOAD_NAME *l, size_t *n_keys)
 
 DLOAD_I_API dload_status DLOAD_I_FN(process)(DLOAD_NAME *l, uint64_t now_ns)
 {
-    dload_i_core_lock(&l->core);
+    DLOAD_I_ACQUIRE(&l->mutex);
     dload_i_process(&l->core, now_ns);
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_RELEASE(&l->mutex);
     return DLOAD_I_FN(cache_advance)(&l->cache, now_ns);
 }
 
 DLOAD_I_API uint64_t DLOAD_I_FN(next_deadline)(DLOAD_NAME *l)
 {
-    dload_i_core_lock(&l->core);
+    DLOAD_I_ACQUIRE(&l->mutex);
     uint64_t at_ns = dload_i_deadline(&l->core);
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_RELEASE(&l->mutex);
     return at_ns;
 }
 
@@ -5756,9 +5806,9 @@ DLOAD_I_API dload_status DLOAD_I_FN(expect)(DLOAD_NAME *l, size_t n)
 {
     if (n > l->core.max_batch)
         n = l->core.max_batch; /* a full batch goes anyway */
-    dload_i_core_lock(&l->core);
+    DLOAD_I_ACQUIRE(&l->mutex);
     dload_i_expect(&l->core, (uint32_t)n);
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_RELEASE(&l->mutex);
     return DLOAD_OK;
 }
 
@@ -5789,6 +5839,8 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_bring)(DLOAD_NAME *l, DLOAD_I_K key, dlo
                                                const DLOAD_I_V *value, uint64_t ttl_ns,
                                                uint32_t flags, const dload_token *token)
 {
+    if (status >= 0 && value == NULL)
+        return DLOAD_EINVAL;
     dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
     if (st < 0 || l->cache.n_shards == 0)
         return st;
@@ -5804,7 +5856,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_bring)(DLOAD_NAME *l, DLOAD_I_K key, dlo
     item.now_ns = DLOAD_TTL ? DLOAD_I_FN(i_now)(&l->cache) : 0;
     item.garbage = false;
     bool stored = false;
-    dload_i_core_lock(&l->core);
+    DLOAD_I_ACQUIRE(&l->mutex);
     if (token != NULL && dload_i_cleared_since(&l->core, item.hash, *token)) {
         st = DLOAD_ECANCELED;
     } else if ((flags & DLOAD_OVERWRITE) != 0 || !DLOAD_I_FN(i_has)(l, item.hash, &key)) {
@@ -5812,7 +5864,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_bring)(DLOAD_NAME *l, DLOAD_I_K key, dlo
         st = DLOAD_I_FN(i_store)(&l->cache, &item);
         stored = st >= 0;
     }
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_RELEASE(&l->mutex);
     if (!stored && status >= 0)
         DLOAD_I_FN(i_release)(&copy);
     DLOAD_I_FN(i_after_store)(&l->cache, &item);
@@ -5829,6 +5881,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(prime_many)(DLOAD_NAME *l, const DLOAD_I_K *
                                                 const DLOAD_I_V *values, size_t n, uint32_t flags,
                                                 dload_status *statuses)
 {
+    if (n != 0 && (keys == NULL || values == NULL))
+        return DLOAD_EINVAL;
     dload_status result = DLOAD_OK;
     for (size_t i = 0; i < n; i++) {
         dload_status st = DLOAD_I_FN(prime)(l, keys[i], &values[i], flags);
@@ -5850,9 +5904,9 @@ DLOAD_I_API dload_status DLOAD_I_FN(prime_error)(DLOAD_NAME *l, DLOAD_I_K key, d
 
 DLOAD_I_API dload_token DLOAD_I_FN(token)(DLOAD_NAME *l)
 {
-    dload_i_core_lock(&l->core);
+    DLOAD_I_ACQUIRE(&l->mutex);
     dload_token token = l->core.clear_seq;
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_RELEASE(&l->mutex);
     return token;
 }
 
@@ -5865,13 +5919,15 @@ DLOAD_I_API dload_status DLOAD_I_FN(put_if)(DLOAD_NAME *l, DLOAD_I_K key, const 
 DLOAD_I_API dload_status DLOAD_I_FN(peek)(DLOAD_NAME *l, DLOAD_I_K key, dload_state *state,
                                           DLOAD_I_V *out)
 {
+    if (state == NULL)
+        return DLOAD_EINVAL;
     *state = DLOAD_STATE_ABSENT;
     dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
     if (st < 0)
         return st;
     uint64_t hash = DLOAD_I_FN(i_hash)(key);
     st = DLOAD_MISSING;
-    dload_i_core_lock(&l->core);
+    DLOAD_I_ACQUIRE(&l->mutex);
     if (l->cache.n_shards != 0) {
         DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(&l->cache, hash);
         DLOAD_I_ACQUIRE(&s->lock);
@@ -5891,7 +5947,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(peek)(DLOAD_NAME *l, DLOAD_I_K key, dload_st
             *state =
                 ref->batch->state >= DLOAD_I_RUNNING ? DLOAD_STATE_IN_FLIGHT : DLOAD_STATE_QUEUED;
     }
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_RELEASE(&l->mutex);
     return st;
 }
 
@@ -5902,10 +5958,10 @@ DLOAD_I_API dload_status DLOAD_I_FN(clear)(DLOAD_NAME *l, DLOAD_I_K key)
         return st;
     uint64_t hash = DLOAD_I_FN(i_hash)(key);
     DLOAD_I_V old;
-    dload_i_core_lock(&l->core);
+    DLOAD_I_ACQUIRE(&l->mutex);
     DLOAD_I_FN(i_outdate)(l, hash, &key);
     bool has_old = DLOAD_I_FN(i_drop)(&l->cache, hash, &key, &old);
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_RELEASE(&l->mutex);
     if (has_old)
         DLOAD_I_FN(i_release)(&old);
     return DLOAD_OK;
@@ -5913,6 +5969,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(clear)(DLOAD_NAME *l, DLOAD_I_K key)
 
 DLOAD_I_API dload_status DLOAD_I_FN(clear_many)(DLOAD_NAME *l, const DLOAD_I_K *keys, size_t n)
 {
+    if (n != 0 && keys == NULL)
+        return DLOAD_EINVAL;
     dload_status result = DLOAD_OK;
     for (size_t i = 0; i < n; i++) {
         dload_status st = DLOAD_I_FN(clear)(l, keys[i]);
@@ -5924,10 +5982,10 @@ DLOAD_I_API dload_status DLOAD_I_FN(clear_many)(DLOAD_NAME *l, const DLOAD_I_K *
 
 DLOAD_I_API dload_status DLOAD_I_FN(clear_all)(DLOAD_NAME *l)
 {
-    dload_i_core_lock(&l->core);
+    DLOAD_I_ACQUIRE(&l->mutex);
     l->core.clear_all_seq = ++l->core.clear_seq; /* flights sent before are joined no more */
     uint32_t full = DLOAD_I_FN(i_new_epoch)(&l->cache);
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_RELEASE(&l->mutex);
     if (full != 0)
         DLOAD_I_FN(i_full_sweep)(&l->cache);
     return DLOAD_OK;
@@ -5935,7 +5993,9 @@ DLOAD_I_API dload_status DLOAD_I_FN(clear_all)(DLOAD_NAME *l)
 
 DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats)
 {
-    dload_i_core_lock(&l->core);
+    if (stats == NULL)
+        return DLOAD_EINVAL;
+    DLOAD_I_ACQUIRE(&l->mutex);
     *stats = l->core.stats;
     for (uint32_t i = 0; i < l->cache.n_shards; i++) {
         DLOAD_I_SHARD *s = &l->cache.shard[i];
@@ -5946,7 +6006,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats)
         stats->entries += s->n_live;
         DLOAD_I_RELEASE(&s->lock);
     }
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_RELEASE(&l->mutex);
     stats->loads = stats->hits + stats->joins + stats->misses;
     return DLOAD_OK;
 }

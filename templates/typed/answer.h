@@ -11,8 +11,10 @@
 DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_answer)(DLOAD_I_BATCH *b, size_t i, dload_status status,
                                                 const DLOAD_I_V *value, bool moved, uint64_t ttl_ns)
 {
+    if (status >= 0 && value == NULL)
+        return DLOAD_EINVAL;
     struct DLOAD_NAME *l = b->owner;
-    dload_i_core_lock(&l->core);
+    DLOAD_I_ACQUIRE(&l->mutex);
     dload_status st = dload_i_may_answer(&l->core, &b->base, i);
     if (st == DLOAD_OK) {
         dload_i_flight *f = &b->base.flights[i];
@@ -29,7 +31,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_answer)(DLOAD_I_BATCH *b, size_t i, dloa
         moved = false;
         dload_i_answered(&l->core, &b->base, (uint32_t)i);
     }
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_RELEASE(&l->mutex);
 #if DLOAD_I_OWNED
     if (moved) {
         DLOAD_I_V unwanted = *value;
@@ -93,6 +95,8 @@ DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_place_of)(const DLOAD_I_BATCH *b, uint64_t h
 DLOAD_I_API dload_status DLOAD_I_FN(batch_put)(DLOAD_I_BATCH *b, DLOAD_I_K key,
                                                const DLOAD_I_V *value)
 {
+    if (value == NULL)
+        return DLOAD_EINVAL;
     struct DLOAD_NAME *l = b->owner;
     dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
     if (st < 0)
@@ -107,10 +111,10 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_put)(DLOAD_I_BATCH *b, DLOAD_I_K key,
     item.ttl_ns = l->cache.ttl_ns;
     item.now_ns = DLOAD_TTL ? DLOAD_I_FN(i_now)(&l->cache) : 0;
     item.garbage = false;
-    dload_i_core_lock(&l->core);
+    DLOAD_I_ACQUIRE(&l->mutex);
     uint32_t place = b->base.state == DLOAD_I_LOST ? 0 : DLOAD_I_FN(i_place_of)(b, hash, &key);
     if (b->base.state == DLOAD_I_LOST || place < b->base.n) {
-        dload_i_core_unlock(&l->core); /* asked for after all */
+        DLOAD_I_RELEASE(&l->mutex); /* asked for after all */
         return DLOAD_I_FN(batch_set)(b, place, value);
     }
     if (dload_i_cleared_since(&l->core, hash, b->base.token))
@@ -122,7 +126,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_put)(DLOAD_I_BATCH *b, DLOAD_I_K key,
         st = DLOAD_I_FN(i_store)(&l->cache, &item);
     if (copied && st >= 0)
         l->core.stats.stores++;
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_RELEASE(&l->mutex);
     if (copied && st < 0)
         DLOAD_I_FN(i_release)(&copy);
     if (copied)
@@ -136,10 +140,10 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_done)(DLOAD_I_BATCH *b, dload_status s
     if (status == DLOAD_PENDING)
         return DLOAD_EINVAL;
     uint64_t ttl_ns = DLOAD_I_FN(i_error_ttl)(l, status);
-    dload_i_core_lock(&l->core);
+    DLOAD_I_ACQUIRE(&l->mutex);
     b->base.rest_ttl_ns = ttl_ns;
     dload_i_done(&l->core, &b->base, status);
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_RELEASE(&l->mutex);
     return DLOAD_OK;
 }
 

@@ -4,6 +4,7 @@
  * and PTHREAD any thread may call anything but _init and _destroy at any time, fetch functions,
  * callbacks and hooks included: they run with no lock held. "Allocates" speaks of the steady state:
  * pools that have grown once are kept.
+ * Pointers to values, keys, waiters and results must not be NULL where nothing else is said: DLOAD_EINVAL.
  * Owned values (REF/UNREF, COPY/FREE, DLOAD_BLOB): a value that a call hands out is the caller's to
  * release; a value passed in with const is copied and stays the caller's.
  */
@@ -112,8 +113,9 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_move)(DLOAD_I_FN(batch) * b, size_t i,
 DLOAD_I_API dload_status DLOAD_I_FN(batch_fail)(DLOAD_I_FN(batch) * b, size_t i,
                                                 dload_status status);
 
-/* Caches a key that was not asked for, unless it was cleared since the batch was sent. Returns
- * DLOAD_OK; DLOAD_ECANCELED when it was cleared; DLOAD_EKEY, DLOAD_ETOOBIG, DLOAD_ENOMEM, DLOAD_EFULL. */
+/* Caches a key that was not asked for, unless it was cleared since the batch was sent; a key of this
+ * batch is answered, as by _batch_set. Returns DLOAD_OK; DLOAD_ECANCELED when it was cleared; DLOAD_EBUSY
+ * when it was answered; DLOAD_EKEY, DLOAD_ETOOBIG, DLOAD_ENOMEM, DLOAD_EFULL. O(keys of the batch). */
 DLOAD_I_API dload_status DLOAD_I_FN(batch_put)(DLOAD_I_FN(batch) * b, DLOAD_I_K key,
                                                const DLOAD_I_V *value);
 
@@ -139,7 +141,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(prime_many)(DLOAD_NAME *l, const DLOAD_I_K *
                                                 dload_status *statuses);
 
 /* Caches an answer without a value: loads of key return status until it is cleared or
- * ttl_ns passed (DLOAD_NEVER = does not). status is negative and not DLOAD_PENDING. */
+ * ttl_ns passed (DLOAD_NEVER = does not). A key already cached is left as it is: _clear it first.
+ * Returns as _prime; DLOAD_EINVAL when status is not an error, or ttl_ns is 0. */
 DLOAD_I_API dload_status DLOAD_I_FN(prime_error)(DLOAD_NAME *l, DLOAD_I_K key, dload_status status,
                                                  uint64_t ttl_ns);
 

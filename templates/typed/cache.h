@@ -236,8 +236,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_destroy)(DLOAD_I_CACHE *c)
 DLOAD_I_API dload_status DLOAD_I_FN(cache_get)(DLOAD_I_CACHE *c, DLOAD_I_K key, DLOAD_I_V *out)
 {
     dload_status st = DLOAD_I_FN(i_canon)(&key, c->max_key_bytes);
-    if (DLOAD_I_UNLIKELY(st < 0))
-        return st;
+    if (DLOAD_I_UNLIKELY(st < 0 || out == NULL))
+        return out == NULL ? DLOAD_EINVAL : st;
     st = DLOAD_I_FN(i_lookup)(c, DLOAD_I_FN(i_hash)(key), &key, out);
     return st == DLOAD_PENDING ? DLOAD_MISSING : st;
 }
@@ -246,6 +246,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_get_many)(DLOAD_I_CACHE *c, const DLOA
                                                     size_t n, DLOAD_I_V *out,
                                                     dload_status *statuses, size_t *n_hits)
 {
+    if (n != 0 && (keys == NULL || out == NULL || statuses == NULL))
+        return DLOAD_EINVAL;
     size_t hits = 0;
     for (size_t i = 0; i < n; i++) {
         statuses[i] = DLOAD_I_FN(cache_get)(c, keys[i], &out[i]);
@@ -259,6 +261,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_get_many)(DLOAD_I_CACHE *c, const DLOA
 DLOAD_I_API dload_status DLOAD_I_FN(cache_set)(DLOAD_I_CACHE *c, DLOAD_I_K key,
                                                const DLOAD_I_V *value, uint64_t ttl_ns)
 {
+    if (value == NULL)
+        return DLOAD_EINVAL;
     dload_status st = DLOAD_I_FN(i_canon)(&key, c->max_key_bytes);
     if (st < 0 || c->n_shards == 0)
         return st < 0 ? st : DLOAD_EFULL;

@@ -96,9 +96,9 @@ DLOAD_I_API dload_status DLOAD_I_FN(destroy)(DLOAD_NAME *l)
     dload_i_core *c = &l->core;
     if (c->ops == NULL)
         return DLOAD_OK; /* never initialised, or destroyed before */
-    dload_i_core_lock(c);
+    DLOAD_I_ACQUIRE(&l->mutex);
     bool busy = c->n_out != 0 || c->open != NULL || c->queue != NULL;
-    dload_i_core_unlock(c);
+    DLOAD_I_RELEASE(&l->mutex);
     if (busy)
         return DLOAD_EBUSY;
     while (c->free_ != NULL) {
@@ -132,9 +132,9 @@ DLOAD_I_API dload_status DLOAD_I_FN(close)(DLOAD_NAME *l, dload_close_mode mode,
     DLOAD_I_SLEEPER z;
     if (!DLOAD_I_FN(i_sleeper_init)(&z))
         return DLOAD_ENOMEM;
-    dload_i_core_lock(&l->core);
+    DLOAD_I_ACQUIRE(&l->mutex);
     dload_status st = dload_i_close(&l->core, mode, &z.parker, DLOAD_I_FN(i_deadline)(l, &call));
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_RELEASE(&l->mutex);
     DLOAD_I_COND_DESTROY(&z.cond);
     return st;
 }
@@ -148,9 +148,9 @@ DLOAD_I_API uint64_t DLOAD_I_FN(now)(const DLOAD_NAME *l)
 
 DLOAD_I_API dload_status DLOAD_I_FN(dispatch)(DLOAD_NAME *l, size_t *n_keys)
 {
-    dload_i_core_lock(&l->core);
+    DLOAD_I_ACQUIRE(&l->mutex);
     size_t n = dload_i_dispatch(&l->core, DLOAD_BY_EXPLICIT);
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_RELEASE(&l->mutex);
     if (n_keys != NULL)
         *n_keys = n;
     return DLOAD_OK;
@@ -158,17 +158,17 @@ DLOAD_I_API dload_status DLOAD_I_FN(dispatch)(DLOAD_NAME *l, size_t *n_keys)
 
 DLOAD_I_API dload_status DLOAD_I_FN(process)(DLOAD_NAME *l, uint64_t now_ns)
 {
-    dload_i_core_lock(&l->core);
+    DLOAD_I_ACQUIRE(&l->mutex);
     dload_i_process(&l->core, now_ns);
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_RELEASE(&l->mutex);
     return DLOAD_I_FN(cache_advance)(&l->cache, now_ns);
 }
 
 DLOAD_I_API uint64_t DLOAD_I_FN(next_deadline)(DLOAD_NAME *l)
 {
-    dload_i_core_lock(&l->core);
+    DLOAD_I_ACQUIRE(&l->mutex);
     uint64_t at_ns = dload_i_deadline(&l->core);
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_RELEASE(&l->mutex);
     return at_ns;
 }
 
@@ -176,9 +176,9 @@ DLOAD_I_API dload_status DLOAD_I_FN(expect)(DLOAD_NAME *l, size_t n)
 {
     if (n > l->core.max_batch)
         n = l->core.max_batch; /* a full batch goes anyway */
-    dload_i_core_lock(&l->core);
+    DLOAD_I_ACQUIRE(&l->mutex);
     dload_i_expect(&l->core, (uint32_t)n);
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_RELEASE(&l->mutex);
     return DLOAD_OK;
 }
 
@@ -209,6 +209,8 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_bring)(DLOAD_NAME *l, DLOAD_I_K key, dlo
                                                const DLOAD_I_V *value, uint64_t ttl_ns,
                                                uint32_t flags, const dload_token *token)
 {
+    if (status >= 0 && value == NULL)
+        return DLOAD_EINVAL;
     dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
     if (st < 0 || l->cache.n_shards == 0)
         return st;
@@ -224,7 +226,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_bring)(DLOAD_NAME *l, DLOAD_I_K key, dlo
     item.now_ns = DLOAD_TTL ? DLOAD_I_FN(i_now)(&l->cache) : 0;
     item.garbage = false;
     bool stored = false;
-    dload_i_core_lock(&l->core);
+    DLOAD_I_ACQUIRE(&l->mutex);
     if (token != NULL && dload_i_cleared_since(&l->core, item.hash, *token)) {
         st = DLOAD_ECANCELED;
     } else if ((flags & DLOAD_OVERWRITE) != 0 || !DLOAD_I_FN(i_has)(l, item.hash, &key)) {
@@ -232,7 +234,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_bring)(DLOAD_NAME *l, DLOAD_I_K key, dlo
         st = DLOAD_I_FN(i_store)(&l->cache, &item);
         stored = st >= 0;
     }
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_RELEASE(&l->mutex);
     if (!stored && status >= 0)
         DLOAD_I_FN(i_release)(&copy);
     DLOAD_I_FN(i_after_store)(&l->cache, &item);
@@ -249,6 +251,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(prime_many)(DLOAD_NAME *l, const DLOAD_I_K *
                                                 const DLOAD_I_V *values, size_t n, uint32_t flags,
                                                 dload_status *statuses)
 {
+    if (n != 0 && (keys == NULL || values == NULL))
+        return DLOAD_EINVAL;
     dload_status result = DLOAD_OK;
     for (size_t i = 0; i < n; i++) {
         dload_status st = DLOAD_I_FN(prime)(l, keys[i], &values[i], flags);
@@ -270,9 +274,9 @@ DLOAD_I_API dload_status DLOAD_I_FN(prime_error)(DLOAD_NAME *l, DLOAD_I_K key, d
 
 DLOAD_I_API dload_token DLOAD_I_FN(token)(DLOAD_NAME *l)
 {
-    dload_i_core_lock(&l->core);
+    DLOAD_I_ACQUIRE(&l->mutex);
     dload_token token = l->core.clear_seq;
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_RELEASE(&l->mutex);
     return token;
 }
 
@@ -285,13 +289,15 @@ DLOAD_I_API dload_status DLOAD_I_FN(put_if)(DLOAD_NAME *l, DLOAD_I_K key, const 
 DLOAD_I_API dload_status DLOAD_I_FN(peek)(DLOAD_NAME *l, DLOAD_I_K key, dload_state *state,
                                           DLOAD_I_V *out)
 {
+    if (state == NULL)
+        return DLOAD_EINVAL;
     *state = DLOAD_STATE_ABSENT;
     dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
     if (st < 0)
         return st;
     uint64_t hash = DLOAD_I_FN(i_hash)(key);
     st = DLOAD_MISSING;
-    dload_i_core_lock(&l->core);
+    DLOAD_I_ACQUIRE(&l->mutex);
     if (l->cache.n_shards != 0) {
         DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(&l->cache, hash);
         DLOAD_I_ACQUIRE(&s->lock);
@@ -311,7 +317,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(peek)(DLOAD_NAME *l, DLOAD_I_K key, dload_st
             *state =
                 ref->batch->state >= DLOAD_I_RUNNING ? DLOAD_STATE_IN_FLIGHT : DLOAD_STATE_QUEUED;
     }
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_RELEASE(&l->mutex);
     return st;
 }
 
@@ -322,10 +328,10 @@ DLOAD_I_API dload_status DLOAD_I_FN(clear)(DLOAD_NAME *l, DLOAD_I_K key)
         return st;
     uint64_t hash = DLOAD_I_FN(i_hash)(key);
     DLOAD_I_V old;
-    dload_i_core_lock(&l->core);
+    DLOAD_I_ACQUIRE(&l->mutex);
     DLOAD_I_FN(i_outdate)(l, hash, &key);
     bool has_old = DLOAD_I_FN(i_drop)(&l->cache, hash, &key, &old);
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_RELEASE(&l->mutex);
     if (has_old)
         DLOAD_I_FN(i_release)(&old);
     return DLOAD_OK;
@@ -333,6 +339,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(clear)(DLOAD_NAME *l, DLOAD_I_K key)
 
 DLOAD_I_API dload_status DLOAD_I_FN(clear_many)(DLOAD_NAME *l, const DLOAD_I_K *keys, size_t n)
 {
+    if (n != 0 && keys == NULL)
+        return DLOAD_EINVAL;
     dload_status result = DLOAD_OK;
     for (size_t i = 0; i < n; i++) {
         dload_status st = DLOAD_I_FN(clear)(l, keys[i]);
@@ -344,10 +352,10 @@ DLOAD_I_API dload_status DLOAD_I_FN(clear_many)(DLOAD_NAME *l, const DLOAD_I_K *
 
 DLOAD_I_API dload_status DLOAD_I_FN(clear_all)(DLOAD_NAME *l)
 {
-    dload_i_core_lock(&l->core);
+    DLOAD_I_ACQUIRE(&l->mutex);
     l->core.clear_all_seq = ++l->core.clear_seq; /* flights sent before are joined no more */
     uint32_t full = DLOAD_I_FN(i_new_epoch)(&l->cache);
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_RELEASE(&l->mutex);
     if (full != 0)
         DLOAD_I_FN(i_full_sweep)(&l->cache);
     return DLOAD_OK;
@@ -355,7 +363,9 @@ DLOAD_I_API dload_status DLOAD_I_FN(clear_all)(DLOAD_NAME *l)
 
 DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats)
 {
-    dload_i_core_lock(&l->core);
+    if (stats == NULL)
+        return DLOAD_EINVAL;
+    DLOAD_I_ACQUIRE(&l->mutex);
     *stats = l->core.stats;
     for (uint32_t i = 0; i < l->cache.n_shards; i++) {
         DLOAD_I_SHARD *s = &l->cache.shard[i];
@@ -366,7 +376,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats)
         stats->entries += s->n_live;
         DLOAD_I_RELEASE(&s->lock);
     }
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_RELEASE(&l->mutex);
     stats->loads = stats->hits + stats->joins + stats->misses;
     return DLOAD_OK;
 }

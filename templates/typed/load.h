@@ -64,21 +64,19 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_enter)(DLOAD_NAME *l, const DLOAD_I_K *k
 }
 
 /* Makes w wait for a key: DLOAD_PENDING. Or an answer at once: a hit, or why it cannot wait. The mutex
- * is held. */
+ * is held; looked says that the key was not in the cache since it is. */
 DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_ask)(DLOAD_NAME *l, uint64_t hash, const DLOAD_I_K *key,
-                                             uint32_t flags, dload_i_waiter *w)
+                                             uint32_t flags, bool looked, dload_i_waiter *w)
 {
     dload_i_core *c = &l->core;
     if (c->closed)
         return DLOAD_ECLOSED;
-#if DLOAD_I_THREADED
-    /* Between the look before and the mutex, the answer may have come. */
-    if ((flags & DLOAD_FRESH) == 0) {
+    /* Between a look without the mutex and taking it, the answer may have come. */
+    if (DLOAD_I_THREADED && !looked && (flags & DLOAD_FRESH) == 0) {
         dload_status hit = DLOAD_I_FN(i_lookup)(&l->cache, hash, key, (DLOAD_I_V *)w->out);
         if (hit != DLOAD_PENDING)
             return hit;
     }
-#endif
     dload_i_ref *ref = DLOAD_I_FN(i_flight)(l, hash, key);
     if (ref != NULL && (flags & DLOAD_FRESH) != 0 && ref->batch->state >= DLOAD_I_RUNNING) {
         dload_i_detach(c, ref); /* what is being fetched is not fresh enough */
@@ -113,9 +111,9 @@ DLOAD_I_INLINE void DLOAD_I_FN(i_tell)(DLOAD_NAME *l)
     if (DLOAD_I_LIKELY(!l->core.tell_queued))
         return;
     l->core.tell_queued = false;
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_RELEASE(&l->mutex);
     l->core.hooks->queued(l->core.hooks->ctx);
-    dload_i_core_lock(&l->core);
+    DLOAD_I_ACQUIRE(&l->mutex);
 }
 
 /* ---- one key ---- */
@@ -131,8 +129,8 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_load_miss)(DLOAD_NAME *l, uint64_t ha
     w.out = out;
     w.parker = &z.parker;
     z.parker.first = z.parker.last = &w;
-    dload_i_core_lock(&l->core);
-    dload_status st = DLOAD_I_FN(i_ask)(l, hash, &key, call != NULL ? call->flags : 0, &w);
+    DLOAD_I_ACQUIRE(&l->mutex);
+    dload_status st = DLOAD_I_FN(i_ask)(l, hash, &key, call != NULL ? call->flags : 0, false, &w);
     if (st == DLOAD_PENDING) {
         DLOAD_I_FN(i_tell)(l);
         st = dload_i_wait(&l->core, &z.parker, DLOAD_I_FN(i_deadline)(l, call));
@@ -143,7 +141,7 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_load_miss)(DLOAD_NAME *l, uint64_t ha
             st = (dload_status)w.status;
         }
     }
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_RELEASE(&l->mutex);
     DLOAD_I_COND_DESTROY(&z.cond);
 #if DLOAD_I_OWNED
     if (l->cache.n_shards != 0)
@@ -155,8 +153,8 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_load_miss)(DLOAD_NAME *l, uint64_t ha
 DLOAD_I_API dload_status DLOAD_I_FN(load_with)(DLOAD_NAME *l, DLOAD_I_K key, const dload_call *call,
                                                DLOAD_I_V *out)
 {
-    if (DLOAD_I_UNLIKELY(DLOAD_I_LOAD_RELAXED(&l->core.closed)))
-        return DLOAD_ECLOSED;
+    if (DLOAD_I_UNLIKELY(DLOAD_I_LOAD_RELAXED(&l->core.closed) || out == NULL))
+        return out == NULL ? DLOAD_EINVAL : DLOAD_ECLOSED;
     dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
     if (DLOAD_I_UNLIKELY(st < 0))
         return st;
@@ -176,39 +174,51 @@ DLOAD_I_API dload_status DLOAD_I_FN(load)(DLOAD_NAME *l, DLOAD_I_K key, DLOAD_I_
 
 /* ---- many keys ---- */
 
-/* Asks for keys[i] of a call with many; the mutex is held. A request that waits joins p's chain. */
-DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_ask_one)(DLOAD_NAME *l, DLOAD_I_K key, size_t i,
-                                                 uint32_t flags, dload_i_parker *p, DLOAD_I_V *out)
+/* A call for many keys, while it runs. */
+typedef struct DLOAD_I_FN(i_many) {
+    DLOAD_NAME *loader;
+    dload_i_parker *parker;
+    uint32_t flags;
+    bool locked; /* the mutex is held: from the first miss on */
+} DLOAD_I_FN(i_many);
+
+/* Asks for one key of the call: a hit's status, why it cannot be, or DLOAD_PENDING with a request in the
+ * parker's chain. */
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_ask_one)(DLOAD_I_FN(i_many) * m, DLOAD_I_K key,
+                                                 size_t position, DLOAD_I_V *out)
 {
+    struct DLOAD_NAME *l = m->loader;
     dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
     if (st < 0)
         return st;
     uint64_t hash = DLOAD_I_FN(i_hash)(key);
-#if !DLOAD_I_THREADED
-    if ((flags & DLOAD_FRESH) == 0) {
+    bool looked = m->locked;
+    if ((m->flags & DLOAD_FRESH) == 0) {
         st = DLOAD_I_FN(i_lookup)(&l->cache, hash, &key, out);
         if (st != DLOAD_PENDING)
             return st;
     }
-#endif
+    if (!m->locked)
+        DLOAD_I_ACQUIRE(&l->mutex);
+    m->locked = true;
     dload_i_waiter *w = dload_i_waiter_take(&l->core);
     if (w == NULL)
         return DLOAD_ENOMEM;
     w->batch = NULL;
     w->out = out;
-    w->parker = p;
-    w->position = i;
-    st = DLOAD_I_FN(i_ask)(l, hash, &key, flags, w);
+    w->parker = m->parker;
+    w->position = position;
+    st = DLOAD_I_FN(i_ask)(l, hash, &key, m->flags, looked, w);
     if (st != DLOAD_PENDING) {
         dload_i_waiter_give(&l->core, w);
         return st;
     }
     w->sib = NULL;
-    if (p->last != NULL)
-        p->last->sib = w;
+    if (m->parker->last != NULL)
+        m->parker->last->sib = w;
     else
-        p->first = w;
-    p->last = w;
+        m->parker->first = w;
+    m->parker->last = w;
     return st;
 }
 
@@ -236,29 +246,20 @@ DLOAD_I_INLINE bool DLOAD_I_FN(i_of_call)(dload_status st)
     return st == DLOAD_ETIMEDOUT || st == DLOAD_EAGAIN || st == DLOAD_ECLOSED || st == DLOAD_ENOMEM;
 }
 
-DLOAD_I_API dload_status DLOAD_I_FN(load_many_with)(DLOAD_NAME *l, const DLOAD_I_K *keys, size_t n,
-                                                    const dload_call *call, DLOAD_I_V *out,
-                                                    dload_status *statuses)
+/* Asks for every key; what is answered at once goes into statuses. */
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_ask_many)(DLOAD_I_FN(i_many) * m, const DLOAD_I_K *keys,
+                                                  size_t n, uint64_t deadline_ns, DLOAD_I_V *out,
+                                                  dload_status *statuses)
 {
-    if (n != 0 && (keys == NULL || out == NULL))
-        return DLOAD_EINVAL;
-    if (n == 0)
-        return DLOAD_OK;
-    DLOAD_I_SLEEPER z;
-    if (!DLOAD_I_FN(i_sleeper_init)(&z))
-        return DLOAD_ENOMEM;
-    uint32_t flags = call != NULL ? call->flags : 0;
-    uint64_t deadline_ns = DLOAD_I_FN(i_deadline)(l, call);
+    struct DLOAD_NAME *l = m->loader;
     dload_status result = DLOAD_OK;
-    dload_i_core_lock(&l->core);
     for (size_t i = 0; i < n; i++) {
-        dload_status st = DLOAD_I_FN(i_ask_one)(l, keys[i], i, flags, &z.parker, &out[i]);
-        if (st == DLOAD_EAGAIN && z.parker.first != NULL) {
+        dload_status st = DLOAD_I_FN(i_ask_one)(m, keys[i], i, &out[i]);
+        if (st == DLOAD_EAGAIN && m->parker->first != NULL) {
             /* The queue is full, partly of ours: let those finish first. */
-            dload_status waited = dload_i_wait(&l->core, &z.parker, deadline_ns);
-            DLOAD_I_FN(i_collect)(l, &z.parker, waited, statuses);
-            st = waited < 0 ? waited
-                            : DLOAD_I_FN(i_ask_one)(l, keys[i], i, flags, &z.parker, &out[i]);
+            dload_status waited = dload_i_wait(&l->core, m->parker, deadline_ns);
+            DLOAD_I_FN(i_collect)(l, m->parker, waited, statuses);
+            st = waited < 0 ? waited : DLOAD_I_FN(i_ask_one)(m, keys[i], i, &out[i]);
         }
         if (st == DLOAD_PENDING) {
             DLOAD_I_FN(i_tell)(l);
@@ -272,16 +273,45 @@ DLOAD_I_API dload_status DLOAD_I_FN(load_many_with)(DLOAD_NAME *l, const DLOAD_I
         if (result == DLOAD_OK && DLOAD_I_FN(i_of_call)(st))
             result = st;
     }
-    dload_status st = dload_i_wait(&l->core, &z.parker, deadline_ns);
-    l->core.stats.timeouts += st == DLOAD_ETIMEDOUT;
-    DLOAD_I_FN(i_collect)(l, &z.parker, st, statuses);
-    dload_i_core_unlock(&l->core);
+    return result;
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(load_many_with)(DLOAD_NAME *l, const DLOAD_I_K *keys, size_t n,
+                                                    const dload_call *call, DLOAD_I_V *out,
+                                                    dload_status *statuses)
+{
+    if (n != 0 && (keys == NULL || out == NULL))
+        return DLOAD_EINVAL;
+    if (n == 0)
+        return DLOAD_OK;
+    if (DLOAD_I_LOAD_RELAXED(&l->core.closed)) {
+        for (size_t i = 0; statuses != NULL && i < n; i++)
+            statuses[i] = DLOAD_ECLOSED;
+        return DLOAD_ECLOSED;
+    }
+    DLOAD_I_SLEEPER z;
+    if (!DLOAD_I_FN(i_sleeper_init)(&z))
+        return DLOAD_ENOMEM;
+    DLOAD_I_FN(i_many) many;
+    many.loader = l;
+    many.parker = &z.parker;
+    many.flags = call != NULL ? call->flags : 0;
+    many.locked = false;
+    uint64_t deadline_ns = DLOAD_I_FN(i_deadline)(l, call);
+    dload_status result = DLOAD_I_FN(i_ask_many)(&many, keys, n, deadline_ns, out, statuses);
+    if (many.locked) {
+        dload_status st = dload_i_wait(&l->core, &z.parker, deadline_ns);
+        l->core.stats.timeouts += st == DLOAD_ETIMEDOUT;
+        DLOAD_I_FN(i_collect)(l, &z.parker, st, statuses);
+        DLOAD_I_RELEASE(&l->mutex);
+        result = result == DLOAD_OK && st < 0 ? st : result;
+    }
     DLOAD_I_COND_DESTROY(&z.cond);
 #if DLOAD_I_OWNED
-    for (uint32_t i = 0; i < l->cache.n_shards; i++)
+    for (uint32_t i = 0; many.locked && i < l->cache.n_shards; i++)
         DLOAD_I_FN(i_sweep)(&l->cache.shard[i], DLOAD_I_FN(i_now)(&l->cache), 1);
 #endif
-    return result == DLOAD_OK && st < 0 ? st : result;
+    return result;
 }
 
 DLOAD_I_API dload_status DLOAD_I_FN(load_many)(DLOAD_NAME *l, const DLOAD_I_K *keys, size_t n,
@@ -295,6 +325,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(load_many)(DLOAD_NAME *l, const DLOAD_I_K *k
 DLOAD_I_API dload_status DLOAD_I_FN(start_with)(DLOAD_NAME *l, DLOAD_I_K key,
                                                 const dload_call *call, DLOAD_I_WAITER *w)
 {
+    if (w == NULL)
+        return DLOAD_EINVAL;
     uint32_t flags = call != NULL ? call->flags : 0;
     dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
     memset(&w->base, 0, sizeof w->base);
@@ -307,11 +339,11 @@ DLOAD_I_API dload_status DLOAD_I_FN(start_with)(DLOAD_NAME *l, DLOAD_I_K key,
         if (st == DLOAD_PENDING) {
             w->base.out = &w->value;
             w->status = DLOAD_PENDING;
-            dload_i_core_lock(&l->core);
-            st = DLOAD_I_FN(i_ask)(l, hash, &key, flags, &w->base);
+            DLOAD_I_ACQUIRE(&l->mutex);
+            st = DLOAD_I_FN(i_ask)(l, hash, &key, flags, false, &w->base);
             if (st == DLOAD_PENDING)
                 DLOAD_I_FN(i_tell)(l);
-            dload_i_core_unlock(&l->core);
+            DLOAD_I_RELEASE(&l->mutex);
             if (st == DLOAD_PENDING)
                 return st; /* done() may have run already: w is not touched any more */
         }
@@ -327,15 +359,17 @@ DLOAD_I_API dload_status DLOAD_I_FN(start)(DLOAD_NAME *l, DLOAD_I_K key, DLOAD_I
 
 DLOAD_I_API dload_status DLOAD_I_FN(cancel)(DLOAD_NAME *l, DLOAD_I_WAITER *w)
 {
+    if (w == NULL)
+        return DLOAD_EINVAL;
     dload_status st = DLOAD_EBUSY;
-    dload_i_core_lock(&l->core);
+    DLOAD_I_ACQUIRE(&l->mutex);
     if (w->base.batch != NULL) {
         dload_i_unwait(&l->core, &w->base);
         w->status = DLOAD_ECANCELED;
         l->core.stats.cancelled++;
         st = DLOAD_OK;
     }
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_RELEASE(&l->mutex);
     return st;
 }
 

@@ -207,8 +207,12 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_arm)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uint32_
     uint64_t end = end_ns >> DLOAD_I_TICK_SHIFT;
     uint64_t ahead = end > w->now ? end - w->now : 0;
     uint64_t rounds = ahead == 0 ? 0 : (ahead - 1) / DLOAD_I_WHEEL_ROUND;
-    if (ttl_ns >= DLOAD_NEVER - 1 || rounds > UINT8_MAX)
-        return; /* four years and more */
+    if (ttl_ns >= DLOAD_NEVER - 1)
+        return;
+    if (rounds > UINT8_MAX) { /* more than four years: early is allowed, late is not */
+        rounds = UINT8_MAX;
+        end = w->now + (uint64_t)(UINT8_MAX + 1) * DLOAD_I_WHEEL_ROUND;
+    }
     s->slots[slot].meta |= DLOAD_I_META_EXPIRES;
     s->slots[slot].expiry = (uint32_t)(end - rounds * DLOAD_I_WHEEL_ROUND);
     w->rounds[slot] = (uint8_t)rounds;

@@ -79,7 +79,8 @@ typedef struct DLOAD_I_FN(config) {
     uint64_t ttl_ns;         /* life of an entry; default DLOAD_NEVER */
     uint64_t missing_ttl_ns; /* life of a DLOAD_MISSING answer; default 0 = not cached */
     uint32_t ttl_jitter_pct; /* shortens each TTL by up to so many percent; default 0; 0 .. 90 */
-    /* How long to keep an error other than MISSING: a TTL in ns, 0 = drop; NULL = drop all. */
+    /* How long to keep an error other than MISSING: a TTL in ns, DLOAD_NEVER, 0 = drop; NULL = drop all.
+     * Called with no lock held. */
     uint64_t (*error_ttl)(void *ctx, dload_status status);
     size_t max_batch;      /* keys a call; default 100; 1 = no batching; <= 2^20 */
     uint64_t settle_ns;    /* a batch goes when no new key came for so long; default 0 = at once */
