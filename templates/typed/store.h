@@ -156,11 +156,9 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_put)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
                                              DLOAD_I_FN(item) * item)
 {
     item->garbage = false;
-#if !DLOAD_I_OWNED
     bool more = false;
-    if (s->n_used > s->n_live || DLOAD_TTL)
+    if (!DLOAD_I_OWNED && DLOAD_I_FN(i_untidy)(s, item->now_ns))
         (void)DLOAD_I_FN(i_tidy)(s, item->now_ns, NULL, DLOAD_I_GROUP_SLOTS, &more);
-#endif
     DLOAD_I_SLOT *e = DLOAD_I_FN(i_find)(s, item->hash, &item->key);
     if (e != NULL) {
         DLOAD_I_FN(i_replace)(c, s, DLOAD_I_FN(i_slot_of)(s, e), item);

@@ -344,6 +344,19 @@ DLOAD_I_LOCAL bool DLOAD_I_FN(i_remove)(DLOAD_I_SHARD *s, uint32_t slot, DLOAD_I
     return true;
 }
 
+/* Is there something to remove that nobody asked for: expired, or of an older epoch? May say yes once a
+ * tick for nothing. */
+DLOAD_I_INLINE bool DLOAD_I_FN(i_untidy)(const DLOAD_I_SHARD *s, uint64_t now_ns)
+{
+    bool untidy = s->n_used > s->n_live;
+#if DLOAD_TTL
+    untidy =
+        untidy || now_ns >> DLOAD_I_TICK_SHIFT > s->wheel.now || !dload_i_wheel_idle(&s->wheel);
+#endif
+    (void)now_ns;
+    return untidy;
+}
+
 /* Removes up to max entries that expired or belong to an older epoch; their values go to old[], where
  * there is room for max. Returns how many values there are; *more says that work is left. */
 DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_tidy)(DLOAD_I_SHARD *s, uint64_t now_ns, DLOAD_I_V *old,
