@@ -4305,6 +4305,19 @@ DLOAD_I_LOCAL bool DLOAD_I_FN(i_remove)(DLOAD_I_SHARD *s, uint32_t slot, DLOAD_I
     return true;
 }
 
+/* An entry of an older epoch; there is one. */
+DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_stale)(DLOAD_I_SHARD *s)
+{
+    for (;; s->reap_group = dload_i_next_group(s->reap_group, s->n_groups)) {
+        uint32_t first = s->reap_group * DLOAD_I_GROUP_SLOTS;
+        for (uint32_t i = 0; i < DLOAD_I_GROUP_SLOTS; i++) {
+            if (s->groups[s->reap_group].tags[i] != 0 &&
+                (s->slots[first + i].meta & DLOAD_I_EPOCH_MASK) != s->epoch)
+                return first + i;
+        }
+    }
+}
+
 /* Is there something to remove that nobody asked for: expired, or of an older epoch? May say yes once a
  * tick for nothing. */
 DLOAD_I_INLINE bool DLOAD_I_FN(i_untidy)(const DLOAD_I_SHARD *s, uint64_t now_ns)
@@ -4319,7 +4332,7 @@ DLOAD_I_INLINE bool DLOAD_I_FN(i_untidy)(const DLOAD_I_SHARD *s, uint64_t now_ns
 }
 
 /* Removes up to max entries that expired or belong to an older epoch; their values go to old[], where
- * there is room for max. Returns how many values there are; *more says that work is left. */
+ * there is room for max (NULL for plain values). Returns how many values there are; *more says that work is left. */
 DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_tidy)(DLOAD_I_SHARD *s, uint64_t now_ns, DLOAD_I_V *old,
                                           uint32_t max, bool *more)
 {
@@ -4337,8 +4350,8 @@ DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_tidy)(DLOAD_I_SHARD *s, uint64_t now_ns, DLO
             continue;
         /* out of the wheel already, and not to be looked for there */
         s->slots[slot].meta &= ~DLOAD_I_META_EXPIRES;
-        s->expired++;
-        n_old += DLOAD_I_FN(i_remove)(s, slot, &old[n_old]);
+        s->expired += (s->slots[slot].meta & DLOAD_I_EPOCH_MASK) == s->epoch;
+        n_old += DLOAD_I_FN(i_remove)(s, slot, DLOAD_I_OWNED ? &old[n_old] : NULL);
     }
     *more = further || !dload_i_wheel_idle(w);
 #else
@@ -4349,7 +4362,7 @@ DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_tidy)(DLOAD_I_SHARD *s, uint64_t now_ns, DLO
         for (uint32_t i = first; i < first + DLOAD_I_GROUP_SLOTS; i++) {
             if (s->groups[s->reap_group].tags[i - first] != 0 &&
                 (s->slots[i].meta & DLOAD_I_EPOCH_MASK) != s->epoch)
-                n_old += DLOAD_I_FN(i_remove)(s, i, &old[n_old]);
+                n_old += DLOAD_I_FN(i_remove)(s, i, DLOAD_I_OWNED ? &old[n_old] : NULL);
         }
         s->reap_group = dload_i_next_group(s->reap_group, s->n_groups);
         left -= DLOAD_I_GROUP_SLOTS;
@@ -4503,6 +4516,10 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_make_room)(const DLOAD_I_CACHE *c, DLOAD
 {
     if (s->n_used < s->cap)
         return DLOAD_OK;
+    if (s->n_used > s->n_live) { /* what was cleared goes before anything that is there */
+        item->garbage = DLOAD_I_FN(i_remove)(s, DLOAD_I_FN(i_stale)(s), &item->old);
+        return DLOAD_OK;
+    }
     if (c->unbounded)
         return DLOAD_I_FN(i_grow)(c, s) ? DLOAD_OK : DLOAD_ENOMEM;
     if (s->evict.kind == DLOAD_EVICT_NONE)
@@ -4627,17 +4644,22 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_store)(DLOAD_I_CACHE *c, DLOAD_I_FN(item
     return st;
 }
 
-/* After an item was stored and no lock is held: its garbage, and a share of what waits to go. */
-DLOAD_I_INLINE void DLOAD_I_FN(i_after_store)(DLOAD_I_CACHE *c, DLOAD_I_FN(item) * item)
+/* Around a store from outside, with no lock held. Before it, owned values that wait to go make room, a
+ * few at a time (plain ones go under the lock, see _i_put); after it, the one that had to leave. */
+DLOAD_I_INLINE void DLOAD_I_FN(i_before_store)(DLOAD_I_CACHE *c, const DLOAD_I_FN(item) * item)
 {
 #if DLOAD_I_OWNED
-    if (item->garbage)
-        DLOAD_I_FN(i_release)(&item->old);
     DLOAD_I_FN(i_sweep)(DLOAD_I_FN(i_shard)(c, item->hash), item->now_ns, 1);
 #else
     (void)c;
     (void)item;
 #endif
+}
+
+DLOAD_I_INLINE void DLOAD_I_FN(i_after_store)(DLOAD_I_FN(item) * item)
+{
+    if (item->garbage)
+        DLOAD_I_FN(i_release)(&item->old);
 }
 
 /* Takes a key out; its value, if any, comes back in *old. */
@@ -4842,10 +4864,11 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_set)(DLOAD_I_CACHE *c, DLOAD_I_K key,
     item.status = DLOAD_OK;
     item.ttl_ns = ttl_ns != 0 ? ttl_ns : c->ttl_ns;
     item.now_ns = DLOAD_TTL ? DLOAD_I_FN(i_now)(c) : 0;
+    DLOAD_I_FN(i_before_store)(c, &item);
     st = DLOAD_I_FN(i_store)(c, &item);
     if (st < 0)
         DLOAD_I_FN(i_release)(&copy);
-    DLOAD_I_FN(i_after_store)(c, &item);
+    DLOAD_I_FN(i_after_store)(&item);
     return st;
 }
 
@@ -5236,7 +5259,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_put)(DLOAD_I_BATCH *b, DLOAD_I_K key,
     if (copied && st < 0)
         DLOAD_I_FN(i_release)(&copy);
     if (copied)
-        DLOAD_I_FN(i_after_store)(&l->cache, &item);
+        DLOAD_I_FN(i_after_store)(&item);
     return st;
 }
 
@@ -5867,6 +5890,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_bring)(DLOAD_NAME *l, DLOAD_I_K key, dlo
     item.now_ns = DLOAD_TTL ? DLOAD_I_FN(i_now)(&l->cache) : 0;
     item.garbage = false;
     bool stored = false;
+    DLOAD_I_FN(i_before_store)(&l->cache, &item);
     DLOAD_I_ACQUIRE(&l->mutex);
     if (token != NULL && dload_i_cleared_since(&l->core, item.hash, *token)) {
         st = DLOAD_ECANCELED;
@@ -5878,7 +5902,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_bring)(DLOAD_NAME *l, DLOAD_I_K key, dlo
     DLOAD_I_RELEASE(&l->mutex);
     if (!stored && status >= 0)
         DLOAD_I_FN(i_release)(&copy);
-    DLOAD_I_FN(i_after_store)(&l->cache, &item);
+    DLOAD_I_FN(i_after_store)(&item);
     return st;
 }
 

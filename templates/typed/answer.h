@@ -130,7 +130,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_put)(DLOAD_I_BATCH *b, DLOAD_I_K key,
     if (copied && st < 0)
         DLOAD_I_FN(i_release)(&copy);
     if (copied)
-        DLOAD_I_FN(i_after_store)(&l->cache, &item);
+        DLOAD_I_FN(i_after_store)(&item);
     return st;
 }
 

@@ -62,17 +62,22 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_store)(DLOAD_I_CACHE *c, DLOAD_I_FN(item
     return st;
 }
 
-/* After an item was stored and no lock is held: its garbage, and a share of what waits to go. */
-DLOAD_I_INLINE void DLOAD_I_FN(i_after_store)(DLOAD_I_CACHE *c, DLOAD_I_FN(item) * item)
+/* Around a store from outside, with no lock held. Before it, owned values that wait to go make room, a
+ * few at a time (plain ones go under the lock, see _i_put); after it, the one that had to leave. */
+DLOAD_I_INLINE void DLOAD_I_FN(i_before_store)(DLOAD_I_CACHE *c, const DLOAD_I_FN(item) * item)
 {
 #if DLOAD_I_OWNED
-    if (item->garbage)
-        DLOAD_I_FN(i_release)(&item->old);
     DLOAD_I_FN(i_sweep)(DLOAD_I_FN(i_shard)(c, item->hash), item->now_ns, 1);
 #else
     (void)c;
     (void)item;
 #endif
+}
+
+DLOAD_I_INLINE void DLOAD_I_FN(i_after_store)(DLOAD_I_FN(item) * item)
+{
+    if (item->garbage)
+        DLOAD_I_FN(i_release)(&item->old);
 }
 
 /* Takes a key out; its value, if any, comes back in *old. */
@@ -277,10 +282,11 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_set)(DLOAD_I_CACHE *c, DLOAD_I_K key,
     item.status = DLOAD_OK;
     item.ttl_ns = ttl_ns != 0 ? ttl_ns : c->ttl_ns;
     item.now_ns = DLOAD_TTL ? DLOAD_I_FN(i_now)(c) : 0;
+    DLOAD_I_FN(i_before_store)(c, &item);
     st = DLOAD_I_FN(i_store)(c, &item);
     if (st < 0)
         DLOAD_I_FN(i_release)(&copy);
-    DLOAD_I_FN(i_after_store)(c, &item);
+    DLOAD_I_FN(i_after_store)(&item);
     return st;
 }
 

@@ -226,6 +226,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_bring)(DLOAD_NAME *l, DLOAD_I_K key, dlo
     item.now_ns = DLOAD_TTL ? DLOAD_I_FN(i_now)(&l->cache) : 0;
     item.garbage = false;
     bool stored = false;
+    DLOAD_I_FN(i_before_store)(&l->cache, &item);
     DLOAD_I_ACQUIRE(&l->mutex);
     if (token != NULL && dload_i_cleared_since(&l->core, item.hash, *token)) {
         st = DLOAD_ECANCELED;
@@ -237,7 +238,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_bring)(DLOAD_NAME *l, DLOAD_I_K key, dlo
     DLOAD_I_RELEASE(&l->mutex);
     if (!stored && status >= 0)
         DLOAD_I_FN(i_release)(&copy);
-    DLOAD_I_FN(i_after_store)(&l->cache, &item);
+    DLOAD_I_FN(i_after_store)(&item);
     return st;
 }
 

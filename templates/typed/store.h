@@ -140,6 +140,10 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_make_room)(const DLOAD_I_CACHE *c, DLOAD
 {
     if (s->n_used < s->cap)
         return DLOAD_OK;
+    if (s->n_used > s->n_live) { /* what was cleared goes before anything that is there */
+        item->garbage = DLOAD_I_FN(i_remove)(s, DLOAD_I_FN(i_stale)(s), &item->old);
+        return DLOAD_OK;
+    }
     if (c->unbounded)
         return DLOAD_I_FN(i_grow)(c, s) ? DLOAD_OK : DLOAD_ENOMEM;
     if (s->evict.kind == DLOAD_EVICT_NONE)

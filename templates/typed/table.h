@@ -344,6 +344,19 @@ DLOAD_I_LOCAL bool DLOAD_I_FN(i_remove)(DLOAD_I_SHARD *s, uint32_t slot, DLOAD_I
     return true;
 }
 
+/* An entry of an older epoch; there is one. */
+DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_stale)(DLOAD_I_SHARD *s)
+{
+    for (;; s->reap_group = dload_i_next_group(s->reap_group, s->n_groups)) {
+        uint32_t first = s->reap_group * DLOAD_I_GROUP_SLOTS;
+        for (uint32_t i = 0; i < DLOAD_I_GROUP_SLOTS; i++) {
+            if (s->groups[s->reap_group].tags[i] != 0 &&
+                (s->slots[first + i].meta & DLOAD_I_EPOCH_MASK) != s->epoch)
+                return first + i;
+        }
+    }
+}
+
 /* Is there something to remove that nobody asked for: expired, or of an older epoch? May say yes once a
  * tick for nothing. */
 DLOAD_I_INLINE bool DLOAD_I_FN(i_untidy)(const DLOAD_I_SHARD *s, uint64_t now_ns)
@@ -358,7 +371,7 @@ DLOAD_I_INLINE bool DLOAD_I_FN(i_untidy)(const DLOAD_I_SHARD *s, uint64_t now_ns
 }
 
 /* Removes up to max entries that expired or belong to an older epoch; their values go to old[], where
- * there is room for max. Returns how many values there are; *more says that work is left. */
+ * there is room for max (NULL for plain values). Returns how many values there are; *more says that work is left. */
 DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_tidy)(DLOAD_I_SHARD *s, uint64_t now_ns, DLOAD_I_V *old,
                                           uint32_t max, bool *more)
 {
@@ -376,8 +389,8 @@ DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_tidy)(DLOAD_I_SHARD *s, uint64_t now_ns, DLO
             continue;
         /* out of the wheel already, and not to be looked for there */
         s->slots[slot].meta &= ~DLOAD_I_META_EXPIRES;
-        s->expired++;
-        n_old += DLOAD_I_FN(i_remove)(s, slot, &old[n_old]);
+        s->expired += (s->slots[slot].meta & DLOAD_I_EPOCH_MASK) == s->epoch;
+        n_old += DLOAD_I_FN(i_remove)(s, slot, DLOAD_I_OWNED ? &old[n_old] : NULL);
     }
     *more = further || !dload_i_wheel_idle(w);
 #else
@@ -388,7 +401,7 @@ DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_tidy)(DLOAD_I_SHARD *s, uint64_t now_ns, DLO
         for (uint32_t i = first; i < first + DLOAD_I_GROUP_SLOTS; i++) {
             if (s->groups[s->reap_group].tags[i - first] != 0 &&
                 (s->slots[i].meta & DLOAD_I_EPOCH_MASK) != s->epoch)
-                n_old += DLOAD_I_FN(i_remove)(s, i, &old[n_old]);
+                n_old += DLOAD_I_FN(i_remove)(s, i, DLOAD_I_OWNED ? &old[n_old] : NULL);
         }
         s->reap_group = dload_i_next_group(s->reap_group, s->n_groups);
         left -= DLOAD_I_GROUP_SLOTS;
