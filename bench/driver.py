@@ -10,10 +10,11 @@ import subprocess
 import sys
 import time
 
-ROUNDS = 9        # measured rounds per contender and command; the median counts
+ROUNDS = 9               # measured rounds per contender and command; the median counts
 MIN_ROUNDS = 7
-RETRIES = 4       # times that a disturbed round may be repeated
-DISTURBED = 0.96  # a round is disturbed when its process ran for less of the time than this
+RETRIES = 4              # times that a disturbed round may be repeated
+UNDISTURBED = 0.96       # a round is disturbed when its process ran for less of the time
+PATIENCE_S = (60, 5)     # what repeating rounds may cost in all: full, QUICK
 
 
 class BenchError(Exception):
@@ -84,16 +85,23 @@ class Rounds:
 
 
 def ask_undisturbed(report, contender, command, number, args_of):
-    """Measures one round, again when the process was kept from running. Returns the arguments that
-    were used and the answer."""
+    """Measures one round, again when the process was kept from running, as long as the report has
+    patience; of several attempts the least disturbed counts. Returns its arguments and answer."""
+    best = None
     for attempt in range(RETRIES + 1):
         args = args_of(number * (RETRIES + 1) + attempt)
+        start = time.monotonic()
         answer = contender.ask(command, **args)
-        wall_ns = max(answer["wall_ns"], 1)
-        if "cpu_ns" not in answer or answer["cpu_ns"] >= DISTURBED * wall_ns:
+        share = answer["cpu_ns"] / max(answer["wall_ns"], 1) if "cpu_ns" in answer else 1
+        if best is None or share > best[0]:
+            best = (share, args, answer)
+        if share >= UNDISTURBED:
             break
         report.n_disturbed += 1
-    return args, answer
+        report.patience_s -= time.monotonic() - start
+        if report.patience_s < 0:
+            break
+    return best[1:]
 
 
 def measure(report, contenders, command, n_rounds=ROUNDS, same_work=True, args_of=None, **args):
@@ -137,6 +145,7 @@ class Report:
         self.started = time.monotonic()
         self.ratios = []
         self.n_disturbed = 0
+        self.patience_s = PATIENCE_S[quick]
         self.machine = machine()
         self.text(f"# {title}")
 
@@ -171,7 +180,7 @@ class Report:
         self.ratios.append((metric, value, target))
 
     def end(self):
-        self.text(f"\nRounds repeated because something else ran: {self.n_disturbed}. "
+        self.text(f"\nAttempts at a round during which something else ran: {self.n_disturbed}. "
                   f"Load average at the end: {os.getloadavg()[0]:.1f}. "
                   f"Took {time.monotonic() - self.started:.0f} s.\n")
         for metric, value, target in self.ratios:

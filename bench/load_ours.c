@@ -25,9 +25,6 @@ typedef struct load_value {
 #define DLOAD_EVICT DLOAD_EVICT_S3FIFO
 #include "dataloader.h"
 
-#define TEXT_OF(x) #x
-#define TEXT(x)    TEXT_OF(x)
-
 enum { BATCH = 100, WAITERS = 1000, HIT_LIST = 1 << 16, REQUEST_KEYS = 10, POOL_BYTES = 1 << 18 };
 
 /* Counts what the loader asks of its allocator. */
@@ -327,7 +324,7 @@ int main(void)
         {"request", request},
     };
     return bench_serve(LOAD_VARIANT,
-                       "dataloader.h, " TEXT(LOAD_LOCK) ", S3-FIFO, the other parameters and "
-                                                        "settings as they come, statistics on",
+                       "dataloader.h with the lock in its name and S3-FIFO, all other parameters "
+                       "and settings as they come, statistics on",
                        commands, sizeof commands / sizeof commands[0]);
 }
