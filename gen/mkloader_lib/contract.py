@@ -30,6 +30,9 @@ KEY_TYPE = re.compile(r"^#define DLOAD_I_TYPE_(\w+)\s+~,\s*DLOAD_I_KIND_(\w+)\b"
 CONFIG = re.compile(r"typedef struct DLOAD_I_FN\(config\) \{\n(.*?)\n\} DLOAD_I_FN\(config\);", re.DOTALL)
 FIELD = re.compile(r"^    (size_t|uint32_t|uint64_t)\s+(\w+);\s*/\* (.*?) \*/", re.MULTILINE | re.DOTALL)
 COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
+STRUCT = re.compile(r"\bstruct\b[^;{}]*\{([^{}]*)\}")
+BARE_NAME = re.compile(r"(?<!struct )\bDLOAD_NAME\b")
+MEMBER = re.compile(r"\b([A-Za-z_]\w*)\s*(?:\[[^\]]*\])?\s*[;,]")
 PASTED = re.compile(r"DLOAD_I_FN\((\w+)\)")
 
 
@@ -94,15 +97,25 @@ class Contract:
         """Names that DLOAD_KEY and DLOAD_KEY_AS know, without strings and 16-byte identifiers."""
         return [n for n, kind in self.key_kinds.items() if kind not in ("STRING", "ID128")]
 
+    def typed_code(self):
+        """All of templates/typed without its comments."""
+        texts = []
+        for file in sorted(os.listdir(os.path.join(self.root, "typed"))):
+            if file.endswith(".h"):
+                texts.append(COMMENT.sub(" ", self.read("typed/" + file)))
+        return "\n".join(texts)
+
     def pasted_words(self):
         """Every word that one instance puts behind its name: quotes_load, quotes_batch ..."""
-        words = []
-        for folder, _, files in sorted(os.walk(os.path.join(self.root, "typed"))):
-            for file in sorted(files):
-                if file.endswith(".h"):
-                    with open(os.path.join(folder, file), encoding="utf-8") as f:
-                        words += PASTED.findall(COMMENT.sub(" ", f.read()))
-        return sorted(set(words))
+        return sorted(set(PASTED.findall(self.typed_code())))
+
+    def field_words(self):
+        """Fields beside which a struct uses the loader's type: C++ refuses a loader of such a name."""
+        words = set()
+        for body in STRUCT.findall(self.typed_code()):
+            if BARE_NAME.search(body):
+                words.update(MEMBER.findall(body))
+        return words
 
 
 class Function:

@@ -41,23 +41,42 @@ PLATFORM_WORDS = frozenset("""
 
 # Functions and types of the C library, and those of POSIX that the same headers bring in.
 LIBRARY_WORDS = frozenset("""
-    abort abs accept access acos alarm alloca asctime asin atan atan2 atexit atof atoi atol atoll
-    bcmp bcopy bind bsearch bzero calloc cbrt ceil chdir chmod chown clearerr clock close connect
-    cos cosh creat ctime difftime div dup dup2 erf execl execv execve exit exp exp2 fabs fclose
-    fdopen feof ferror fflush ffs fgetc fgets fileno floor fma fmax fmin fmod fopen fork fprintf
-    fputc fputs fread free freopen frexp fscanf fseek fstat ftell fwrite gamma getc getchar getenv
-    getline getpid gets gmtime hypot index ioctl isalnum isalpha iscntrl isdigit isgraph islower
-    isprint ispunct isspace isupper isxdigit j0 j1 jn kill labs ldexp ldiv lgamma link listen llabs
-    lldiv localtime log log10 log2 logb longjmp lseek malloc memccpy memchr memcmp memcpy memmem
-    memmove mempcpy memset mkdir mktime mmap modf munmap nan nanosleep nearbyint open pause perror
-    pipe poll pow printf putc putchar puts qsort raise rand read readlink realloc recv remainder
-    remove rename rewind rindex rint rmdir round scanf select send setjmp setvbuf sigaction signal
-    sin sinh sleep snprintf socket sprintf sqrt srand sscanf stat strcat strchr strcmp strcoll
-    strcpy strcspn strdup strerror strftime strlen strncat strncmp strncpy strndup strpbrk strrchr
-    strspn strstr strtod strtof strtok strtol strtoll strtoul strtoull strxfrm symlink system tan
-    tanh tgamma time times tmpfile tmpnam tolower toupper trunc truncate ungetc unlink usleep
-    vprintf wait wcslen write y0 y1 yn
+    abort abs accept access acct acos alarm alloca asctime asin asprintf atan atan2 atexit atof atoi
+    atol atoll basename bcmp bcopy bind brk bsearch bzero calloc cbrt ceil chdir chmod chown chroot
+    clearerr clock clone close confstr connect cos cosh creat crypt ctime daemon difftime dirname
+    div drand48 dup dup2 eaccess erf execl execv execve exit exp exp2 fabs fclose fdopen feof ferror
+    fflush ffs ffsl fgetc fgets fileno floor fma fmax fmin fmod fopen fork fprintf fputc fputs fread
+    free freopen frexp fscanf fseek fstat fsync ftell ftruncate fwrite gamma getc getchar getcwd
+    getdate getdelim getenv getgid getline getopt getpass getpid gets getuid gmtime hypot index
+    initstate ioctl isalnum isalpha isascii isatty isblank iscntrl isdigit isgraph islower isprint
+    ispunct isspace isupper isxdigit j0 j1 jn kill killpg labs lchown ldexp ldiv lgamma link listen
+    llabs lldiv localtime lockf log log10 log2 logb longjmp lrand48 lseek malloc memccpy memchr
+    memcmp memcpy memfrob memmem memmove mempcpy memrchr memset mkdir mkdtemp mkstemp mktemp mktime
+    mmap modf mrand48 munmap nan nanosleep nearbyint nice open pause pclose perror pipe poll popen
+    pow pread printf profil psignal putc putchar putenv puts pwrite qsort raise rand random
+    rawmemchr read readlink realloc reallocarray realpath recv remainder remove rename revoke rewind
+    rindex rint rmdir round sbrk scanf select send setbuf setenv setjmp setns setsid setstate setuid
+    setvbuf sigaction signal sigpause sigset sin sinh sleep snprintf socket sprintf sqrt srand
+    srandom sscanf stat stpcpy strcasecmp strcat strchr strcmp strcoll strcpy strcspn strdup
+    strerror strfry strftime strlen strncat strncmp strncpy strndup strnlen strpbrk strrchr strsep
+    strsignal strspn strstr strtod strtof strtok strtol strtoll strtoul strtoull strxfrm swab
+    symlink sync syscall sysconf system tan tanh tempnam tgamma time timegm times tmpfile tmpnam
+    toascii tolower toupper trunc truncate ttyname tzset ualarm uint ulong ungetc unlink unsetenv
+    unshare ushort usleep valloc vasprintf vfork vfprintf vprintf vscanf vsnprintf vsprintf wait
+    wcslen write y0 y1 yn
     """.split())
+
+# A loader of one of these names would be written to a file that hides a system header, or ours.
+HEADER_STEMS = frozenset("""
+    aio alloca arpa assert atomic complex cpio ctype curses dataloader dirent dlfcn endian err errno
+    error exception fcntl features fenv float fnmatch ftw getopt glob grp iconv inttypes iso646
+    langinfo libgen limits link linux locale malloc math memory monetary mqueue ndbm net netdb netinet
+    new nl_types poll pthread pty pwd regex resolv sched search semaphore setjmp shadow signal spawn
+    stab stdalign stdarg stdatomic stdbool stdckdint stdbit stddef stdint stdio stdlib stdnoreturn
+    string strings sys sysexits syslog tar termios tgmath threads time typeinfo uchar ulimit unistd
+    utime utmp values version wait wchar wctype windows wordexp xxhash
+    """.split())
+LIMIT_MACRO = re.compile(r"[A-Z0-9_]+_(?:MAX|MIN|WIDTH|BIT|C)\Z")
 
 WINDOWS_DEVICES = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])\Z", re.IGNORECASE)
 
@@ -103,7 +122,9 @@ def identifier(text, what):
     if text.lower() == "dload" or text.lower().startswith("dload_"):
         raise Bad("%s '%s' collides with the names of dataloader.h: dload_ is its own prefix"
                   % (what, text))
-    if text in PLATFORM_WORDS or text in LIBRARY_WORDS:
+    if text.lower() in HEADER_STEMS:
+        raise Bad("%s '%s' would make a file %s.h, which hides a header of that name" % (what, text, text))
+    if text in PLATFORM_WORDS or text in LIBRARY_WORDS or LIMIT_MACRO.match(text):
         raise Bad("%s '%s' is a name of the C library or of a platform" % (what, text))
     if WINDOWS_DEVICES.match(text):
         raise Bad("%s '%s' cannot be a file name on Windows" % (what, text))

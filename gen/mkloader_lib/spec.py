@@ -242,6 +242,7 @@ class Reader:
                 self.check_together(loader)
             self.check_include_path(loader)
         self.check_collisions()
+        self.check_own_files()
         if self.problems:
             more = len(self.problems) - MAX_PROBLEMS
             raise Problems(self.problems[:MAX_PROBLEMS] + (["(and %d more)" % more] if more > 0 else []))
@@ -383,8 +384,11 @@ class Reader:
     def check_collisions(self):
         """No two loaders may define one name, and none may define a name that its types use."""
         words = self.contract.pasted_words() + ["config_preset"]
-        owner = {}
+        owner, fields = {}, self.contract.field_words()
         for loader in self.loaders:
+            if loader.name in fields:
+                self.problem(loader.source, loader.line, "loader name '%s' is that of a field in dataloader.h, which "
+                             "C++ would not accept" % loader.name)
             own = [loader.name] + ["%s_%s" % (loader.name, w) for w in words]
             for name in own:
                 if name in owner:
@@ -398,3 +402,13 @@ class Reader:
                     if word in owner:
                         self.problem(loader.source, loader.at(key), "%s uses the name %s, which "
                                      "loader [%s] defines" % (key, word, owner[word].name))
+
+    def check_own_files(self):
+        """A loader must not include, and thereby replace, a header that is written for a loader."""
+        files = {loader.name.lower() + ".h": loader for loader in self.loaders}
+        for loader in self.loaders:
+            for header in loader.settings.get("include", []):
+                other = files.get(header[1:-1].rpartition("/")[2].lower())
+                if other is not None:
+                    self.problem(loader.source, loader.at("include"), "include %s has the name of the file that is "
+                                 "written for [%s]: rename one of them" % (header, other.name))

@@ -6,7 +6,7 @@ union cell {
     float f;
 };
 
-#include "flags.h"
+#include "switches.h"
 #include "readings.h"
 #include "accounts.h"
 #include "paints.h"
@@ -17,10 +17,10 @@ static char text[] = "paint";
 static char *const list[1] = {text};
 static union cell cells[256];
 
-static dload_status fetch_flag(flags_batch *b)
+static dload_status fetch_flag(switches_batch *b)
 {
     for (size_t i = 0; i < b->n; i++)
-        (void)flags_batch_set(b, i, &words[b->keys[i] ? 1 : 0]);
+        (void)switches_batch_set(b, i, &words[b->keys[i] ? 1 : 0]);
     return DLOAD_OK;
 }
 
@@ -61,18 +61,18 @@ static dload_status fetch_byte(bytes_batch *b)
     return DLOAD_OK;
 }
 
-static int run_flags(void)
+static int run_switches(void)
 {
-    flags l;
-    flags_config config = flags_config_default();
+    switches l;
+    switches_config config = switches_config_default();
     config.fetch = fetch_flag;
-    if (flags_init(&l, &config) != DLOAD_OK)
+    if (switches_init(&l, &config) != DLOAD_OK)
         return 2;
     const char *word = NULL;
-    (void)flags_load(&l, true, &word);
+    (void)switches_load(&l, true, &word);
     printf("%s\n", word);
-    (void)flags_close(&l, DLOAD_DRAIN, 0);
-    return flags_destroy(&l) == DLOAD_OK ? 0 : 3;
+    (void)switches_close(&l, DLOAD_DRAIN, 0);
+    return switches_destroy(&l) == DLOAD_OK ? 0 : 3;
 }
 
 static int run_readings(void)
@@ -137,6 +137,6 @@ static int run_bytes(void)
 
 int main(void)
 {
-    return run_flags() != 0 || run_readings() != 0 || run_accounts() != 0 || run_paints() != 0 ||
+    return run_switches() != 0 || run_readings() != 0 || run_accounts() != 0 || run_paints() != 0 ||
            run_bytes() != 0;
 }

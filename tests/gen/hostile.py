@@ -17,9 +17,11 @@ NAMES = [
     ("class", "keyword of C++"), ("xor", "keyword of C++"), ("co_await", "keyword of C++"),
     ("this", "keyword of C++"), ("_quotes", "reserved"), ("_Quotes", "reserved"), ("__quotes", "reserved"),
     ("quo__tes", "reserved"), ("quotes_", "double underscore"), ("dload", "collides"), ("dload_x", "collides"),
-    ("DLOAD_NAME", "collides"), ("Dload_x", "collides"), ("malloc", "C library"), ("index", "C library"),
-    ("uint64_t", "C library"), ("size_t", "C library"), ("linux", "platform"), ("NULL", "platform"),
-    ("errno", "platform"), ("con", "Windows"), ("LPT1", "Windows"), ("main", "platform"),
+    ("DLOAD_NAME", "collides"), ("Dload_x", "collides"), ("malloc", "hides a header"), ("index", "C library"),
+    ("uint64_t", "C library"), ("size_t", "C library"), ("linux", "hides a header"), ("NULL", "platform"),
+    ("errno", "hides a header"), ("con", "Windows"), ("LPT1", "Windows"), ("main", "platform"),
+    ("random", "C library"), ("SIZE_MAX", "platform"), ("dataloader", "hides a header"), ("string", "hides a header"),
+    ("Time", "hides a header"), ("xxhash", "hides a header"),
 ]
 
 KEYS = [
@@ -54,6 +56,7 @@ INCLUDES = [
     ("a*/b.h", "not a header's name"), ("a/*.h", "not a header's name"), ("\"\"", "not a header's name"),
     ("a.h;", "not a header's name"), ("a.h #x", "not a header's name"), ("caf\u00e9.h", "not a header's name"),
     ("??/.h", "not a header's name"), ("-x.h", "not a header's name"), ("<a\"b.h>", "not a header's name"),
+    ("quotes.h", "written for [quotes]"), ("<lib/Quotes.h>", "written for [quotes]"),
 ]
 
 LINES = [  # a fourth line after the good ones

@@ -25,7 +25,7 @@ MKLOADER = os.path.join(PROJECT, "gen", "mkloader")
 AMALGAMATE = os.path.join(PROJECT, "gen", "amalgamate")
 SPECS = ["scalar", "bytes", "owned", "split", "keys"]
 LOADERS = {"scalar": ["quotes"], "bytes": ["files", "by_uuid"], "owned": ["pages", "titles"], "split": ["users", "tags"],
-           "keys": ["flags", "readings", "accounts", "paints", "bytes"]}
+           "keys": ["switches", "readings", "accounts", "paints", "bytes"]}
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wsign-conversion", "-Wshadow", "-Wundef",
             "-Wredundant-decls", "-Werror"]
 GCC_LINE = re.compile(r"(?P<file>[^\n]+?):(?P<line>[0-9]+): error: (?P<text>.+)")
@@ -372,7 +372,7 @@ def check_mode(temporary):
     result = succeeded(mkloader(spec, "-o", out, "--check"), 1)
     need(b"--- users.h" in result.stdout and b"\n-" in result.stdout, "no diff: %r" % result.stdout[:200])
     need(read(header) == before, "--check wrote the file")
-    write(header, b"\xff\xfe not text\r\n")
+    write(header, before + b"\xff\xfe not text\r\n")
     succeeded(mkloader(spec, "-o", out, "--check"), 1)
     succeeded(mkloader(spec, "-o", out))
     succeeded(mkloader(spec, "-o", out, "--check"))
@@ -385,7 +385,7 @@ def unchanged_is_untouched(temporary):
     os.utime(header, ns=(10**18, 10**18))
     succeeded(mkloader(spec, "-o", temporary))
     need(os.stat(header).st_mtime_ns == 10**18, "an up-to-date file was written again")
-    write(header, b"old\n")
+    write(header, read(header).replace(b"s3fifo", b"lru"))
     succeeded(mkloader(spec, "-o", temporary))
     need(os.stat(header).st_mtime_ns != 10**18, "an old file was not written")
     need(os.listdir(temporary) == ["quotes.h"], "left %s behind" % os.listdir(temporary))
@@ -488,6 +488,17 @@ def damaged_templates(temporary):
     os.unlink(port)
     refused(run(sys.executable, local, "s.ini", cwd=temporary), "cannot read this template")
     need(not os.path.exists(os.path.join(temporary, "quotes.h")), "wrote a header")
+
+
+def others_are_kept(temporary):
+    """A file of the user's that has the name of an output is not replaced; an empty one is."""
+    header = os.path.join(temporary, "quotes.h")
+    write(header, "struct quote;\n")
+    refused(mkloader(spec_path("scalar"), cwd=temporary), "was not written by mkloader", 1, "quotes.h")
+    need(read(header) == b"struct quote;\n", "the file was replaced")
+    write(header, "")
+    succeeded(mkloader(spec_path("scalar"), cwd=temporary))
+    need(read(header) == expected("scalar")["quotes.h"], "the empty file was not filled")
 
 
 def not_writable(temporary):
@@ -632,7 +643,7 @@ def cases():
     for compiler, standard in LANGUAGES:
         yield "language %s -std=%s" % (compiler, standard), language, (compiler, standard)
     for function in (freestanding, drift, xxhash, deterministic, check_mode, unchanged_is_untouched, stdout_and_lists, flags_and_spec,
-                     depfile, version_and_help, prototypes_complete, damaged_templates, not_writable, amalgamate_joins,
+                     depfile, version_and_help, prototypes_complete, damaged_templates, others_are_kept, not_writable, amalgamate_joins,
                      amalgamate_refuses, dataloader_is_current, same_bytes_elsewhere):
         yield function.__name__.replace("_", " "), function, ()
     for what, data, line, contains in hostile_cases():
