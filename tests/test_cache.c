@@ -58,6 +58,12 @@
 #define DLOAD_CLOCK DLOAD_CLOCK_MANUAL
 #include "dataloader.h"
 
+#define DLOAD_NAME  nosp
+#define DLOAD_KEY   DLOAD_STRING
+#define DLOAD_VALUE uint32_t
+#define DLOAD_EVICT DLOAD_EVICT_NONE
+#include "dataloader.h"
+
 /* A value larger than most, and one of one byte. */
 struct big {
     uint64_t word[25];
@@ -316,6 +322,26 @@ static void test_cache_full(void **state)
     must_ok(nospare_cache_destroy(&c));
 }
 
+/* A key that was refused takes no memory with it, however often it comes. */
+static void test_cache_refused_keys_leave_nothing(void **state)
+{
+    (void)state;
+    nosp_cache c;
+    uint32_t v = 1;
+    OPEN(nosp, &c, 10);
+    for (size_t i = 0; i < 10; i++) {
+        must_ok(nosp_cache_set(&c, KEY_S(i), &v, 0));
+    }
+    must(nosp_cache_set(&c, KEY_S(200), &v, 0), DLOAD_EFULL);
+    size_t bytes = nosp_cache_bytes(&c), live = env.live_bytes;
+    for (size_t i = 0; i < 10000; i++) {
+        must(nosp_cache_set(&c, KEY_S(100 + i % 100), &v, 0), DLOAD_EFULL);
+    }
+    assert_true(nosp_cache_bytes(&c) <= bytes + 16384 && env.live_bytes <= live + 16384);
+    equal(nosp_cache_len(&c), 10);
+    must_ok(nosp_cache_destroy(&c));
+}
+
 /* ---- clears ---- */
 
 /* An epoch has 16 bits: entries must not come back when it has gone round. */
@@ -335,6 +361,24 @@ static void test_cache_many_clears(void **state)
             equal(got, i);
             equal(ku64_cache_len(&c), 1);
         }
+    }
+    must_ok(ku64_cache_destroy(&c));
+}
+
+/* The same without a set in between, which would tidy up: exactly as many clears as epochs. */
+static void test_cache_epochs_wrap(void **state)
+{
+    (void)state;
+    ku64_cache c;
+    uint32_t v = 1, got;
+    OPEN(ku64, &c, 1000);
+    for (uint64_t key = 0; key < 100; key++) {
+        must_ok(ku64_cache_set(&c, key, &v, 0));
+    }
+    for (uint32_t i = 0; i < 140000; i++) {
+        must_ok(ku64_cache_clear(&c));
+        must(ku64_cache_get(&c, i % 100, &got), DLOAD_MISSING);
+        equal(ku64_cache_len(&c), 0);
     }
     must_ok(ku64_cache_destroy(&c));
 }
@@ -417,6 +461,8 @@ int main(void)
         TEST(test_cache_defaults),
         TEST(test_cache_full),
         TEST(test_cache_many_clears),
+        TEST(test_cache_epochs_wrap),
+        TEST(test_cache_refused_keys_leave_nothing),
         TEST(test_cache_clears_between_sets),
         TEST(test_cache_refuses),
     };

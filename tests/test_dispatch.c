@@ -210,7 +210,7 @@ static void test_dispatch_settles(void **state)
 static void test_dispatch_expect(void **state)
 {
     struct fixture *x = *state;
-    static struct request q[5];
+    static struct request q[8];
     memset(q, 0, sizeof q);
     x->cfg.settle_ns = LONG_NS;
     x->cfg.max_age_ns = LONG_NS;
@@ -224,9 +224,13 @@ static void test_dispatch_expect(void **state)
     text_must(&x->r.calls, "B(1,2,3)");
     equal(stats_of(x).by_trigger[DLOAD_BY_EXPECT], 1);
     /* It was for one batch: the next settles again. */
-    must(request_start(x, &q[4], 4), DLOAD_PENDING);
+    request_start_all(x, &q[4], (uint64_t[]){4, 5, 6, 7}, 4);
     must_ok(tl_process(&x->l, x->f.now_ns));
     text_must(&x->r.calls, "");
+    /* Announced late, when they are there already: at once. */
+    must_ok(tl_expect(&x->l, 4));
+    must_ok(tl_process(&x->l, x->f.now_ns));
+    text_must(&x->r.calls, "B(4,5,6,7)");
 }
 
 static void dispatch_in_hook(void *ctx)

@@ -102,6 +102,7 @@ static void oom_init(struct fake_env *f)
         ul_end(&l);
     }
     cfg.capacity = DLOAD_UNBOUNDED;
+    cfg.shards = 8;
     if (worked(ul_init(&l, &cfg))) {
         ul_end(&l);
     }

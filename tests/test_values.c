@@ -207,6 +207,35 @@ static void test_values_random(void **state)
     }
 }
 
+/* After a jump of the clock, with entries in the wheel and nobody calling advance, a new entry lives for
+ * its TTL and no longer. */
+static void test_values_clock_jumps(void **state)
+{
+    (void)state;
+    static const uint64_t jumps_s[] = {1, 86400 * 30, UINT64_C(86400) * 365 * 10,
+                                       UINT64_C(86400) * 365 * 100, 1};
+    for (size_t lags = 0; lags < 3; lags++) {
+        rl_cache c;
+        struct obj *got = NULL;
+        rl_cache_open(&c, 100);
+        for (size_t k = 0; k < COUNT(jumps_s); k++) {
+            for (uint64_t key = 0; key < 60 * lags; key++) {
+                rl_put(&c, 1000 + key, (1 + key) * 86400 * DLOAD_SECOND);
+            }
+            env.now_ns += jumps_s[k] * DLOAD_SECOND;
+            rl_put(&c, k, DLOAD_SECOND);
+            must_ok(rl_cache_get(&c, k, &got));
+            obj_unref(got);
+            env.now_ns += DLOAD_SECOND - 3 * DLOAD_MILLISECOND;
+            must_ok(rl_cache_get(&c, k, &got));
+            obj_unref(got);
+            env.now_ns += 3 * DLOAD_MILLISECOND;
+            must(rl_cache_get(&c, k, &got), DLOAD_MISSING);
+        }
+        must_ok(rl_cache_destroy(&c));
+    }
+}
+
 /* ---- through a loader ---- */
 
 static rl loader;
@@ -413,6 +442,7 @@ int main(void)
         TEST(test_values_every_way_out),
         TEST(test_values_released_after_clear),
         TEST(test_values_random),
+        TEST(test_values_clock_jumps),
         TEST(test_values_loader),
         TEST(test_values_nobody_there),
         TEST(test_values_prime),
