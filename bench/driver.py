@@ -240,4 +240,6 @@ def open_contenders(paths):
             print(f"(no contender {label}: see what its build said above)", file=sys.stderr)
             continue
         contenders.append(Contender(argv))
+    if not contenders:
+        raise BenchError("there is no contender: run this through make, which builds them")
     return contenders
