@@ -1638,8 +1638,8 @@ DLOAD_I_LOCAL void dload_i_ghost_add(dload_i_ghost *g, uint64_t hash)
 /* The meta word of a slot; see the slot's type. */
 #define DLOAD_I_META_USES    3u
 #define DLOAD_I_META_MAIN    4u
-#define DLOAD_I_META_ERROR   8u
 #define DLOAD_I_META_EXPIRES 16u
+#define DLOAD_I_META_ERROR   0x8000u /* next to the epoch: one comparison finds both */
 #define DLOAD_I_EPOCH_ONE    0x10000u
 #define DLOAD_I_EPOCH_MASK   0xffff0000u
 
@@ -3400,10 +3400,22 @@ DLOAD_I_LOCAL dload_status dload_i_close(dload_i_core *c, dload_close_mode mode,
 #define DLOAD_I_IS_STRING (DLOAD_I_KEY_KIND == DLOAD_I_KIND_STRING)
 #define DLOAD_I_THREADED  (DLOAD_LOCK != DLOAD_LOCK_NONE)
 #define DLOAD_I_BODIES    (DLOAD_LINKAGE != DLOAD_LINKAGE_DECLARE)
+#if DLOAD_STATS
+#define DLOAD_I_COUNT_HIT(s) ((void)(s)->hits++)
+#else
+#define DLOAD_I_COUNT_HIT(s) ((void)(s))
+#endif
 #if DLOAD_LINKAGE == DLOAD_LINKAGE_STATIC
 #define DLOAD_I_API DLOAD_I_UNUSED static
+/* A hit is worth having in the caller's loop, unless size counts. */
+#if defined(__OPTIMIZE__) && !defined(__OPTIMIZE_SIZE__)
+#define DLOAD_I_HOT DLOAD_I_INLINE
+#else
+#define DLOAD_I_HOT DLOAD_I_UNUSED static inline
+#endif
 #else
 #define DLOAD_I_API
+#define DLOAD_I_HOT
 #endif
 
 #endif /* DLOAD_I_HAVE_PARAMS */
@@ -3619,9 +3631,9 @@ typedef struct DLOAD_I_FN(cache_config) {
 
 /* Where an entry lives: what a hit touches and nothing else. Private.
  *
- *   meta  bits 0..1 uses since the policy last looked, 2 in the main queue (S3-FIFO),
- *         3 an error instead of a value, 4 expires, 16..31 epoch (an entry of another epoch was
- *         cleared by clear_all and is not there)
+ *   meta  bits 0..1 uses since the policy last looked, 2 in the main queue (S3-FIFO), 4 expires,
+ *         15 an error instead of a value, 16..31 epoch (an entry of another epoch was cleared by
+ *         clear_all and is not there)
  */
 typedef struct DLOAD_I_FN(slot) {
     uint32_t meta;
@@ -3635,7 +3647,7 @@ typedef struct DLOAD_I_FN(slot) {
 #endif
     union {
         DLOAD_I_V value;
-        int32_t status; /* with bit 3 of meta */
+        int32_t status; /* with bit 15 of meta */
     } u;
 } DLOAD_I_FN(slot);
 
@@ -4186,7 +4198,7 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_arm)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uint32_
 
 /* Searches on from the home group, which passed the key's class on. */
 DLOAD_I_NOINLINE DLOAD_I_SLOT *DLOAD_I_FN(i_find_far)(const DLOAD_I_SHARD *s, uint64_t hash,
-                                                      const DLOAD_I_K *key)
+                                                      DLOAD_I_K key)
 {
     uint32_t at = dload_i_home(hash, s->n_groups);
     uint8_t tag = dload_i_tag(hash);
@@ -4196,7 +4208,7 @@ DLOAD_I_NOINLINE DLOAD_I_SLOT *DLOAD_I_FN(i_find_far)(const DLOAD_I_SHARD *s, ui
         for (dload_i_match m = dload_i_find_tag(g, tag); dload_i_match_any(m);
              m = dload_i_match_rest(m)) {
             DLOAD_I_SLOT *e = &s->slots[at * DLOAD_I_GROUP_SLOTS + dload_i_match_first(m)];
-            if (DLOAD_I_FN(i_is)(e, hash, key))
+            if (DLOAD_I_FN(i_is)(e, hash, &key))
                 return e;
         }
         if (g->over[dload_i_class(hash)] == 0)
@@ -4211,15 +4223,16 @@ DLOAD_I_INLINE DLOAD_I_SLOT *DLOAD_I_FN(i_find)(const DLOAD_I_SHARD *s, uint64_t
 {
     uint32_t at = dload_i_home(hash, s->n_groups);
     const dload_i_group *g = &s->groups[at];
+    DLOAD_I_SLOT *first = s->slots + (size_t)at * DLOAD_I_GROUP_SLOTS;
     for (dload_i_match m = dload_i_find_tag(g, dload_i_tag(hash)); dload_i_match_any(m);
          m = dload_i_match_rest(m)) {
-        DLOAD_I_SLOT *e = &s->slots[at * DLOAD_I_GROUP_SLOTS + dload_i_match_first(m)];
+        DLOAD_I_SLOT *e = first + dload_i_match_first(m);
         if (DLOAD_I_LIKELY(DLOAD_I_FN(i_is)(e, hash, key)))
             return e;
     }
     if (DLOAD_I_LIKELY(g->over[dload_i_class(hash)] == 0))
         return NULL;
-    return DLOAD_I_FN(i_find_far)(s, hash, key);
+    return DLOAD_I_FN(i_find_far)(s, hash, *key);
 }
 
 DLOAD_I_INLINE uint32_t DLOAD_I_FN(i_slot_of)(const DLOAD_I_SHARD *s, const DLOAD_I_SLOT *e)
@@ -4263,19 +4276,33 @@ DLOAD_I_INLINE void DLOAD_I_FN(i_touch)(DLOAD_I_SHARD *s, DLOAD_I_SLOT *e)
     (void)e;
 }
 
+/* A cleared entry, or a cached error: neither is what a hit usually is. */
+DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_read_rare)(DLOAD_I_SHARD *s, DLOAD_I_SLOT *e)
+{
+    if ((e->meta & DLOAD_I_EPOCH_MASK) != s->epoch)
+        return DLOAD_PENDING;
+    DLOAD_I_FN(i_touch)(s, e);
+    DLOAD_I_COUNT_HIT(s);
+    return (dload_status)e->u.status;
+}
+
 /* A hit: DLOAD_OK and *out, or the cached error. A miss: DLOAD_PENDING. */
 DLOAD_I_INLINE dload_status DLOAD_I_FN(i_read)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
                                                uint64_t hash, const DLOAD_I_K *key, DLOAD_I_V *out)
 {
     DLOAD_I_SLOT *e = DLOAD_I_FN(i_find)(s, hash, key);
-    if (e == NULL || !DLOAD_I_FN(i_valid)(c, s, e))
+    if (DLOAD_I_UNLIKELY(e == NULL))
         return DLOAD_PENDING;
-    DLOAD_I_FN(i_touch)(s, e);
-#if DLOAD_STATS
-    s->hits++;
+    uint32_t meta = e->meta ^ s->epoch;
+#if DLOAD_TTL
+    if ((meta & DLOAD_I_META_EXPIRES) != 0 && DLOAD_I_FN(i_expired)(c, s, e))
+        return DLOAD_PENDING;
 #endif
-    if (DLOAD_I_UNLIKELY((e->meta & DLOAD_I_META_ERROR) != 0))
-        return (dload_status)e->u.status;
+    (void)c;
+    if (DLOAD_I_UNLIKELY(meta >= DLOAD_I_META_ERROR)) /* one comparison for both */
+        return DLOAD_I_FN(i_read_rare)(s, e);
+    DLOAD_I_FN(i_touch)(s, e);
+    DLOAD_I_COUNT_HIT(s);
     return DLOAD_I_FN(i_copy)(out, &e->u.value);
 }
 
@@ -4820,7 +4847,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_destroy)(DLOAD_I_CACHE *c)
 
 /* ---- reading and writing ---- */
 
-DLOAD_I_API dload_status DLOAD_I_FN(cache_get)(DLOAD_I_CACHE *c, DLOAD_I_K key, DLOAD_I_V *out)
+DLOAD_I_HOT dload_status DLOAD_I_FN(cache_get)(DLOAD_I_CACHE *c, DLOAD_I_K key, DLOAD_I_V *out)
 {
     dload_status st = DLOAD_I_FN(i_canon)(&key, c->max_key_bytes);
     if (DLOAD_I_UNLIKELY(st < 0 || out == NULL))
@@ -5436,7 +5463,7 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_load_miss)(DLOAD_NAME *l, uint64_t ha
     return st;
 }
 
-DLOAD_I_API dload_status DLOAD_I_FN(load_with)(DLOAD_NAME *l, DLOAD_I_K key, const dload_call *call,
+DLOAD_I_HOT dload_status DLOAD_I_FN(load_with)(DLOAD_NAME *l, DLOAD_I_K key, const dload_call *call,
                                                DLOAD_I_V *out)
 {
     if (DLOAD_I_UNLIKELY(DLOAD_I_LOAD_RELAXED(&l->core.closed) || out == NULL))
@@ -5453,7 +5480,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(load_with)(DLOAD_NAME *l, DLOAD_I_K key, con
     return DLOAD_I_FN(i_load_miss)(l, hash, key, call, out);
 }
 
-DLOAD_I_API dload_status DLOAD_I_FN(load)(DLOAD_NAME *l, DLOAD_I_K key, DLOAD_I_V *out)
+DLOAD_I_HOT dload_status DLOAD_I_FN(load)(DLOAD_NAME *l, DLOAD_I_K key, DLOAD_I_V *out)
 {
     return DLOAD_I_FN(load_with)(l, key, NULL, out);
 }
@@ -6076,7 +6103,9 @@ DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats)
 #undef DLOAD_I_IS_STRING
 #undef DLOAD_I_THREADED
 #undef DLOAD_I_BODIES
+#undef DLOAD_I_COUNT_HIT
 #undef DLOAD_I_API
+#undef DLOAD_I_HOT
 #undef DLOAD_I_HAVE_LOCK
 #undef DLOAD_I_LOCK_T
 #undef DLOAD_I_LOCK_INIT

@@ -16,8 +16,8 @@
 /* The meta word of a slot; see the slot's type. */
 #define DLOAD_I_META_USES    3u
 #define DLOAD_I_META_MAIN    4u
-#define DLOAD_I_META_ERROR   8u
 #define DLOAD_I_META_EXPIRES 16u
+#define DLOAD_I_META_ERROR   0x8000u /* next to the epoch: one comparison finds both */
 #define DLOAD_I_EPOCH_ONE    0x10000u
 #define DLOAD_I_EPOCH_MASK   0xffff0000u
 

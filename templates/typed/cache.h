@@ -238,7 +238,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_destroy)(DLOAD_I_CACHE *c)
 
 /* ---- reading and writing ---- */
 
-DLOAD_I_API dload_status DLOAD_I_FN(cache_get)(DLOAD_I_CACHE *c, DLOAD_I_K key, DLOAD_I_V *out)
+DLOAD_I_HOT dload_status DLOAD_I_FN(cache_get)(DLOAD_I_CACHE *c, DLOAD_I_K key, DLOAD_I_V *out)
 {
     dload_status st = DLOAD_I_FN(i_canon)(&key, c->max_key_bytes);
     if (DLOAD_I_UNLIKELY(st < 0 || out == NULL))

@@ -150,7 +150,7 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_load_miss)(DLOAD_NAME *l, uint64_t ha
     return st;
 }
 
-DLOAD_I_API dload_status DLOAD_I_FN(load_with)(DLOAD_NAME *l, DLOAD_I_K key, const dload_call *call,
+DLOAD_I_HOT dload_status DLOAD_I_FN(load_with)(DLOAD_NAME *l, DLOAD_I_K key, const dload_call *call,
                                                DLOAD_I_V *out)
 {
     if (DLOAD_I_UNLIKELY(DLOAD_I_LOAD_RELAXED(&l->core.closed) || out == NULL))
@@ -167,7 +167,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(load_with)(DLOAD_NAME *l, DLOAD_I_K key, con
     return DLOAD_I_FN(i_load_miss)(l, hash, key, call, out);
 }
 
-DLOAD_I_API dload_status DLOAD_I_FN(load)(DLOAD_NAME *l, DLOAD_I_K key, DLOAD_I_V *out)
+DLOAD_I_HOT dload_status DLOAD_I_FN(load)(DLOAD_NAME *l, DLOAD_I_K key, DLOAD_I_V *out)
 {
     return DLOAD_I_FN(load_with)(l, key, NULL, out);
 }

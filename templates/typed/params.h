@@ -113,10 +113,22 @@
 #define DLOAD_I_IS_STRING (DLOAD_I_KEY_KIND == DLOAD_I_KIND_STRING)
 #define DLOAD_I_THREADED  (DLOAD_LOCK != DLOAD_LOCK_NONE)
 #define DLOAD_I_BODIES    (DLOAD_LINKAGE != DLOAD_LINKAGE_DECLARE)
+#if DLOAD_STATS
+#define DLOAD_I_COUNT_HIT(s) ((void)(s)->hits++)
+#else
+#define DLOAD_I_COUNT_HIT(s) ((void)(s))
+#endif
 #if DLOAD_LINKAGE == DLOAD_LINKAGE_STATIC
 #define DLOAD_I_API DLOAD_I_UNUSED static
+/* A hit is worth having in the caller's loop, unless size counts. */
+#if defined(__OPTIMIZE__) && !defined(__OPTIMIZE_SIZE__)
+#define DLOAD_I_HOT DLOAD_I_INLINE
+#else
+#define DLOAD_I_HOT DLOAD_I_UNUSED static inline
+#endif
 #else
 #define DLOAD_I_API
+#define DLOAD_I_HOT
 #endif
 
 #endif /* DLOAD_I_HAVE_PARAMS */

@@ -225,7 +225,7 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_arm)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uint32_
 
 /* Searches on from the home group, which passed the key's class on. */
 DLOAD_I_NOINLINE DLOAD_I_SLOT *DLOAD_I_FN(i_find_far)(const DLOAD_I_SHARD *s, uint64_t hash,
-                                                      const DLOAD_I_K *key)
+                                                      DLOAD_I_K key)
 {
     uint32_t at = dload_i_home(hash, s->n_groups);
     uint8_t tag = dload_i_tag(hash);
@@ -235,7 +235,7 @@ DLOAD_I_NOINLINE DLOAD_I_SLOT *DLOAD_I_FN(i_find_far)(const DLOAD_I_SHARD *s, ui
         for (dload_i_match m = dload_i_find_tag(g, tag); dload_i_match_any(m);
              m = dload_i_match_rest(m)) {
             DLOAD_I_SLOT *e = &s->slots[at * DLOAD_I_GROUP_SLOTS + dload_i_match_first(m)];
-            if (DLOAD_I_FN(i_is)(e, hash, key))
+            if (DLOAD_I_FN(i_is)(e, hash, &key))
                 return e;
         }
         if (g->over[dload_i_class(hash)] == 0)
@@ -250,15 +250,16 @@ DLOAD_I_INLINE DLOAD_I_SLOT *DLOAD_I_FN(i_find)(const DLOAD_I_SHARD *s, uint64_t
 {
     uint32_t at = dload_i_home(hash, s->n_groups);
     const dload_i_group *g = &s->groups[at];
+    DLOAD_I_SLOT *first = s->slots + (size_t)at * DLOAD_I_GROUP_SLOTS;
     for (dload_i_match m = dload_i_find_tag(g, dload_i_tag(hash)); dload_i_match_any(m);
          m = dload_i_match_rest(m)) {
-        DLOAD_I_SLOT *e = &s->slots[at * DLOAD_I_GROUP_SLOTS + dload_i_match_first(m)];
+        DLOAD_I_SLOT *e = first + dload_i_match_first(m);
         if (DLOAD_I_LIKELY(DLOAD_I_FN(i_is)(e, hash, key)))
             return e;
     }
     if (DLOAD_I_LIKELY(g->over[dload_i_class(hash)] == 0))
         return NULL;
-    return DLOAD_I_FN(i_find_far)(s, hash, key);
+    return DLOAD_I_FN(i_find_far)(s, hash, *key);
 }
 
 DLOAD_I_INLINE uint32_t DLOAD_I_FN(i_slot_of)(const DLOAD_I_SHARD *s, const DLOAD_I_SLOT *e)
@@ -302,19 +303,33 @@ DLOAD_I_INLINE void DLOAD_I_FN(i_touch)(DLOAD_I_SHARD *s, DLOAD_I_SLOT *e)
     (void)e;
 }
 
+/* A cleared entry, or a cached error: neither is what a hit usually is. */
+DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_read_rare)(DLOAD_I_SHARD *s, DLOAD_I_SLOT *e)
+{
+    if ((e->meta & DLOAD_I_EPOCH_MASK) != s->epoch)
+        return DLOAD_PENDING;
+    DLOAD_I_FN(i_touch)(s, e);
+    DLOAD_I_COUNT_HIT(s);
+    return (dload_status)e->u.status;
+}
+
 /* A hit: DLOAD_OK and *out, or the cached error. A miss: DLOAD_PENDING. */
 DLOAD_I_INLINE dload_status DLOAD_I_FN(i_read)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
                                                uint64_t hash, const DLOAD_I_K *key, DLOAD_I_V *out)
 {
     DLOAD_I_SLOT *e = DLOAD_I_FN(i_find)(s, hash, key);
-    if (e == NULL || !DLOAD_I_FN(i_valid)(c, s, e))
+    if (DLOAD_I_UNLIKELY(e == NULL))
         return DLOAD_PENDING;
-    DLOAD_I_FN(i_touch)(s, e);
-#if DLOAD_STATS
-    s->hits++;
+    uint32_t meta = e->meta ^ s->epoch;
+#if DLOAD_TTL
+    if ((meta & DLOAD_I_META_EXPIRES) != 0 && DLOAD_I_FN(i_expired)(c, s, e))
+        return DLOAD_PENDING;
 #endif
-    if (DLOAD_I_UNLIKELY((e->meta & DLOAD_I_META_ERROR) != 0))
-        return (dload_status)e->u.status;
+    (void)c;
+    if (DLOAD_I_UNLIKELY(meta >= DLOAD_I_META_ERROR)) /* one comparison for both */
+        return DLOAD_I_FN(i_read_rare)(s, e);
+    DLOAD_I_FN(i_touch)(s, e);
+    DLOAD_I_COUNT_HIT(s);
     return DLOAD_I_FN(i_copy)(out, &e->u.value);
 }
 

@@ -104,9 +104,9 @@ typedef struct DLOAD_I_FN(cache_config) {
 
 /* Where an entry lives: what a hit touches and nothing else. Private.
  *
- *   meta  bits 0..1 uses since the policy last looked, 2 in the main queue (S3-FIFO),
- *         3 an error instead of a value, 4 expires, 16..31 epoch (an entry of another epoch was
- *         cleared by clear_all and is not there)
+ *   meta  bits 0..1 uses since the policy last looked, 2 in the main queue (S3-FIFO), 4 expires,
+ *         15 an error instead of a value, 16..31 epoch (an entry of another epoch was cleared by
+ *         clear_all and is not there)
  */
 typedef struct DLOAD_I_FN(slot) {
     uint32_t meta;
@@ -120,7 +120,7 @@ typedef struct DLOAD_I_FN(slot) {
 #endif
     union {
         DLOAD_I_V value;
-        int32_t status; /* with bit 3 of meta */
+        int32_t status; /* with bit 15 of meta */
     } u;
 } DLOAD_I_FN(slot);
 
