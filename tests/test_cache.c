@@ -237,7 +237,7 @@ static void test_cache_capacities(void **state)
     static const size_t caps[] = {1, 2, 3, 9, 10, 13, 99, 100, 12345};
     for (size_t i = 0; i < COUNT(caps); i++) {
         wide_cache c;
-        struct big v, got;
+        struct big v, got = {{0}};
         OPEN(wide, &c, caps[i]);
         size_t blocks = env.n_allocs;
         for (uint64_t key = 0; key < 3 * caps[i]; key++) {
@@ -281,7 +281,7 @@ static void test_cache_defaults(void **state)
 {
     (void)state;
     ku64_cache c;
-    uint32_t v = 5, got;
+    uint32_t v = 5, got = 0;
     must_ok(ku64_cache_init(&c, NULL));
     for (uint64_t key = 0; key < 10000; key++) {
         must_ok(ku64_cache_set(&c, key, &v, 0));
@@ -297,7 +297,7 @@ static void test_cache_full(void **state)
 {
     (void)state;
     nospare_cache c;
-    uint32_t v = 1, got;
+    uint32_t v = 1, got = 0;
     OPEN(nospare, &c, 10);
     for (uint64_t key = 0; key < 10; key++) {
         must_ok(nospare_cache_set(&c, key, &v, 0));
@@ -349,7 +349,7 @@ static void test_cache_many_clears(void **state)
 {
     (void)state;
     ku64_cache c;
-    uint32_t v = 1, got;
+    uint32_t v = 1, got = 0;
     OPEN(ku64, &c, 50);
     must_ok(ku64_cache_set(&c, 7, &v, 0));
     for (uint32_t i = 0; i < 200000; i++) {
@@ -370,7 +370,7 @@ static void test_cache_epochs_wrap(void **state)
 {
     (void)state;
     ku64_cache c;
-    uint32_t v = 1, got;
+    uint32_t v = 1, got = 0;
     OPEN(ku64, &c, 1000);
     for (uint64_t key = 0; key < 100; key++) {
         must_ok(ku64_cache_set(&c, key, &v, 0));
@@ -388,7 +388,7 @@ static void test_cache_clears_between_sets(void **state)
     (void)state;
     ks_cache c;
     uint64_t seed = test_seed("cache clears");
-    uint32_t got;
+    uint32_t got = 0;
     static uint32_t model[200]; /* value + 1, or 0 */
     memset(model, 0, sizeof model);
     OPEN(ks, &c, 1000);

@@ -277,7 +277,7 @@ static void test_robust_nobody_to_wait_with(void **state)
     struct fixture *x = *state;
     uint64_t out = 77;
     if (TEST_LOCK != DLOAD_LOCK_NONE) {
-        x->cfg.timeout_ns = 1; /* these wait by themselves, on a clock that stands still */
+        x->cfg.timeout_ns = 1000; /* these wait by themselves, on a clock that moves when read */
         x->f.step_ns = 1;
     }
     x->f.env.wait = NULL;

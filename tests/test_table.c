@@ -74,7 +74,7 @@ static uint64_t groups_per_hit(const tab_cache *c, uint64_t *n_found)
 static void churn(size_t capacity)
 {
     tab_cache c;
-    uint64_t key = 0, value, found = 0;
+    uint64_t key = 0, value = 0, found = 0;
     tab_open(&c, capacity);
     for (; key < capacity; key++) {
         must_ok(tab_cache_set(&c, key, &key, 0));
