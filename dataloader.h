@@ -919,10 +919,16 @@ DLOAD_I_INLINE uint64_t dload_i_mix_int(uint64_t x)
     return x;
 }
 
-/* Two such rounds, where every input bit has to reach every output bit. */
+/* Where every input bit has to reach every output bit: two multiplications, with folds between them
+ * that do not undo each other (the structure of MurmurHash3's finaliser). Also a bijection. */
 DLOAD_I_INLINE uint64_t dload_i_mix64(uint64_t x)
 {
-    return dload_i_mix_int(dload_i_mix_int(x));
+    x ^= x >> 29;
+    x *= UINT64_C(0xd6e8feb86659fd93);
+    x ^= x >> 32;
+    x *= UINT64_C(0x9e3779b97f4a7c15);
+    x ^= x >> 29;
+    return x;
 }
 
 DLOAD_I_INLINE uint64_t dload_i_read64(const unsigned char *p)
@@ -933,24 +939,33 @@ DLOAD_I_INLINE uint64_t dload_i_read64(const unsigned char *p)
 }
 
 #if !DLOAD_XXHASH
-/* Our own for byte strings where xxhash.h is not at hand: eight bytes a step, each mixed into a
- * running state by the bijection above, the tail zero-padded and told apart by the length. */
+DLOAD_I_INLINE uint64_t dload_i_turn(uint64_t x, int bits)
+{
+    return (x << bits) | (x >> (64 - bits));
+}
+
+/* One word into the state: scrambled by itself, then into the state by a turn and a multiplication, so
+ * that no difference in one word is undone by one in the next (the shape of XXH64's tail). */
+DLOAD_I_INLINE uint64_t dload_i_hash_word(uint64_t h, uint64_t word)
+{
+    word *= UINT64_C(0x9e3779b97f4a7c15);
+    h ^= dload_i_turn(word, 31) * UINT64_C(0xd6e8feb86659fd93);
+    return dload_i_turn(h, 27) * UINT64_C(0xd6e8feb86659fd93) + UINT64_C(0x2545f4914f6cdd1d);
+}
+
+/* Our own for byte strings where xxhash.h is not at hand: eight bytes a step, the tail zero-padded and
+ * told apart by the length. */
 DLOAD_I_LOCAL uint64_t dload_i_hash_bytes(const void *bytes, size_t n_bytes)
 {
     const unsigned char *p = (const unsigned char *)bytes;
-    uint64_t h = UINT64_C(0x9e3779b97f4a7c15) ^ ((uint64_t)n_bytes * UINT64_C(0xff51afd7ed558ccd));
+    uint64_t h = dload_i_mix64((uint64_t)n_bytes + 1);
     size_t left = n_bytes;
-    while (left >= 8) {
-        h = (h ^ dload_i_read64(p)) * UINT64_C(0xd6e8feb86659fd93);
-        h ^= h >> 32;
-        p += 8;
-        left -= 8;
-    }
+    for (; left >= 8; left -= 8, p += 8)
+        h = dload_i_hash_word(h, dload_i_read64(p));
     if (left != 0) {
         unsigned char tail[8] = {0, 0, 0, 0, 0, 0, 0, 0};
         memcpy(tail, p, left);
-        h = (h ^ dload_i_read64(tail)) * UINT64_C(0xd6e8feb86659fd93);
-        h ^= h >> 32;
+        h = dload_i_hash_word(h, dload_i_read64(tail));
     }
     return dload_i_mix64(h);
 }
@@ -1875,7 +1890,7 @@ typedef struct dload_i_wheel {
     uint32_t *where;                     /* by slot: chunk * 16 + place + 1; 0 = not in the wheel */
     const char *expiry;                  /* the expiry tick of slot 0; */
     size_t stride_bytes;                 /* ... and from one to the next */
-    uint8_t *rounds;                     /* by slot: rounds to wait once its expiry has come */
+    uint16_t *rounds;                    /* by slot: rounds to wait once its expiry has come */
     uint64_t used[DLOAD_I_WHEEL_LEVELS]; /* bit b: bucket b is not empty */
     uint32_t first[DLOAD_I_WHEEL_LEVELS * 64u + 1]; /* chunk; the last is what is due */
 } dload_i_wheel;
@@ -4182,13 +4197,9 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_arm)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uint32_
     uint64_t rounds = ahead == 0 ? 0 : (ahead - 1) / DLOAD_I_WHEEL_ROUND;
     if (ttl_ns >= DLOAD_NEVER - 1)
         return;
-    if (rounds > UINT8_MAX) { /* more than four years: early is allowed, late is not */
-        rounds = UINT8_MAX;
-        end = w->now + (uint64_t)(UINT8_MAX + 1) * DLOAD_I_WHEEL_ROUND;
-    }
     s->slots[slot].meta |= DLOAD_I_META_EXPIRES;
     s->slots[slot].expiry = (uint32_t)(end - rounds * DLOAD_I_WHEEL_ROUND);
-    w->rounds[slot] = (uint8_t)rounds;
+    w->rounds[slot] = (uint16_t)rounds; /* at most 2^15: all that 64 bits of ns can say */
     dload_i_wheel_arm(w, slot);
 }
 
@@ -4223,10 +4234,9 @@ DLOAD_I_INLINE DLOAD_I_SLOT *DLOAD_I_FN(i_find)(const DLOAD_I_SHARD *s, uint64_t
 {
     uint32_t at = dload_i_home(hash, s->n_groups);
     const dload_i_group *g = &s->groups[at];
-    DLOAD_I_SLOT *first = s->slots + (size_t)at * DLOAD_I_GROUP_SLOTS;
     for (dload_i_match m = dload_i_find_tag(g, dload_i_tag(hash)); dload_i_match_any(m);
          m = dload_i_match_rest(m)) {
-        DLOAD_I_SLOT *e = first + dload_i_match_first(m);
+        DLOAD_I_SLOT *e = s->slots + (size_t)at * DLOAD_I_GROUP_SLOTS + dload_i_match_first(m);
         if (DLOAD_I_LIKELY(DLOAD_I_FN(i_is)(e, hash, key)))
             return e;
     }
@@ -4283,7 +4293,8 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_read_rare)(DLOAD_I_SHARD *s, DLOAD_I_
         return DLOAD_PENDING;
     DLOAD_I_FN(i_touch)(s, e);
     DLOAD_I_COUNT_HIT(s);
-    return (dload_status)e->u.status;
+    /* The comparison also tells the compiler that *out need not be written here. */
+    return e->u.status < 0 ? (dload_status)e->u.status : DLOAD_ECORRUPT;
 }
 
 /* A hit: DLOAD_OK and *out, or the cached error. A miss: DLOAD_PENDING. */
@@ -4436,7 +4447,7 @@ DLOAD_I_LOCAL bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SHARD
     size_t index_at = dload_i_carve(&total, dload_i_ghost_index_size(ghosts), sizeof(uint32_t));
 #if DLOAD_TTL
     size_t where_at = dload_i_carve(&total, n_slots, sizeof(uint32_t));
-    size_t rounds_at = dload_i_carve(&total, n_slots, 1);
+    size_t rounds_at = dload_i_carve(&total, n_slots, sizeof(uint16_t));
 #endif
     if (total > SIZE_MAX - 64)
         return false;
@@ -4463,7 +4474,7 @@ DLOAD_I_LOCAL bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SHARD
     s->wheel.chunk_slots = chunk_slots;
     s->wheel.chunks = base + chunks_at;
     s->wheel.where = (uint32_t *)(void *)(base + where_at);
-    s->wheel.rounds = (uint8_t *)(base + rounds_at);
+    s->wheel.rounds = (uint16_t *)(void *)(base + rounds_at);
     s->wheel.expiry = base + slots_at + offsetof(DLOAD_I_SLOT, expiry);
     s->wheel.stride_bytes = sizeof(DLOAD_I_SLOT);
     dload_i_wheel_init(&s->wheel, cap, s->wheel.now);
@@ -5489,7 +5500,7 @@ DLOAD_I_HOT dload_status DLOAD_I_FN(load)(DLOAD_NAME *l, DLOAD_I_K key, DLOAD_I_
 
 /* A call for many keys, while it runs. */
 typedef struct DLOAD_I_FN(i_many) {
-    DLOAD_NAME *loader;
+    struct DLOAD_NAME *loader;
     dload_i_parker *parker;
     uint32_t flags;
     bool locked; /* the mutex is held: from the first miss on */
@@ -5559,7 +5570,8 @@ DLOAD_I_INLINE bool DLOAD_I_FN(i_of_call)(dload_status st)
     return st == DLOAD_ETIMEDOUT || st == DLOAD_EAGAIN || st == DLOAD_ECLOSED || st == DLOAD_ENOMEM;
 }
 
-/* Asks for every key; what is answered at once goes into statuses. */
+/* Asks for every key; what is answered at once goes into statuses. No batch goes before all are asked
+ * for (up to the queue's bound), so that a key that stands there twice is fetched once, cached or not. */
 DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_ask_many)(DLOAD_I_FN(i_many) * m, const DLOAD_I_K *keys,
                                                   size_t n, uint64_t deadline_ns, DLOAD_I_V *out,
                                                   dload_status *statuses)
@@ -5576,9 +5588,6 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_ask_many)(DLOAD_I_FN(i_many) * m, const 
         }
         if (st == DLOAD_PENDING) {
             DLOAD_I_FN(i_tell)(l);
-            /* A full batch goes at once, where this thread is the one to send it. */
-            while (l->core.queue != NULL && !l->core.threaded)
-                (void)dload_i_run(&l->core, dload_i_queue_pop(&l->core, NULL));
             continue;
         }
         if (statuses != NULL)

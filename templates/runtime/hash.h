@@ -28,10 +28,16 @@ DLOAD_I_INLINE uint64_t dload_i_mix_int(uint64_t x)
     return x;
 }
 
-/* Two such rounds, where every input bit has to reach every output bit. */
+/* Where every input bit has to reach every output bit: two multiplications, with folds between them
+ * that do not undo each other (the structure of MurmurHash3's finaliser). Also a bijection. */
 DLOAD_I_INLINE uint64_t dload_i_mix64(uint64_t x)
 {
-    return dload_i_mix_int(dload_i_mix_int(x));
+    x ^= x >> 29;
+    x *= UINT64_C(0xd6e8feb86659fd93);
+    x ^= x >> 32;
+    x *= UINT64_C(0x9e3779b97f4a7c15);
+    x ^= x >> 29;
+    return x;
 }
 
 DLOAD_I_INLINE uint64_t dload_i_read64(const unsigned char *p)
@@ -42,24 +48,33 @@ DLOAD_I_INLINE uint64_t dload_i_read64(const unsigned char *p)
 }
 
 #if !DLOAD_XXHASH
-/* Our own for byte strings where xxhash.h is not at hand: eight bytes a step, each mixed into a
- * running state by the bijection above, the tail zero-padded and told apart by the length. */
+DLOAD_I_INLINE uint64_t dload_i_turn(uint64_t x, int bits)
+{
+    return (x << bits) | (x >> (64 - bits));
+}
+
+/* One word into the state: scrambled by itself, then into the state by a turn and a multiplication, so
+ * that no difference in one word is undone by one in the next (the shape of XXH64's tail). */
+DLOAD_I_INLINE uint64_t dload_i_hash_word(uint64_t h, uint64_t word)
+{
+    word *= UINT64_C(0x9e3779b97f4a7c15);
+    h ^= dload_i_turn(word, 31) * UINT64_C(0xd6e8feb86659fd93);
+    return dload_i_turn(h, 27) * UINT64_C(0xd6e8feb86659fd93) + UINT64_C(0x2545f4914f6cdd1d);
+}
+
+/* Our own for byte strings where xxhash.h is not at hand: eight bytes a step, the tail zero-padded and
+ * told apart by the length. */
 DLOAD_I_LOCAL uint64_t dload_i_hash_bytes(const void *bytes, size_t n_bytes)
 {
     const unsigned char *p = (const unsigned char *)bytes;
-    uint64_t h = UINT64_C(0x9e3779b97f4a7c15) ^ ((uint64_t)n_bytes * UINT64_C(0xff51afd7ed558ccd));
+    uint64_t h = dload_i_mix64((uint64_t)n_bytes + 1);
     size_t left = n_bytes;
-    while (left >= 8) {
-        h = (h ^ dload_i_read64(p)) * UINT64_C(0xd6e8feb86659fd93);
-        h ^= h >> 32;
-        p += 8;
-        left -= 8;
-    }
+    for (; left >= 8; left -= 8, p += 8)
+        h = dload_i_hash_word(h, dload_i_read64(p));
     if (left != 0) {
         unsigned char tail[8] = {0, 0, 0, 0, 0, 0, 0, 0};
         memcpy(tail, p, left);
-        h = (h ^ dload_i_read64(tail)) * UINT64_C(0xd6e8feb86659fd93);
-        h ^= h >> 32;
+        h = dload_i_hash_word(h, dload_i_read64(tail));
     }
     return dload_i_mix64(h);
 }

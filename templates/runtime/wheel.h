@@ -37,7 +37,7 @@ typedef struct dload_i_wheel {
     uint32_t *where;                     /* by slot: chunk * 16 + place + 1; 0 = not in the wheel */
     const char *expiry;                  /* the expiry tick of slot 0; */
     size_t stride_bytes;                 /* ... and from one to the next */
-    uint8_t *rounds;                     /* by slot: rounds to wait once its expiry has come */
+    uint16_t *rounds;                    /* by slot: rounds to wait once its expiry has come */
     uint64_t used[DLOAD_I_WHEEL_LEVELS]; /* bit b: bucket b is not empty */
     uint32_t first[DLOAD_I_WHEEL_LEVELS * 64u + 1]; /* chunk; the last is what is due */
 } dload_i_wheel;

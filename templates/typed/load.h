@@ -176,7 +176,7 @@ DLOAD_I_HOT dload_status DLOAD_I_FN(load)(DLOAD_NAME *l, DLOAD_I_K key, DLOAD_I_
 
 /* A call for many keys, while it runs. */
 typedef struct DLOAD_I_FN(i_many) {
-    DLOAD_NAME *loader;
+    struct DLOAD_NAME *loader;
     dload_i_parker *parker;
     uint32_t flags;
     bool locked; /* the mutex is held: from the first miss on */
@@ -246,7 +246,8 @@ DLOAD_I_INLINE bool DLOAD_I_FN(i_of_call)(dload_status st)
     return st == DLOAD_ETIMEDOUT || st == DLOAD_EAGAIN || st == DLOAD_ECLOSED || st == DLOAD_ENOMEM;
 }
 
-/* Asks for every key; what is answered at once goes into statuses. */
+/* Asks for every key; what is answered at once goes into statuses. No batch goes before all are asked
+ * for (up to the queue's bound), so that a key that stands there twice is fetched once, cached or not. */
 DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_ask_many)(DLOAD_I_FN(i_many) * m, const DLOAD_I_K *keys,
                                                   size_t n, uint64_t deadline_ns, DLOAD_I_V *out,
                                                   dload_status *statuses)
@@ -263,9 +264,6 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_ask_many)(DLOAD_I_FN(i_many) * m, const 
         }
         if (st == DLOAD_PENDING) {
             DLOAD_I_FN(i_tell)(l);
-            /* A full batch goes at once, where this thread is the one to send it. */
-            while (l->core.queue != NULL && !l->core.threaded)
-                (void)dload_i_run(&l->core, dload_i_queue_pop(&l->core, NULL));
             continue;
         }
         if (statuses != NULL)

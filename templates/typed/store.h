@@ -33,7 +33,7 @@ DLOAD_I_LOCAL bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SHARD
     size_t index_at = dload_i_carve(&total, dload_i_ghost_index_size(ghosts), sizeof(uint32_t));
 #if DLOAD_TTL
     size_t where_at = dload_i_carve(&total, n_slots, sizeof(uint32_t));
-    size_t rounds_at = dload_i_carve(&total, n_slots, 1);
+    size_t rounds_at = dload_i_carve(&total, n_slots, sizeof(uint16_t));
 #endif
     if (total > SIZE_MAX - 64)
         return false;
@@ -60,7 +60,7 @@ DLOAD_I_LOCAL bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SHARD
     s->wheel.chunk_slots = chunk_slots;
     s->wheel.chunks = base + chunks_at;
     s->wheel.where = (uint32_t *)(void *)(base + where_at);
-    s->wheel.rounds = (uint8_t *)(base + rounds_at);
+    s->wheel.rounds = (uint16_t *)(void *)(base + rounds_at);
     s->wheel.expiry = base + slots_at + offsetof(DLOAD_I_SLOT, expiry);
     s->wheel.stride_bytes = sizeof(DLOAD_I_SLOT);
     dload_i_wheel_init(&s->wheel, cap, s->wheel.now);

@@ -209,13 +209,9 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_arm)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uint32_
     uint64_t rounds = ahead == 0 ? 0 : (ahead - 1) / DLOAD_I_WHEEL_ROUND;
     if (ttl_ns >= DLOAD_NEVER - 1)
         return;
-    if (rounds > UINT8_MAX) { /* more than four years: early is allowed, late is not */
-        rounds = UINT8_MAX;
-        end = w->now + (uint64_t)(UINT8_MAX + 1) * DLOAD_I_WHEEL_ROUND;
-    }
     s->slots[slot].meta |= DLOAD_I_META_EXPIRES;
     s->slots[slot].expiry = (uint32_t)(end - rounds * DLOAD_I_WHEEL_ROUND);
-    w->rounds[slot] = (uint8_t)rounds;
+    w->rounds[slot] = (uint16_t)rounds; /* at most 2^15: all that 64 bits of ns can say */
     dload_i_wheel_arm(w, slot);
 }
 
@@ -250,10 +246,9 @@ DLOAD_I_INLINE DLOAD_I_SLOT *DLOAD_I_FN(i_find)(const DLOAD_I_SHARD *s, uint64_t
 {
     uint32_t at = dload_i_home(hash, s->n_groups);
     const dload_i_group *g = &s->groups[at];
-    DLOAD_I_SLOT *first = s->slots + (size_t)at * DLOAD_I_GROUP_SLOTS;
     for (dload_i_match m = dload_i_find_tag(g, dload_i_tag(hash)); dload_i_match_any(m);
          m = dload_i_match_rest(m)) {
-        DLOAD_I_SLOT *e = first + dload_i_match_first(m);
+        DLOAD_I_SLOT *e = s->slots + (size_t)at * DLOAD_I_GROUP_SLOTS + dload_i_match_first(m);
         if (DLOAD_I_LIKELY(DLOAD_I_FN(i_is)(e, hash, key)))
             return e;
     }
@@ -310,7 +305,8 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_read_rare)(DLOAD_I_SHARD *s, DLOAD_I_
         return DLOAD_PENDING;
     DLOAD_I_FN(i_touch)(s, e);
     DLOAD_I_COUNT_HIT(s);
-    return (dload_status)e->u.status;
+    /* The comparison also tells the compiler that *out need not be written here. */
+    return e->u.status < 0 ? (dload_status)e->u.status : DLOAD_ECORRUPT;
 }
 
 /* A hit: DLOAD_OK and *out, or the cached error. A miss: DLOAD_PENDING. */
