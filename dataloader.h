@@ -4293,8 +4293,7 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_read_rare)(DLOAD_I_SHARD *s, DLOAD_I_
         return DLOAD_PENDING;
     DLOAD_I_FN(i_touch)(s, e);
     DLOAD_I_COUNT_HIT(s);
-    /* The comparison also tells the compiler that *out need not be written here. */
-    return e->u.status < 0 ? (dload_status)e->u.status : DLOAD_ECORRUPT;
+    return (dload_status)e->u.status;
 }
 
 /* A hit: DLOAD_OK and *out, or the cached error. A miss: DLOAD_PENDING. */
@@ -4310,8 +4309,10 @@ DLOAD_I_INLINE dload_status DLOAD_I_FN(i_read)(const DLOAD_I_CACHE *c, DLOAD_I_S
         return DLOAD_PENDING;
 #endif
     (void)c;
-    if (DLOAD_I_UNLIKELY(meta >= DLOAD_I_META_ERROR)) /* one comparison for both */
-        return DLOAD_I_FN(i_read_rare)(s, e);
+    if (DLOAD_I_UNLIKELY(meta >= DLOAD_I_META_ERROR)) { /* one comparison for both */
+        dload_status st = DLOAD_I_FN(i_read_rare)(s, e);
+        return st < 0 ? st : DLOAD_ECORRUPT; /* so that compilers see: no success without a value */
+    }
     DLOAD_I_FN(i_touch)(s, e);
     DLOAD_I_COUNT_HIT(s);
     return DLOAD_I_FN(i_copy)(out, &e->u.value);
