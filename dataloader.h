@@ -2855,8 +2855,9 @@ DLOAD_I_LOCAL void dload_i_running_cut(dload_i_core *c, dload_i_batch *b)
     c->n_running--;
 }
 
-/* A batch may go: tell somebody who sleeps and can send it. Breaks without this: mutant NO_HANDOFF. */
-DLOAD_I_LOCAL void dload_i_nudge(dload_i_core *c)
+/* A batch may go: tell somebody who sleeps and can send it, other than but. Without this a batch waits
+ * for its callers' next look: mutant NO_HANDOFF. */
+DLOAD_I_LOCAL void dload_i_nudge(dload_i_core *c, const dload_i_parker *but)
 {
     dload_i_batch *b = c->queue != NULL ? c->queue : c->open;
     if (!c->threaded || b == NULL || c->n_running >= c->max_in_flight)
@@ -2867,7 +2868,7 @@ DLOAD_I_LOCAL void dload_i_nudge(dload_i_core *c)
     }
     for (uint32_t i = 0; i < b->n; i++) {
         for (dload_i_waiter *w = b->flights[i].head; w != NULL; w = w->next) {
-            if (w->parker != NULL) {
+            if (w->parker != NULL && w->parker != but) {
                 c->sync->unpark(w->parker, c->env);
                 return;
             }
@@ -2905,7 +2906,7 @@ DLOAD_I_LOCAL void dload_i_finish(dload_i_core *c, dload_i_batch *b, dload_statu
         c->company--;
     c->n_out--;
     dload_i_batch_give(c, b);
-    dload_i_nudge(c);
+    dload_i_nudge(c, NULL);
     if (c->closer != NULL)
         c->sync->unpark(c->closer, c->env);
     if (c->hooks != NULL && c->hooks->batch_end != NULL) {
@@ -2989,7 +2990,7 @@ DLOAD_I_LOCAL void dload_i_abandon_overdue(dload_i_core *c, uint64_t now_ns)
         bool overdue = now_ns > dload_i_add_ns(b->started_ns, c->run_limit_ns);
         if (overdue) {
             dload_i_abandon(c, b, DLOAD_ETIMEDOUT);
-            dload_i_nudge(c);
+            dload_i_nudge(c, NULL);
         }
         b = overdue ? c->running : b->next; /* the list may have changed meanwhile */
     }
@@ -3167,6 +3168,7 @@ DLOAD_I_LOCAL dload_status dload_i_wait(dload_i_core *c, dload_i_parker *p, uint
         }
         dload_i_batch *b = dload_i_take_due(c, p, now_ns);
         if (b != NULL) {
+            dload_i_nudge(c, p); /* while this call is busy, somebody else leads what comes next */
             (void)dload_i_run(c, b);
             continue;
         }
@@ -3183,7 +3185,7 @@ DLOAD_I_LOCAL dload_status dload_i_wait(dload_i_core *c, dload_i_parker *p, uint
     }
     if (p->pending == 0)
         return DLOAD_OK;
-    dload_i_nudge(c); /* the lead, if it was ours, passes on */
+    dload_i_nudge(c, p); /* the lead, if it was ours, passes on */
     return st;
 }
 
@@ -4190,13 +4192,13 @@ DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_jitter)(DLOAD_I_CACHE *c, uint64_t ttl_ns)
 DLOAD_I_LOCAL void DLOAD_I_FN(i_arm)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uint32_t slot,
                                      uint64_t now_ns, uint64_t ttl_ns)
 {
+    if (ttl_ns >= DLOAD_NEVER - 1)
+        return;
     dload_i_wheel *w = &s->wheel;
     uint64_t end_ns = dload_i_add_ns(now_ns, DLOAD_I_FN(i_jitter)(c, ttl_ns));
     uint64_t end = end_ns >> DLOAD_I_TICK_SHIFT;
     uint64_t ahead = end > w->now ? end - w->now : 0;
     uint64_t rounds = ahead == 0 ? 0 : (ahead - 1) / DLOAD_I_WHEEL_ROUND;
-    if (ttl_ns >= DLOAD_NEVER - 1)
-        return;
     s->slots[slot].meta |= DLOAD_I_META_EXPIRES;
     s->slots[slot].expiry = (uint32_t)(end - rounds * DLOAD_I_WHEEL_ROUND);
     w->rounds[slot] = (uint16_t)rounds; /* at most 2^15: all that 64 bits of ns can say */

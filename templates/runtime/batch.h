@@ -284,8 +284,9 @@ DLOAD_I_LOCAL void dload_i_running_cut(dload_i_core *c, dload_i_batch *b)
     c->n_running--;
 }
 
-/* A batch may go: tell somebody who sleeps and can send it. Breaks without this: mutant NO_HANDOFF. */
-DLOAD_I_LOCAL void dload_i_nudge(dload_i_core *c)
+/* A batch may go: tell somebody who sleeps and can send it, other than but. Without this a batch waits
+ * for its callers' next look: mutant NO_HANDOFF. */
+DLOAD_I_LOCAL void dload_i_nudge(dload_i_core *c, const dload_i_parker *but)
 {
     dload_i_batch *b = c->queue != NULL ? c->queue : c->open;
     if (!c->threaded || b == NULL || c->n_running >= c->max_in_flight)
@@ -296,7 +297,7 @@ DLOAD_I_LOCAL void dload_i_nudge(dload_i_core *c)
     }
     for (uint32_t i = 0; i < b->n; i++) {
         for (dload_i_waiter *w = b->flights[i].head; w != NULL; w = w->next) {
-            if (w->parker != NULL) {
+            if (w->parker != NULL && w->parker != but) {
                 c->sync->unpark(w->parker, c->env);
                 return;
             }
@@ -334,7 +335,7 @@ DLOAD_I_LOCAL void dload_i_finish(dload_i_core *c, dload_i_batch *b, dload_statu
         c->company--;
     c->n_out--;
     dload_i_batch_give(c, b);
-    dload_i_nudge(c);
+    dload_i_nudge(c, NULL);
     if (c->closer != NULL)
         c->sync->unpark(c->closer, c->env);
     if (c->hooks != NULL && c->hooks->batch_end != NULL) {
@@ -418,7 +419,7 @@ DLOAD_I_LOCAL void dload_i_abandon_overdue(dload_i_core *c, uint64_t now_ns)
         bool overdue = now_ns > dload_i_add_ns(b->started_ns, c->run_limit_ns);
         if (overdue) {
             dload_i_abandon(c, b, DLOAD_ETIMEDOUT);
-            dload_i_nudge(c);
+            dload_i_nudge(c, NULL);
         }
         b = overdue ? c->running : b->next; /* the list may have changed meanwhile */
     }

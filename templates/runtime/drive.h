@@ -133,6 +133,7 @@ DLOAD_I_LOCAL dload_status dload_i_wait(dload_i_core *c, dload_i_parker *p, uint
         }
         dload_i_batch *b = dload_i_take_due(c, p, now_ns);
         if (b != NULL) {
+            dload_i_nudge(c, p); /* while this call is busy, somebody else leads what comes next */
             (void)dload_i_run(c, b);
             continue;
         }
@@ -149,7 +150,7 @@ DLOAD_I_LOCAL dload_status dload_i_wait(dload_i_core *c, dload_i_parker *p, uint
     }
     if (p->pending == 0)
         return DLOAD_OK;
-    dload_i_nudge(c); /* the lead, if it was ours, passes on */
+    dload_i_nudge(c, p); /* the lead, if it was ours, passes on */
     return st;
 }
 

@@ -202,13 +202,13 @@ DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_jitter)(DLOAD_I_CACHE *c, uint64_t ttl_ns)
 DLOAD_I_LOCAL void DLOAD_I_FN(i_arm)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uint32_t slot,
                                      uint64_t now_ns, uint64_t ttl_ns)
 {
+    if (ttl_ns >= DLOAD_NEVER - 1)
+        return;
     dload_i_wheel *w = &s->wheel;
     uint64_t end_ns = dload_i_add_ns(now_ns, DLOAD_I_FN(i_jitter)(c, ttl_ns));
     uint64_t end = end_ns >> DLOAD_I_TICK_SHIFT;
     uint64_t ahead = end > w->now ? end - w->now : 0;
     uint64_t rounds = ahead == 0 ? 0 : (ahead - 1) / DLOAD_I_WHEEL_ROUND;
-    if (ttl_ns >= DLOAD_NEVER - 1)
-        return;
     s->slots[slot].meta |= DLOAD_I_META_EXPIRES;
     s->slots[slot].expiry = (uint32_t)(end - rounds * DLOAD_I_WHEEL_ROUND);
     w->rounds[slot] = (uint16_t)rounds; /* at most 2^15: all that 64 bits of ns can say */
