@@ -2,6 +2,18 @@
  * another thread. */
 /* locks: SPIN PTHREAD */
 #include "test_loader.h"
+
+/* A value whose copying can be made slow, to look into the moment between the end of a fetch and the
+ * entry in the cache. */
+static bool slow_copy(uint64_t *to, const uint64_t *from);
+#define DLOAD_NAME                 slow
+#define DLOAD_KEY                  uint64_t
+#define DLOAD_VALUE                uint64_t
+#define DLOAD_VALUE_COPY(to, from) slow_copy((to), (from))
+#define DLOAD_VALUE_FREE(pv)       ((void)(pv))
+#define DLOAD_LOCK                 TEST_LOCK
+#include "dataloader.h"
+
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -166,6 +178,58 @@ static void test_single_flight_expired(void **state)
     end();
 }
 
+/* ---- rule 19: who looked just before the answer was stored looks again ---- */
+
+static slow slow_loader;
+static int
+    slow_stage; /* 1: the function is done, the next copy is the delivery; 2: it is going on */
+
+static bool slow_copy(uint64_t *to, const uint64_t *from)
+{
+    *to = *from;
+    if (__atomic_load_n(&slow_stage, __ATOMIC_ACQUIRE) == 1) {
+        __atomic_store_n(&slow_stage, 2, __ATOMIC_RELEASE);
+        sleep_ms(50); /* the other thread misses, and waits for the mutex that is held here */
+    }
+    return true;
+}
+
+static dload_status fetch_once(slow_batch *b)
+{
+    uint64_t value = b->keys[0] * 10;
+    __atomic_add_fetch(&s.n_calls, 1, __ATOMIC_RELAXED);
+    bad(slow_batch_set(b, 0, &value) != DLOAD_OK);
+    __atomic_store_n(&slow_stage, 1, __ATOMIC_RELEASE);
+    return DLOAD_OK;
+}
+
+static void load_slowly(void *ctx, size_t i)
+{
+    (void)ctx;
+    uint64_t out = 0;
+    while (i == 1 && __atomic_load_n(&slow_stage, __ATOMIC_ACQUIRE) != 2) {
+        sleep_ms(1);
+    }
+    bad(slow_load(&slow_loader, 7, &out) != DLOAD_OK || out != 70);
+}
+
+static void test_single_flight_looks_again(void **state)
+{
+    (void)state;
+    (void)open_config(fetch_counted);
+    slow_config cfg = slow_config_default();
+    cfg.fetch = fetch_once;
+    cfg.env = &s.f.env;
+    slow_stage = 0;
+    must_ok(slow_init(&slow_loader, &cfg));
+    run_threads(2, load_slowly, NULL);
+    equal(s.n_calls, 1);
+    equal(s.n_bad, 0);
+    must_ok(slow_close(&slow_loader, DLOAD_DRAIN, 0));
+    must_ok(slow_destroy(&slow_loader));
+    fake_env_check(&s.f);
+}
+
 /* ---- rule 30: another thread finishes ---- */
 
 struct worker {
@@ -256,6 +320,8 @@ int main(void)
          NULL},
         {"rule 19: 1,000 threads, one key", test_single_flight_thousand_threads, NULL, NULL, NULL},
         {"rule 19: at expiry, too", test_single_flight_expired, NULL, NULL, NULL},
+        {"rule 19: just before the answer is stored", test_single_flight_looks_again, NULL, NULL,
+         NULL},
         {"rule 30: another thread finishes", test_single_flight_worker, NULL, NULL, NULL},
     };
     return cmocka_run_group_tests_name("single flight " TEST_STRING(TEST_LOCK), tests, NULL, NULL);

@@ -151,9 +151,10 @@ mutant("oom_arena_not_undone", "typed/store.h",
        "        dload_i_arena_drop(&s->arena, bytes, item->key.len);\n", "", "test_cache")
 mutant("oom_shards_leak", "typed/cache.h",
        "            (void)DLOAD_I_FN(cache_destroy)(c);\n            return st;", "            return st;",
-       "test_oom")
+       "test_oom:SPIN")
 
 # ---- counters ----
-mutant("hits_not_counted", "typed/table.h", "    s->hits++;", "    (void)0;", "test_stats")
+mutant("hits_not_counted", "typed/params.h",
+       "((void)(s)->hits++)", "((void)(s))", "test_stats")
 mutant("trigger_counted_as_size", "runtime/batch.h",
        "    c->stats.by_trigger[b->why]++;", "    c->stats.by_trigger[DLOAD_BY_SIZE]++;", "test_stats")
