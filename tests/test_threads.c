@@ -15,6 +15,7 @@ static struct shared {
     size_t n_ok;              /* atomic */
     size_t n_failed;          /* atomic */
     size_t n_timeouts;        /* atomic */
+    int fetching;             /* atomic */
     uint64_t source[N_KEYS];  /* the version in the source of truth; atomic */
     uint64_t cleared[N_KEYS]; /* no load that begins now may see an older version; atomic */
 } s;
@@ -395,7 +396,14 @@ static void test_threads_close(void **state)
 
 static dload_status fetch_slowly(tl_batch *b)
 {
-    sleep_ms(50);
+    __atomic_store_n(&s.fetching, 1, __ATOMIC_RELEASE);
+    /* Until all have left that want to leave; not for ever, should one stay. */
+    for (unsigned ms = 0; ms < 10000; ms++) {
+        if (__atomic_load_n(&s.n_timeouts, __ATOMIC_ACQUIRE) >= N_THREADS / 2) {
+            break;
+        }
+        sleep_ms(1);
+    }
     for (size_t i = 0; i < b->n; i++) {
         uint64_t value = b->keys[i] * 10;
         bad(tl_batch_set(b, i, &value) != DLOAD_OK);
@@ -409,15 +417,17 @@ static void load_with_deadline(void *ctx, size_t i)
     uint64_t out = 0;
     dload_call call = {0};
     if (i > 0) {
-        sleep_ms(5); /* join the batch that runs */
-        call.deadline_ns = tl_now(&s.l) + (i % 2 ? 5 * DLOAD_MILLISECOND : 10 * DLOAD_SECOND);
+        while (!__atomic_load_n(&s.fetching, __ATOMIC_ACQUIRE)) {
+            sleep_ms(1); /* join the batch that runs */
+        }
+        call.deadline_ns = tl_now(&s.l) + (i % 2 ? 5 * DLOAD_MILLISECOND : 20 * DLOAD_SECOND);
     }
     uint64_t start = tl_now(&s.l);
     dload_status st = tl_load_with(&s.l, 4, &call, &out);
     uint64_t took = tl_now(&s.l) - start;
     judge(4, st, out);
-    /* A machine with other work may be late; 100 ms is what is promised, 1 s is what is tested. */
-    bad(i % 2 && (st != DLOAD_ETIMEDOUT || took > DLOAD_SECOND));
+    /* A machine with other work may be late; 100 ms is what is promised, 2 s is what is tested. */
+    bad(i % 2 && (st != DLOAD_ETIMEDOUT || took > 2 * DLOAD_SECOND));
     bad(i % 2 == 0 && st != DLOAD_OK);
 }
 
