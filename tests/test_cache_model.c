@@ -20,8 +20,6 @@
 
 /* An entry may end early by the clock's resolution, and never late. */
 #define TICK_NS (UINT64_C(1) << 20)
-/* 256 rounds of the wheel are the longest wait; a longer TTL ends so long after the last advance. */
-#define LONGEST_NS ((UINT64_C(256) << 29) * TICK_NS)
 
 struct entry {
     bool here;
@@ -34,7 +32,6 @@ struct model {
     struct fake_env f;
     uint64_t seed, now_ns, last_value;
     uint64_t default_ttl_ns;
-    uint64_t wheel_ns; /* the last advance */
     size_t n_keys;
     struct entry *e;
     size_t n_checked, n_early;
@@ -80,7 +77,10 @@ static uint64_t some_ttl(struct model *m)
     case 3:
         return rng_below(&m->seed, 400 * 86400) * DLOAD_SECOND + 1;
     case 4:
-        return DLOAD_NEVER - rng_below(&m->seed, UINT64_C(1) << 62) - 1; /* 292 years and more */
+        if (rng_below(&m->seed, 2)) {
+            return rng_below(&m->seed, UINT64_C(1) << 60); /* up to 36 years */
+        }
+        return DLOAD_NEVER - rng_below(&m->seed, UINT64_C(1) << 62) - 2; /* 438 years and more */
     default:
         return 1 + rng_below(&m->seed, UINT64_C(1) << (20 + rng_below(&m->seed, 20)));
     }
@@ -110,9 +110,6 @@ static void model_set(struct model *m, size_t key, uint64_t ttl_ns)
     uint64_t soft = end == DLOAD_NEVER && ttl >= DLOAD_NEVER - 1
                         ? DLOAD_NEVER
                         : end - (end < TICK_NS ? end : TICK_NS);
-    if (soft != DLOAD_NEVER && soft > m->wheel_ns + LONGEST_NS - TICK_NS) {
-        soft = m->wheel_ns + LONGEST_NS - TICK_NS;
-    }
     m->e[key] = (struct entry){true, m->last_value, end, soft};
 }
 
@@ -149,7 +146,6 @@ static const char *key_text(size_t key, size_t *len)
     static void name##_advance(struct model *m, name##_cache *c)                                \
     {                                                                                           \
         must_ok(name##_cache_advance(c, m->now_ns));                                            \
-        m->wheel_ns = m->now_ns;                                                                \
         size_t len = name##_cache_len(c), want = model_len(m);                                  \
         if (len > want || len + model_ending(m) < want) {                                       \
             fail_msg("%zu entries after an advance, not %zu", len, want);                       \
@@ -202,7 +198,6 @@ static const char *key_text(size_t key, size_t *len)
         cfg.ttl_ns = m.default_ttl_ns = rng_below(&m.seed, 2) ? DLOAD_NEVER : 5 * DLOAD_SECOND; \
         must_ok(name##_cache_init(&c, &cfg));                                                   \
         must_ok(name##_cache_advance(&c, m.now_ns));                                            \
-        m.wheel_ns = m.now_ns;                                                                  \
         for (size_t i = 0, n = scaled(20000); i < n; i++) {                                     \
             name##_step(&m, &c);                                                                \
         }                                                                                       \

@@ -60,8 +60,8 @@ static void rig_arm(struct rig *r, uint32_t slot, uint64_t due)
     } else {
         r->n_armed++;
     }
-    assert_true(rounds <= UINT8_MAX);
-    r->w.rounds[slot] = (uint8_t)rounds;
+    assert_true(rounds <= UINT16_MAX);
+    r->w.rounds[slot] = (uint16_t)rounds;
     r->expiry[slot] = (uint32_t)(due - rounds * DLOAD_I_WHEEL_ROUND);
     r->due[slot] = due;
     dload_i_wheel_arm(&r->w, slot);
@@ -129,7 +129,7 @@ static uint64_t distance(uint64_t *seed)
         return border - 2 + rng_below(seed, 5);
     }
     case 2:
-        return rng_below(seed, UINT64_C(1) << 34);
+        return rng_below(seed, UINT64_C(1) << (30 + rng_below(seed, 13))); /* up to 146 years */
     case 3:
         return DLOAD_I_WHEEL_ROUND - 2 + rng_below(seed, 5);
     default:
@@ -155,7 +155,7 @@ static void random_walk(uint64_t seed, uint32_t cap, uint32_t chunk_slots, uint6
             rig_arm(&r, slot, r.w.now + 1 + distance(&seed));
         }
     }
-    rig_advance(&r, r.w.now + (UINT64_C(1) << 35), UINT32_MAX);
+    rig_advance(&r, r.w.now + (UINT64_C(1) << 43), UINT32_MAX);
     equal(r.n_armed, 0);
     rig_close(&r);
 }
@@ -226,7 +226,7 @@ static void test_wheel_chunks_suffice(void **state)
                     }
                 }
             }
-            rig_advance(&r, r.w.now + (UINT64_C(1) << 35), UINT32_MAX);
+            rig_advance(&r, r.w.now + (UINT64_C(1) << 43), UINT32_MAX);
             equal(r.n_armed, 0);
             rig_close(&r);
         }
