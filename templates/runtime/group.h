@@ -1,49 +1,43 @@
-/* >>group -- sixteen one-byte tags, and the counters that say when a search may stop.
+/* >>group -- thirty-two one-byte tags, and the counters that say when a search may stop: one cache line.
  *
  * A table is an array of groups and, by the same number, an array of slots. A key's home group
- * follows from its hash; when that is full, the next ones are tried. Each group counts, in eight
+ * follows from its hash; when that is full, the next ones are tried. Each group counts, in sixteen
  * classes by hash, the keys that wanted to live in it or passed over it and live further on: a search
  * that finds its class at zero is over. The counters go down on removal, so that a table that has
  * replaced its content many times over searches as short as a fresh one. Nothing ever moves.
+ * Thirty-two rather than sixteen, because a larger group overflows less: at 80 % load and after any
+ * amount of replacing, 7 % of the keys live outside their home instead of 19 %.
  */
 #ifndef DLOAD_I_GROUP_H
 #define DLOAD_I_GROUP_H
 
 #include "port.h"
-#if defined(__SSE2__)
+#if defined(__SSE2__) && !DLOAD_NO_SIMD
 #include <emmintrin.h>
 #define DLOAD_I_SSE2 1
 #else
 #define DLOAD_I_SSE2 0
 #endif
-#if defined(__ARM_NEON) && defined(__aarch64__)
+#if defined(__ARM_NEON) && defined(__aarch64__) && !DLOAD_NO_SIMD
 #include <arm_neon.h>
 #define DLOAD_I_NEON 1
 #else
 #define DLOAD_I_NEON 0
 #endif
 
-#define DLOAD_I_GROUP_SLOTS 16u
+#define DLOAD_I_GROUP_SLOTS 32u
 #define DLOAD_I_OVER_MAX    255u
 #define DLOAD_I_NO_SLOT     UINT32_MAX
 
-/* Half a cache line. */
 typedef struct dload_i_group {
-    uint8_t tags[16]; /* 0 = free */
-    uint8_t over[8];  /* keys that passed over, by class; stays at 255 once there */
+    uint8_t tags[32]; /* 0 = free */
+    uint8_t over[16]; /* keys that passed over, by class; stays at 255 once there */
     uint32_t seq;     /* for readers without a lock: odd while the group changes */
-    uint32_t spare;
+    uint32_t spare[3];
 } dload_i_group;
 
-/* One bit (SSE2) or one nibble (NEON) or one byte (SWAR) for each of 16 tags. */
-#if DLOAD_I_SSE2
+/* Which of the 32 tags match, a bit each. */
 typedef uint32_t dload_i_match;
-#define DLOAD_I_MATCH_SHIFT 0
-#else
-typedef struct dload_i_match_swar {
-    uint64_t lo, hi;
-} dload_i_match;
-#endif
 
 DLOAD_I_INLINE uint8_t dload_i_tag(uint64_t hash)
 {
@@ -53,7 +47,7 @@ DLOAD_I_INLINE uint8_t dload_i_tag(uint64_t hash)
 
 DLOAD_I_INLINE uint32_t dload_i_class(uint64_t hash)
 {
-    return (uint32_t)(hash >> 32) & 7u;
+    return (uint32_t)(hash >> 32) & 15u;
 }
 
 /* The high half times the number of groups: any number will do, not only powers of two. */
@@ -71,34 +65,39 @@ DLOAD_I_INLINE uint32_t dload_i_next_group(uint32_t group, uint32_t n_groups)
 
 DLOAD_I_INLINE dload_i_match dload_i_find_tag(const dload_i_group *g, uint8_t tag)
 {
-    __m128i tags = _mm_load_si128((const __m128i *)(const void *)g->tags);
+    __m128i lo = _mm_load_si128((const __m128i *)(const void *)g->tags);
+    __m128i hi = _mm_load_si128((const __m128i *)(const void *)(g->tags + 16));
     /* one multiplication and one shuffle, where _mm_set1_epi8 takes three shuffles before SSSE3 */
     __m128i all = _mm_shuffle_epi32(_mm_cvtsi32_si128((int)(tag * UINT32_C(0x01010101))), 0);
-    return (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(tags, all));
+    return (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(lo, all)) |
+           (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(hi, all)) << 16;
 }
 
-DLOAD_I_INLINE bool dload_i_match_any(dload_i_match m)
-{
-    return m != 0;
-}
+#elif DLOAD_I_NEON
 
-DLOAD_I_INLINE uint32_t dload_i_match_first(dload_i_match m)
+DLOAD_I_INLINE dload_i_match dload_i_find_tag(const dload_i_group *g, uint8_t tag)
 {
-    return (uint32_t)__builtin_ctz(m);
-}
-
-DLOAD_I_INLINE dload_i_match dload_i_match_rest(dload_i_match m)
-{
-    return m & (m - 1);
+    static const uint8_t weights[16] = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
+    uint8x16_t weight = vld1q_u8(weights);
+    uint8x16_t all = vdupq_n_u8(tag);
+    uint8x16_t lo = vandq_u8(vceqq_u8(vld1q_u8(g->tags), all), weight);
+    uint8x16_t hi = vandq_u8(vceqq_u8(vld1q_u8(g->tags + 16), all), weight);
+    /* three pairwise sums bring eight weighted bytes into one, four times over */
+    uint8x16_t sum = vpaddq_u8(lo, hi);
+    sum = vpaddq_u8(sum, sum);
+    sum = vpaddq_u8(sum, sum);
+    return vgetq_lane_u32(vreinterpretq_u32_u8(sum), 0);
 }
 
 #else
 
-/* Bytes of x that are zero, as 0x80 in their place: exact, unlike the shorter trick with a borrow. */
-DLOAD_I_INLINE uint64_t dload_i_zero_bytes(uint64_t x)
+/* Eight tags at once: bytes of x that are zero become 0x80, exactly (the shorter trick borrows), and
+ * one multiplication gathers those bits in the top byte. */
+DLOAD_I_INLINE uint32_t dload_i_zero_bytes(uint64_t x)
 {
     const uint64_t low7 = UINT64_C(0x7f7f7f7f7f7f7f7f);
-    return ~(((x & low7) + low7) | x | low7);
+    uint64_t zero = ~(((x & low7) + low7) | x | low7);
+    return (uint32_t)(((zero >> 7) * UINT64_C(0x0102040810204080)) >> 56);
 }
 
 DLOAD_I_INLINE uint64_t dload_i_tag_word(const uint8_t *p)
@@ -115,40 +114,29 @@ DLOAD_I_INLINE uint64_t dload_i_tag_word(const uint8_t *p)
 
 DLOAD_I_INLINE dload_i_match dload_i_find_tag(const dload_i_group *g, uint8_t tag)
 {
-    dload_i_match m;
-#if DLOAD_I_NEON
-    uint8x16_t eq = vceqq_u8(vld1q_u8(g->tags), vdupq_n_u8(tag));
-    uint64x2_t bits = vreinterpretq_u64_u8(vandq_u8(eq, vdupq_n_u8(0x80)));
-    m.lo = vgetq_lane_u64(bits, 0);
-    m.hi = vgetq_lane_u64(bits, 1);
-#else
     const uint64_t all = UINT64_C(0x0101010101010101) * tag;
-    m.lo = dload_i_zero_bytes(dload_i_tag_word(g->tags) ^ all);
-    m.hi = dload_i_zero_bytes(dload_i_tag_word(g->tags + 8) ^ all);
-#endif
+    dload_i_match m = 0;
+    for (unsigned i = 0; i < 4; i++)
+        m |= dload_i_zero_bytes(dload_i_tag_word(g->tags + 8 * i) ^ all) << (8 * i);
     return m;
 }
 
+#endif
+
 DLOAD_I_INLINE bool dload_i_match_any(dload_i_match m)
 {
-    return (m.lo | m.hi) != 0;
+    return m != 0;
 }
 
 DLOAD_I_INLINE uint32_t dload_i_match_first(dload_i_match m)
 {
-    return m.lo != 0 ? dload_i_ctz64(m.lo) >> 3 : 8u + (dload_i_ctz64(m.hi) >> 3);
+    return dload_i_ctz32(m);
 }
 
 DLOAD_I_INLINE dload_i_match dload_i_match_rest(dload_i_match m)
 {
-    if (m.lo != 0)
-        m.lo &= m.lo - 1;
-    else
-        m.hi &= m.hi - 1;
-    return m;
+    return m & (m - 1);
 }
-
-#endif
 
 /* Takes a free slot for hash and counts it in every group passed over. There is one: tables are never
  * filled beyond 80 %. */
@@ -193,11 +181,19 @@ DLOAD_I_LOCAL dload_i_group *dload_i_no_groups(void)
     return none;
 }
 
-/* How many groups a table for n entries needs to stay under 80 % load. */
+/* How many groups a table for n entries needs to stay under 80 % load; one may be full. */
 DLOAD_I_INLINE uint32_t dload_i_groups_for(uint32_t n)
 {
+    if (n <= DLOAD_I_GROUP_SLOTS)
+        return 1;
     uint64_t slots = (uint64_t)n + n / 4 + 1;
     return (uint32_t)((slots + DLOAD_I_GROUP_SLOTS - 1) / DLOAD_I_GROUP_SLOTS);
+}
+
+/* ... and how many slots: in a single group the lowest free one is taken, so that n suffice. */
+DLOAD_I_INLINE uint32_t dload_i_slots_for(uint32_t n)
+{
+    return n <= DLOAD_I_GROUP_SLOTS ? n : dload_i_groups_for(n) * DLOAD_I_GROUP_SLOTS;
 }
 
 #endif /* DLOAD_I_GROUP_H */

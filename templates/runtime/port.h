@@ -16,6 +16,9 @@
 #ifndef DLOAD_XXHASH
 #define DLOAD_XXHASH 0
 #endif
+#ifndef DLOAD_NO_SIMD
+#define DLOAD_NO_SIMD 0
+#endif
 #ifndef DLOAD_LOOSE_POINTERS
 #define DLOAD_LOOSE_POINTERS 0
 #endif
@@ -137,23 +140,24 @@ DLOAD_I_INLINE void dload_i_pause(void)
 }
 
 /* The index of the lowest set bit; x is not 0. */
-DLOAD_I_INLINE uint32_t dload_i_ctz64(uint64_t x)
+DLOAD_I_INLINE uint32_t dload_i_ctz32(uint32_t x)
 {
-#if DLOAD_FREESTANDING && !defined(__x86_64__) && !defined(__aarch64__)
+#if DLOAD_FREESTANDING && !defined(__x86_64__) && !defined(__i386__) && !defined(__aarch64__)
     /* Without an instruction for it the compiler would call into libgcc. */
     uint32_t n = 0;
-    if ((x & 0xffffffffu) == 0) {
-        n += 32;
-        x >>= 32;
-    }
-    while ((x & 1u) == 0) {
+    for (; (x & 0xffu) == 0; x >>= 8)
+        n += 8;
+    for (; (x & 1u) == 0; x >>= 1)
         n++;
-        x >>= 1;
-    }
     return n;
 #else
-    return (uint32_t)__builtin_ctzll(x);
+    return (uint32_t)__builtin_ctz(x);
 #endif
+}
+
+DLOAD_I_INLINE uint32_t dload_i_ctz64(uint64_t x)
+{
+    return (uint32_t)x != 0 ? dload_i_ctz32((uint32_t)x) : 32 + dload_i_ctz32((uint32_t)(x >> 32));
 }
 
 /* The smallest power of two that is >= x; x is 1 .. 2^31. */

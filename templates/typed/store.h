@@ -17,7 +17,7 @@ DLOAD_I_LOCAL bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SHARD
                                              uint32_t kind)
 {
     uint32_t n_groups = dload_i_groups_for(cap);
-    size_t n_slots = (size_t)n_groups * DLOAD_I_GROUP_SLOTS;
+    size_t n_slots = dload_i_slots_for(cap);
     uint32_t ghosts = dload_i_ghost_limit(kind, cap);
     size_t total = 0;
     size_t slots_at = dload_i_carve(&total, n_slots, sizeof(DLOAD_I_SLOT));

@@ -127,8 +127,8 @@ typedef struct DLOAD_I_FN(slot) {
 /* A part of the cache with a lock of its own. Private. */
 typedef struct DLOAD_I_FN(shard) {
     DLOAD_I_LOCK_T lock;
-    dload_i_group *groups;    /* n_groups of 16 tags each, 64-byte aligned */
-    DLOAD_I_FN(slot) * slots; /* 16 * n_groups, by the same number */
+    dload_i_group *groups;    /* n_groups of 32 tags each, 64-byte aligned */
+    DLOAD_I_FN(slot) * slots; /* by the same number */
     uint32_t n_groups;
     uint32_t epoch;      /* of live entries, in the place it has in meta */
     uint32_t n_live;     /* entries of this epoch */
