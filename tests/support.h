@@ -98,7 +98,8 @@ uint64_t test_seed(const char *who);
 uint64_t rng(uint64_t *state);
 uint64_t rng_below(uint64_t *state, uint64_t n);
 
-/* Ten times the value of TEST_SCALE (default 10) over ten: soak runs raise it, valgrind lowers it. */
+/* Ten times the value of TEST_SCALE (default 10) over ten: soak runs raise it, valgrind lowers it.
+ * */
 size_t scaled(size_t n);
 
 /* Real nanoseconds, for tests that measure. */

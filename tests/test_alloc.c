@@ -1,5 +1,5 @@
-/* At steady state a load allocates nothing: not for a hit, a join, a miss or an eviction, whatever the
- * key; with blob values, one block for the value itself. */
+/* At steady state a load allocates nothing: not for a hit, a join, a miss or an eviction, whatever
+ * the key; with blob values, one block for the value itself. */
 /* locks: NONE SPIN PTHREAD */
 #include "test_loader.h"
 
@@ -147,7 +147,8 @@ static void test_alloc_strings(void **state)
         dload_str keys[100];
         uint64_t out[100];
         for (unsigned i = 0; i < 100; i++) {
-            /* Lengths from 12 to 150, the same set in every round, and two keys in a hundred twice. */
+            /* Lengths from 12 to 150, the same set in every round, and two keys in a hundred twice.
+             * */
             memset(text[i], 'k', sizeof text[i]);
             int n = snprintf(text[i], sizeof text[i], "%06u.%04u.", round, i % 98);
             text[i][n] = 'k';

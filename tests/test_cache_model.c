@@ -1,5 +1,6 @@
-/* Random operations on a cache against a naive array of what must be there: TTLs, a clock that jumps
- * forwards and stands still, ticks that wrap, deletes, clears, overwrites; nothing is ever evicted. */
+/* Random operations on a cache against a naive array of what must be there: TTLs, a clock that
+ * jumps forwards and stands still, ticks that wrap, deletes, clears, overwrites; nothing is ever
+ * evicted. */
 /* locks: NONE SPIN PTHREAD */
 #define DLOAD_NAME  man
 #define DLOAD_KEY   uint64_t

@@ -1,5 +1,5 @@
-/* Options of calls and corners of the interface that no rule names: DLOAD_FRESH, a call larger than the
- * queue, cancelled string keys, owned values of abandoned batches, pools, layouts, clocks. */
+/* Options of calls and corners of the interface that no rule names: DLOAD_FRESH, a call larger than
+ * the queue, cancelled string keys, owned values of abandoned batches, pools, layouts, clocks. */
 /* locks: NONE SPIN PTHREAD */
 #include "test_loader.h"
 
@@ -187,7 +187,8 @@ static void test_calls_strings_and_blobs(void **state)
     dload_blob_release(&got);
     sleep_ms(320);
     must(cl_peek(&l, dload_str_from("another"), &s, NULL), DLOAD_MISSING);
-    /* Answered from inside the function's time, but given up before it ended: released all the same. */
+    /* Answered from inside the function's time, but given up before it ended: released all the
+     * same. */
     must(cl_close(&l, DLOAD_FAIL, x->f.now_ns + 1), DLOAD_ETIMEDOUT);
     must(cl_batch_set_bytes(blob_batch, 1, "late", 4), DLOAD_ECANCELED);
     must_ok(cl_batch_done(blob_batch, DLOAD_OK));

@@ -353,7 +353,8 @@ static void close_at_deadline(struct fixture *x, dload_close_mode mode, dload_st
     must(request_start(x, &q[0], 1), DLOAD_PENDING);
     equal(dispatch(x), 1);
     must(request_start(x, &q[1], 2), DLOAD_PENDING);
-    /* Nobody finishes the batch: the close comes back at its deadline, and nobody is left behind. */
+    /* Nobody finishes the batch: the close comes back at its deadline, and nobody is left behind.
+     * */
     uint64_t deadline = x->f.now_ns + DLOAD_SECOND;
     must(tl_close(&x->l, mode, deadline), DLOAD_ETIMEDOUT);
     assert_true(x->f.now_ns >= deadline && x->f.now_ns <= deadline + 100 * DLOAD_MILLISECOND);

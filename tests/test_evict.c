@@ -1,6 +1,6 @@
 /* The eviction policies, to the unit: against a naive simulator on random traces, against integers
- * committed beside a small trace, and against the published counts of real traces where those are at
- * hand (DLOAD_TRACES, or ../shared/traces; needs the zstd command). */
+ * committed beside a small trace, and against the published counts of real traces where those are
+ * at hand (DLOAD_TRACES, or ../shared/traces; needs the zstd command). */
 /* locks: NONE */
 #define _POSIX_C_SOURCE 200809L
 

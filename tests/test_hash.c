@@ -1,5 +1,5 @@
-/* Hashing: every byte of a key counts, hashes spread, and two keys that hash alike are still two keys,
- * in the cache and while they are fetched. */
+/* Hashing: every byte of a key counts, hashes spread, and two keys that hash alike are still two
+ * keys, in the cache and while they are fetched. */
 /* locks: NONE */
 #define DLOAD_NAME  hl
 #define DLOAD_KEY   DLOAD_STRING
@@ -25,7 +25,8 @@ static unsigned bits_of(uint64_t x)
     return (unsigned)__builtin_popcountll(x);
 }
 
-/* Flipping one bit of a key flips about half of the hash's, in the half that finds the home as well. */
+/* Flipping one bit of a key flips about half of the hash's, in the half that finds the home as
+ * well. */
 static void must_avalanche(const char *what, size_t i, uint64_t a, uint64_t b)
 {
     if (bits_of(a ^ b) < 6 || bits_of((a ^ b) >> 32) < 1) {
@@ -155,8 +156,8 @@ struct pair {
     char a[16], b[16];
 };
 
-/* A slot keeps the high half of a hash and its low byte (the tag): 40 bits. Among two million texts that
- * differ in their last 8 bytes some agree in all of them. */
+/* A slot keeps the high half of a hash and its low byte (the tag): 40 bits. Among two million texts
+ * that differ in their last 8 bytes some agree in all of them. */
 static size_t find_pairs(struct pair *pairs, size_t cap)
 {
     enum { TEXTS = 2000000, SIZE = 1 << 22 };

@@ -1,4 +1,5 @@
-/* Rules 32 and 36 to 42: what a loader keeps, and for how long. What makes it forget: test_clears.c. */
+/* Rules 32 and 36 to 42: what a loader keeps, and for how long. What makes it forget:
+ * test_clears.c. */
 /* locks: NONE SPIN PTHREAD */
 #include "test_loader.h"
 

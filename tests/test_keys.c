@@ -1,4 +1,5 @@
-/* Rules 26, 57, 59 and 60: what may be a key, who owns its bytes, and values that look like none. */
+/* Rules 26, 57, 59 and 60: what may be a key, who owns its bytes, and values that look like none.
+ * */
 /* locks: NONE SPIN PTHREAD */
 #define DLOAD_NAME  sl
 #define DLOAD_KEY   DLOAD_STRING
@@ -115,22 +116,14 @@ static void test_keys_ordinary_strings(void **state)
         const char *bytes;
         size_t len;
     } keys[] = {
-        {"", 0},
-        {"\0", 1},
-        {"\0\0", 2},
-        {"a", 1},
-        {"a\0", 2},
-        {"a\0b", 3},
-        {"a\0c", 3},
-        {"\xff\xfe\xfd", 3},
-        {"\xc0\x80", 2},
-        {"\xed\xa0\x80", 3},
-        {"%s%n", 4},
-        {"'; DROP TABLE t; --", 19},
-        {"a\r\nb", 4},
-        {" ", 1},
-        {longest, 65536},
-        {longest, 65535},
+        {"", 0},          {"\0", 1},
+        {"\0\0", 2},      {"a", 1},
+        {"a\0", 2},       {"a\0b", 3},
+        {"a\0c", 3},      {"\xff\xfe\xfd", 3},
+        {"\xc0\x80", 2},  {"\xed\xa0\x80", 3},
+        {"%s%n", 4},      {"'; DROP TABLE t; --", 19},
+        {"a\r\nb", 4},    {" ", 1},
+        {longest, 65536}, {longest, 65535},
     };
     sl l;
     memset(longest, 'x', sizeof longest);

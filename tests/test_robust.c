@@ -271,7 +271,8 @@ static void test_robust_done_before_pending(void **state)
     load_must(x, 2, 20);
 }
 
-/* A pending batch without env->wait: nobody could ever finish it while a blocking call waits here. */
+/* A pending batch without env->wait: nobody could ever finish it while a blocking call waits here.
+ * */
 static void test_robust_nobody_to_wait_with(void **state)
 {
     struct fixture *x = *state;

@@ -1,5 +1,5 @@
-/* Where each rule of the behaviour is tested. All 63 are here; a rule that names a file must be named
- * in that file, and a rule that cannot be tested yet says what it waits for. */
+/* Where each rule of the behaviour is tested. All 63 are here; a rule that names a file must be
+ * named in that file, and a rule that cannot be tested yet says what it waits for. */
 /* locks: NONE */
 #define DLOAD_NAME  unused_loader
 #define DLOAD_KEY   int

@@ -3,8 +3,8 @@
 /* locks: SPIN PTHREAD */
 #include "test_loader.h"
 
-/* A value whose copying can be made slow, to look into the moment between the end of a fetch and the
- * entry in the cache. */
+/* A value whose copying can be made slow, to look into the moment between the end of a fetch and
+ * the entry in the cache. */
 static bool slow_copy(uint64_t *to, const uint64_t *from);
 #define DLOAD_NAME                 slow
 #define DLOAD_KEY                  uint64_t

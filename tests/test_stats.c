@@ -138,7 +138,7 @@ static void test_stats_prometheus(void **state)
     }
 }
 
-/* ---- read from another thread; without a lock there is none, and test_stats_everything says it ---- */
+/* ---- read from another thread (with a lock; without one there is none) ---- */
 
 #if TEST_LOCK != DLOAD_LOCK_NONE
 

@@ -144,7 +144,8 @@ static void test_table_empties(void **state)
 
 /* ---- keys made to collide ---- */
 
-/* The key whose hash is h: the mixer is a bijection, fold, multiply, fold, so it can be run backwards. */
+/* The key whose hash is h: the mixer is a bijection, fold, multiply, fold, so it can be run
+ * backwards. */
 static uint64_t key_of_hash(uint64_t h)
 {
     uint64_t inverse = UINT64_C(0xd6e8feb86659fd93), key = h;
@@ -158,7 +159,8 @@ static uint64_t key_of_hash(uint64_t h)
     return key;
 }
 
-/* Against an array of what is there: sets, deletes and gets on n keys that share what mask keeps. */
+/* Against an array of what is there: sets, deletes and gets on n keys that share what mask keeps.
+ * */
 static void collide(uint64_t mask, size_t n)
 {
     tab_cache c;

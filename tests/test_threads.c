@@ -1,5 +1,6 @@
-/* Everything at once from eight threads: loads, primes, clears, cancels, deadlines, failures; a history
- * that no load may contradict; closing under load. To be run under the thread sanitizer, too. */
+/* Everything at once from eight threads: loads, primes, clears, cancels, deadlines, failures; a
+ * history that no load may contradict; closing under load. To be run under the thread sanitizer,
+ * too. */
 /* locks: SPIN PTHREAD */
 #include "test_loader.h"
 #include <stdlib.h>
@@ -54,8 +55,8 @@ static void end(void)
 
 #define EMINE (dload_status)(DLOAD_EUSER - 3)
 
-/* Keys that end in 7 fail, those that end in 8 are missing; sometimes the whole call fails, or extra keys
- * come along, or it takes a while. */
+/* Keys that end in 7 fail, those that end in 8 are missing; sometimes the whole call fails, or
+ * extra keys come along, or it takes a while. */
 static dload_status fetch_mixed(tl_batch *b)
 {
     uint64_t state = b->keys[0] * 77 + b->n;
@@ -346,7 +347,8 @@ static void test_threads_history(void **state)
         s.n_loads = scaled(1500);
         run_threads(N_THREADS, read_or_write, &seed);
         equal(s.n_bad, 0);
-        /* Once all is quiet, what is cached is what the source has, or nothing was cleared since. */
+        /* Once all is quiet, what is cached is what the source has, or nothing was cleared since.
+         * */
         for (uint64_t key = 0; key < N_KEYS; key++) {
             uint64_t out = 0;
             must_ok(tl_load(&s.l, key, &out));

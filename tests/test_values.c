@@ -1,6 +1,6 @@
-/* Owned values with references (REF/UNREF); copies and blobs: test_values_copied.c. Every value made is released
- * exactly once, whichever way it goes: overwritten, evicted, expired, cleared, refused, delivered to
- * nobody, left in a loader that is destroyed. */
+/* Owned values with references (REF/UNREF); copies and blobs: test_values_copied.c. Every value
+ * made is released exactly once, whichever way it goes: overwritten, evicted, expired, cleared,
+ * refused, delivered to nobody, left in a loader that is destroyed. */
 /* locks: NONE SPIN PTHREAD */
 #include <stdbool.h>
 #include <stddef.h>
@@ -207,8 +207,8 @@ static void test_values_random(void **state)
     }
 }
 
-/* After a jump of the clock, with entries in the wheel and nobody calling advance, a new entry lives for
- * its TTL and no longer. */
+/* After a jump of the clock, with entries in the wheel and nobody calling advance, a new entry
+ * lives for its TTL and no longer. */
 static void test_values_clock_jumps(void **state)
 {
     (void)state;

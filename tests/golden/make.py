@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Writes mixed.txt, a small trace, and miss-counts.csv, what each policy misses on it.
 
-The definitions are those of the papers, on Python lists and dicts, so that neither the library nor
-the simulator in test_evict.c could share a mistake with them. Run it to see that the committed files
-are what it writes:  python3 tests/golden/make.py --check
+The definitions are those of the papers, on Python lists and dicts, so that neither the library
+nor the simulator in test_evict.c could share a mistake with them. That the committed files are what
+it writes:  python3 tests/golden/make.py --check
 """
 import os
 import sys

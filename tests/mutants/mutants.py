@@ -1,5 +1,5 @@
-"""The mistakes that tests/mutants/run.py plants: what somebody might really get wrong, each of which
-would lose an answer, serve a stale one, leak, crash, hang or grow slow."""
+"""The mistakes that tests/mutants/run.py plants: what somebody might really get wrong, each of
+which would lose an answer, serve a stale one, leak, crash, hang or grow slow."""
 
 MUTANTS = []
 
@@ -10,151 +10,273 @@ def mutant(name, part, old, new, *suites):
 
 # ---- the table ----
 mutant("overflow_not_decremented", "runtime/group.h",
-       "            groups[at].over[class_]--;", "            (void)0;", "test_table")
+       "            groups[at].over[class_]--;",
+       "            (void)0;",
+       "test_table")
 mutant("overflow_saturated_decremented", "runtime/group.h",
-       "        if (groups[at].over[class_] < DLOAD_I_OVER_MAX)\n", "        if (groups[at].over[class_] > 0)\n",
+       "        if (groups[at].over[class_] < DLOAD_I_OVER_MAX)\n",
+       "        if (groups[at].over[class_] > 0)\n",
        "test_table")
 mutant("overflow_not_counted", "runtime/group.h",
-       "            g->over[class_]++;", "            (void)0;", "test_table")
+       "            g->over[class_]++;",
+       "            (void)0;",
+       "test_table")
 mutant("tag_may_be_zero", "runtime/group.h",
-       "    return (uint8_t)(tag + (tag == 0));", "    return tag;", "test_table")
+       "    return (uint8_t)(tag + (tag == 0));",
+       "    return tag;",
+       "test_table")
 
 # ---- keys ----
 mutant("minus_zero_kept", "typed/table.h",
-       "        *key = 0; /* -0.0 */", "        (void)0;", "test_keys")
+       "        *key = 0; /* -0.0 */",
+       "        (void)0;",
+       "test_keys")
 mutant("nan_accepted", "typed/table.h",
-       "        return DLOAD_EKEY; /* NaN is not even equal to itself */", "        return DLOAD_OK;",
+       "        return DLOAD_EKEY; /* NaN is not even equal to itself */",
+       "        return DLOAD_OK;",
        "test_keys")
 mutant("hash_tail_ignored", "runtime/hash.h",
-       "        memcpy(tail, p, left);\n", "        (void)p;\n", "test_hash")
+       "        memcpy(tail, p, left);\n",
+       "        (void)p;\n",
+       "test_hash")
 mutant("string_compare_short", "typed/table.h",
        "(key->len == 0 || memcmp(e->key.ptr, key->ptr, key->len) == 0)",
-       "(key->len == 0 || memcmp(e->key.ptr, key->ptr, (key->len - 1) / 8 * 8) == 0)", "test_hash")
+       "(key->len == 0 || memcmp(e->key.ptr, key->ptr, (key->len - 1) / 8 * 8) == 0)",
+       "test_hash")
 mutant("string_key_not_copied", "runtime/arena.h",
-       "    memcpy(piece, ptr, len);\n    *out = piece;", "    *out = ptr;", "test_keys")
+       "    memcpy(piece, ptr, len);\n"
+       "    *out = piece;",
+       "    *out = ptr;",
+       "test_keys")
 mutant("arena_piece_leaks", "runtime/arena.h",
-       "    memcpy(p, &a->free_[class_], sizeof(void *));\n    a->free_[class_] = p;",
-       "    (void)p;", "test_alloc")
+       "    memcpy(p, &a->free_[class_], sizeof(void *));\n"
+       "    a->free_[class_] = p;",
+       "    (void)p;",
+       "test_alloc")
 
 # ---- eviction ----
 mutant("s3fifo_promotes_at_one", "runtime/evict.h",
-       "        if ((*meta & DLOAD_I_META_USES) < 2) {", "        if ((*meta & DLOAD_I_META_USES) < 1) {",
+       "        if ((*meta & DLOAD_I_META_USES) < 2) {",
+       "        if ((*meta & DLOAD_I_META_USES) < 1) {",
        "test_evict")
 mutant("ghost_kept_on_hit", "runtime/ghost.h",
-       "    uint32_t pos = g->index[i] - 1;\n    dload_i_ghost_unlink(g, i);\n    g->ring[pos] = 0;\n    g->n_live--;\n    return true;",
-       "    return true;", "test_evict")
-mutant("ghost_gap_not_closed", "runtime/ghost.h",
-       "        g->index[gap] = g->index[j];\n        gap = j;", "        (void)gap;", "test_evict")
+       "            g->ring[at - 1] = 0;\n"
+       "            g->n_live--;\n"
+       "            return true;",
+       "            return true;",
+       "test_evict")
+mutant("ghost_chain_cut", "runtime/ghost.h",
+       "    g->next[pos] = *head;",
+       "    g->next[pos] = 0;",
+       "test_evict")
+mutant("ghost_oldest_stays", "runtime/ghost.h",
+       "    while (g->n_live == g->limit)\n",
+       "    while (g->n_live > g->limit)\n",
+       "test_ghost")
+mutant("ghost_holes_not_packed", "runtime/ghost.h",
+       "        dload_i_ghost_pack(g);\n",
+       "        dload_i_ghost_shift(g);\n",
+       "test_ghost")
 mutant("sieve_hand_dangles", "runtime/evict.h",
-       "    if (e->hand == slot)\n        e->hand = e->links[slot].newer;", "    (void)0;", "test_evict")
+       "    if (e->hand == slot)\n"
+       "        e->hand = e->links[slot].newer;",
+       "    (void)0;",
+       "test_evict")
 mutant("clock_without_mercy", "runtime/evict.h",
-       "        *meta &= ~DLOAD_I_META_USES;\n        dload_i_queue_cut(e, &e->small, slot);\n        dload_i_queue_push(e, &e->small, slot);",
-       "        return slot;", "test_evict")
+       "        *meta &= ~DLOAD_I_META_USES;\n"
+       "        dload_i_queue_cut(e, &e->small, slot);\n"
+       "        dload_i_queue_push(e, &e->small, slot);",
+       "        return slot;",
+       "test_evict")
 
 # ---- time ----
 mutant("wheel_cascade_dropped", "runtime/wheel.h",
-       "        dload_i_wheel_arm(w, slot);\n    }\n    return DLOAD_I_NO_SLOT;",
-       "    }\n    return DLOAD_I_NO_SLOT;", "test_wheel")
+       "        dload_i_wheel_arm(w, slot);\n"
+       "    }\n"
+       "    return DLOAD_I_NO_SLOT;",
+       "    }\n"
+       "    return DLOAD_I_NO_SLOT;",
+       "test_wheel")
 mutant("wheel_rounds_ignored", "runtime/wheel.h",
-       "            if (w->rounds[slot] == 0)\n                return slot;", "            return slot;",
+       "            if (w->rounds[slot] == 0)\n"
+       "                return slot;",
+       "            return slot;",
        "test_wheel")
 mutant("wheel_cancel_keeps_where", "runtime/wheel.h",
-       "        w->where[last] = where;\n", "", "test_wheel")
+       "        w->where[last] = where;\n",
+       "",
+       "test_wheel")
 mutant("wheel_due_comparison", "runtime/wheel.h",
        "        if ((int32_t)(dload_i_expiry_of(w, slot) - (uint32_t)w->now) <= 0) {",
-       "        if (dload_i_expiry_of(w, slot) <= (uint32_t)w->now) {", "test_wheel")
+       "        if (dload_i_expiry_of(w, slot) <= (uint32_t)w->now) {",
+       "test_wheel")
 mutant("expiry_comparison_flipped", "typed/table.h",
-       "(int32_t)((uint32_t)tick - e->expiry) < 0", "(int32_t)((uint32_t)tick - e->expiry) >= 0",
+       "(int32_t)((uint32_t)tick - e->expiry) < 0",
+       "(int32_t)((uint32_t)tick - e->expiry) >= 0",
        "test_kept")
 mutant("expiry_late_by_a_tick", "typed/table.h",
-       "(int32_t)((uint32_t)tick - e->expiry) < 0", "(int32_t)((uint32_t)tick - e->expiry) <= 0",
+       "(int32_t)((uint32_t)tick - e->expiry) < 0",
+       "(int32_t)((uint32_t)tick - e->expiry) <= 0",
        "test_cache_model", "test_kept")
 mutant("jitter_lengthens", "typed/table.h",
-       "    return ttl_ns - (span_ns / 65536", "    return ttl_ns + (span_ns / 65536", "test_kept")
+       "    return ttl_ns - (span_ns / 65536",
+       "    return ttl_ns + (span_ns / 65536",
+       "test_kept")
 
 # ---- clears ----
 mutant("epoch_not_compared", "typed/table.h",
-       "    if ((e->meta & DLOAD_I_EPOCH_MASK) != s->epoch)\n        return DLOAD_PENDING;\n",
-       "", "test_clears")
+       "    if ((e->meta & DLOAD_I_EPOCH_MASK) != s->epoch)\n"
+       "        return DLOAD_PENDING;\n",
+       "",
+       "test_clears")
 mutant("epochs_never_swept", "typed/cache.h",
-       "        n_full += s->since_reap >= 0xff00;", "        n_full += 0;", "test_cache", "test_values")
+       "        n_full += s->since_reap >= 0xff00;",
+       "        n_full += 0;",
+       "test_cache", "test_values")
 mutant("flight_not_detached_on_clear", "typed/control.h",
-       "        dload_i_detach(&l->core, ref); /* one that is queued will be fetched after this: it stays */",
-       "        (void)0;", "test_clears")
+       "        dload_i_detach(&l->core, ref); /* one that is queued will be fetched"
+       " after this: it stays */",
+       "        (void)0;",
+       "test_clears")
 mutant("clear_all_is_joined", "runtime/flight.h",
-       "    return b->state < DLOAD_I_RUNNING || b->token >= c->clear_all_seq;", "    return true;",
+       "    return b->state < DLOAD_I_RUNNING || b->token >= c->clear_all_seq;",
+       "    return true;",
        "test_clears")
 mutant("clear_all_in_flight_stored", "runtime/batch.h",
-       "    if (f->detached || b->token < c->clear_all_seq)", "    if (f->detached)", "test_clears")
+       "    if (f->detached || b->token < c->clear_all_seq)",
+       "    if (f->detached)",
+       "test_clears")
 mutant("token_check_removed", "runtime/flight.h",
-       "    return c->clear_all_seq > token || c->last_clear", "    return c->last_clear",
+       "    return c->clear_all_seq > token || c->last_clear",
+       "    return c->last_clear",
        "test_clears")
 mutant("token_of_all_only", "runtime/flight.h",
-       "c->clear_all_seq > token || c->last_clear[(hash >> 20) % DLOAD_I_CLEAR_SLOTS] > token;",
-       "c->clear_all_seq > token;", "test_clears")
+       "c->clear_all_seq > token || c->last_clear[(hash >> 20) % DLOAD_I_CLEAR_SLOTS] >"
+       " token;",
+       "c->clear_all_seq > token;",
+       "test_clears")
 mutant("clear_of_queued_detaches", "typed/control.h",
-       "    if (ref != NULL && ref->batch->state >= DLOAD_I_RUNNING)\n        dload_i_detach(&l->core, ref); /*",
-       "    if (ref != NULL)\n        dload_i_detach(&l->core, ref); /*", "test_dedupe")
+       "    if (ref != NULL && ref->batch->state >= DLOAD_I_RUNNING)\n"
+       "        dload_i_detach(&l->core, ref); /*",
+       "    if (ref != NULL)\n"
+       "        dload_i_detach(&l->core, ref); /*",
+       "test_dedupe")
 
 # ---- batches ----
 mutant("size_trigger_off_by_one", "runtime/batch.h",
-       "    if (n_live >= c->max_batch)\n", "    if (n_live > c->max_batch)\n", "test_dispatch")
+       "    if (n_live >= c->max_batch)\n",
+       "    if (n_live > c->max_batch)\n",
+       "test_dispatch")
 mutant("settle_not_restarted", "runtime/batch.h",
-       "    if (c->settle_ns != 0 || b->n == 0) {", "    if (b->n == 0) {", "test_dispatch")
+       "    if (c->settle_ns != 0 || b->n == 0) {",
+       "    if (b->n == 0) {",
+       "test_dispatch")
 mutant("age_not_bounded", "runtime/drive.h",
-       "    if (now_ns >= dload_i_add_ns(b->opened_ns, c->max_age_ns))\n        return DLOAD_BY_AGE;\n", "",
+       "    if (now_ns >= dload_i_add_ns(b->opened_ns, c->max_age_ns))\n"
+       "        return DLOAD_BY_AGE;\n",
+       "",
        "test_dispatch")
 mutant("expect_for_ever", "runtime/batch.h",
-       "    c->open = NULL;\n    c->expect = 0;\n", "    c->open = NULL;\n", "test_dispatch")
+       "    c->open = NULL;\n"
+       "    c->expect = 0;\n",
+       "    c->open = NULL;\n",
+       "test_dispatch")
 mutant("first_answer_loses", "runtime/batch.h",
-       "    return b->flights[i].answered ? DLOAD_EBUSY : DLOAD_OK;", "    return DLOAD_OK;",
+       "    return b->flights[i].answered ? DLOAD_EBUSY : DLOAD_OK;",
+       "    return DLOAD_OK;",
        "test_robust")
 mutant("index_not_checked", "runtime/batch.h",
-       "    if (i >= b->n)\n        return DLOAD_EBATCH;", "    if (i > b->n)\n        return DLOAD_EBATCH;",
+       "    if (i >= b->n)\n"
+       "        return DLOAD_EBATCH;",
+       "    if (i > b->n)\n"
+       "        return DLOAD_EBATCH;",
        "test_robust")
 mutant("waiter_not_unlinked_on_cancel", "runtime/batch.h",
-       "    uint32_t place = w->place;\n    dload_i_unlink(w);\n",
-       "    uint32_t place = w->place;\n    w->batch = NULL;\n    if (f->head == w && w->next == NULL)\n        f->head = NULL;\n",
+       "    uint32_t place = w->place;\n"
+       "    dload_i_unlink(w);\n",
+       "    uint32_t place = w->place;\n"
+       "    w->batch = NULL;\n"
+       "    if (f->head == w && w->next == NULL)\n"
+       "        f->head = NULL;\n",
        "test_reentry")
 mutant("cancelled_key_still_sent", "runtime/batch.h",
-       "    f->dead = 1;\n    b->n_dead++;", "    return;", "test_reentry")
+       "    f->dead = 1;\n"
+       "    b->n_dead++;",
+       "    return;",
+       "test_reentry")
 mutant("compact_forgets_waiters", "runtime/batch.h",
-       "                w->place = to;", "                (void)w;", "test_reentry")
+       "                w->place = to;",
+       "                (void)w;",
+       "test_reentry")
 mutant("late_answer_counts", "runtime/batch.h",
-       "    b->state = DLOAD_I_LOST;\n", "    b->state = DLOAD_I_RUNNING;\n", "test_results")
+       "    b->state = DLOAD_I_LOST;\n",
+       "    b->state = DLOAD_I_RUNNING;\n",
+       "test_results")
 mutant("callback_under_the_lock", "runtime/batch.h",
-       "    for (dload_i_waiter *w = ready->head; w != NULL;) {\n        dload_i_waiter *next = w->next;\n        c->ops->call(w);",
-       "    for (dload_i_waiter *w = ready->head; w != NULL;) {\n        dload_i_waiter *next = w->next;\n        dload_i_core_lock(c);\n        c->ops->call(w);\n        dload_i_core_unlock(c);",
+       "    for (dload_i_waiter *w = ready->head; w != NULL;) {\n"
+       "        dload_i_waiter *next = w->next;\n"
+       "        c->ops->call(w);",
+       "    for (dload_i_waiter *w = ready->head; w != NULL;) {\n"
+       "        dload_i_waiter *next = w->next;\n"
+       "        dload_i_core_lock(c);\n"
+       "        c->ops->call(w);\n"
+       "        dload_i_core_unlock(c);",
        "test_reentry:SPIN")
 mutant("deadlock_not_seen", "typed/load.h",
-       "            return DLOAD_EDEADLK;", "            return DLOAD_EAGAIN;", "test_reentry")
+       "            return DLOAD_EDEADLK;",
+       "            return DLOAD_EAGAIN;",
+       "test_reentry")
 mutant("queue_limit_ignored", "runtime/batch.h",
-       "    if (c->n_flights >= c->max_queue)\n        return DLOAD_EAGAIN;\n", "", "test_kept")
+       "    if (c->n_flights >= c->max_queue)\n"
+       "        return DLOAD_EAGAIN;\n",
+       "",
+       "test_kept")
 mutant("look_again_left_out", "typed/load.h",
-       "        if (hit != DLOAD_PENDING)\n            return hit;", "        (void)hit;",
+       "        if (hit != DLOAD_PENDING)\n"
+       "            return hit;",
+       "        (void)hit;",
        "test_single_flight:PTHREAD")
 
 # ---- ownership and memory ----
 mutant("blob_release_forgets", "runtime/blob.h",
-       "DLOAD_I_SUB(&head->refs, 1u) == 0", "DLOAD_I_SUB(&head->refs, 1u) == 1", "test_values_copied")
+       "DLOAD_I_SUB(&head->refs, 1u) == 0",
+       "DLOAD_I_SUB(&head->refs, 1u) == 1",
+       "test_values_copied")
 mutant("evicted_value_leaks", "typed/store.h",
-       "    item->garbage = DLOAD_I_FN(i_remove)(s, dload_i_evict_victim(&s->evict), &item->old);",
-       "    (void)DLOAD_I_FN(i_remove)(s, dload_i_evict_victim(&s->evict), &item->old);", "test_values")
+       "    item->garbage = DLOAD_I_FN(i_remove)(s, dload_i_evict_victim(&s->evict),"
+       " &item->old);",
+       "    (void)DLOAD_I_FN(i_remove)(s, dload_i_evict_victim(&s->evict), &item->old);",
+       "test_values")
 mutant("replaced_value_leaks", "typed/store.h",
-       "        item->old = e->u.value;\n        item->garbage = true;", "        item->old = e->u.value;",
+       "        item->old = e->u.value;\n"
+       "        item->garbage = true;",
+       "        item->old = e->u.value;",
        "test_values")
 mutant("refused_value_leaks", "typed/cache.h",
-       "    if (st < 0)\n        DLOAD_I_FN(i_release)(&copy);", "    (void)0;", "test_oom")
+       "    if (st < 0)\n"
+       "        DLOAD_I_FN(i_release)(&copy);",
+       "    (void)0;",
+       "test_oom")
 mutant("moved_value_leaks", "typed/answer.h",
-       "        DLOAD_I_FN(i_release)(&unwanted);", "        (void)unwanted;", "test_values")
+       "        DLOAD_I_FN(i_release)(&unwanted);",
+       "        (void)unwanted;",
+       "test_values")
 mutant("oom_arena_not_undone", "typed/store.h",
-       "        dload_i_arena_drop(&s->arena, bytes, item->key.len);\n", "", "test_cache")
+       "        dload_i_arena_drop(&s->arena, bytes, item->key.len);\n",
+       "",
+       "test_cache")
 mutant("oom_shards_leak", "typed/cache.h",
-       "            (void)DLOAD_I_FN(cache_destroy)(c);\n            return st;", "            return st;",
+       "            (void)DLOAD_I_FN(cache_destroy)(c);\n"
+       "            return st;",
+       "            return st;",
        "test_oom:SPIN")
 
 # ---- counters ----
 mutant("hits_not_counted", "typed/params.h",
-       "((void)(s)->hits++)", "((void)(s))", "test_stats")
+       "((void)(s)->hits++)",
+       "((void)(s))",
+       "test_stats")
 mutant("trigger_counted_as_size", "runtime/batch.h",
-       "    c->stats.by_trigger[b->why]++;", "    c->stats.by_trigger[DLOAD_BY_SIZE]++;", "test_stats")
+       "    c->stats.by_trigger[b->why]++;",
+       "    c->stats.by_trigger[DLOAD_BY_SIZE]++;",
+       "test_stats")

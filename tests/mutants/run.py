@@ -5,10 +5,10 @@
     tests/mutants/run.py NAME ...     these
     tests/mutants/run.py --list
 
-Each mutant (mutants.py) says which part of the header it changes, the exact old text, the new one, and
-which suites are to notice. Old text that is not found exactly once in that part is an error, and so is a
-mutant that does not compile, or a suite that is red without a mutant: a mutant is killed by a test's
-verdict, a crash or a hang, and by nothing else.
+Each mutant (mutants.py) says which part of the header it changes, the exact old text, the new
+one, and which suites are to notice. Old text that is not found exactly once in that part is an
+error, and so is a mutant that does not compile, or a suite that is red without a mutant: a mutant is
+killed by a test's verdict, a crash or a hang, and by nothing else.
 """
 import concurrent.futures
 import os
@@ -38,7 +38,8 @@ class Trouble(Exception):
 
 def part_of(header, part):
     """Where a part begins and ends; its banner is written by gen/amalgamate."""
-    banners = [(m.group(1), m.start()) for m in re.finditer(r"^/\* ==== (\S+) ==== \*/$", header, re.M)]
+    banners = [(m.group(1), m.start())
+               for m in re.finditer(r"^/\* ==== (\S+) ==== \*/$", header, re.M)]
     for i, (name, start) in enumerate(banners):
         if name == part:
             return start, banners[i + 1][1] if i + 1 < len(banners) else len(header)
@@ -128,12 +129,13 @@ def main(argv):
             # Without a mutant everything must be green, or a red suite would prove nothing.
             for suite in sorted({s for m in chosen for s in suites_of(m)}):
                 folder = os.path.join(work, "none.%s.%s" % suite)
-                jobs.append((None, suite, pool.submit(build_and_run, folder, header, [suite], support)))
+                jobs.append((None, suite,
+                             pool.submit(build_and_run, folder, header, [suite], support)))
             for m in chosen:
                 folder = os.path.join(work, m["name"])
                 jobs.append((m, None, pool.submit(
-                    lambda m=m, folder=folder: build_and_run(folder, mutate(header, m), suites_of(m),
-                                                             support))))
+                    lambda m=m, folder=folder: build_and_run(
+                        folder, mutate(header, m), suites_of(m), support))))
             for m, suite, job in jobs:
                 try:
                     why = job.result()
@@ -143,7 +145,8 @@ def main(argv):
                     good, text = False, str(e)
                 label = m["name"] if m else "%s (%s) unchanged" % suite
                 if m is not None or not good:
-                    print("# %-8s %-28s %s" % ("killed" if good else "FAILED", label, text), flush=True)
+                    print("# %-8s %-28s %s" % ("killed" if good else "FAILED", label, text),
+                          flush=True)
                     passed += good
                     failed += not good
     finally:
