@@ -186,9 +186,9 @@ int memcmp(const void *a, const void *b, size_t n_bytes);
 #define DLOAD_I_JOIN(name, word)  DLOAD_I_JOIN_(name, word)
 
 #if defined(__GNUC__) || defined(__clang__)
-#define DLOAD_I_UNUSED      __attribute__((unused))
-#define DLOAD_I_INLINE      __attribute__((unused, always_inline)) static inline
-#define DLOAD_I_NOINLINE    __attribute__((unused, noinline)) static
+#define DLOAD_I_UNUSED      __attribute__((__unused__))
+#define DLOAD_I_INLINE      __attribute__((__unused__, __always_inline__)) static inline
+#define DLOAD_I_NOINLINE    __attribute__((__unused__, __noinline__)) static
 #define DLOAD_I_LIKELY(x)   __builtin_expect(!!(x), 1)
 #define DLOAD_I_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define DLOAD_I_PREFETCH(p) __builtin_prefetch((p), 0, 3)
@@ -280,7 +280,7 @@ DLOAD_I_INLINE uint64_t dload_i_add_ns(uint64_t a_ns, uint64_t b_ns)
 
 /* Plans one block for several arrays: where an array of n items of item_bytes goes, and *total_bytes
  * grows by it. Arrays begin on 64-byte lines. A total of SIZE_MAX means that it does not fit. */
-DLOAD_I_LOCAL size_t dload_i_carve(size_t *total_bytes, size_t n, size_t item_bytes)
+DLOAD_I_NOINLINE size_t dload_i_carve(size_t *total_bytes, size_t n, size_t item_bytes)
 {
     size_t n_bytes = 0;
     size_t at = *total_bytes;
@@ -1215,7 +1215,7 @@ DLOAD_I_LOCAL void dload_i_arena_destroy(dload_i_arena *a)
 }
 
 /* n bytes, 8-byte aligned, or NULL. */
-DLOAD_I_LOCAL char *dload_i_arena_take(dload_i_arena *a, size_t n)
+DLOAD_I_NOINLINE char *dload_i_arena_take(dload_i_arena *a, size_t n)
 {
     size_t size = 0;
     uint32_t class_ = dload_i_arena_class(n, &size);
@@ -1574,7 +1574,7 @@ DLOAD_I_LOCAL void dload_i_ghost_write(dload_i_ghost *g, uint32_t pos, uint64_t 
 }
 
 /* Closes the holes and chains everything anew. */
-DLOAD_I_LOCAL void dload_i_ghost_pack(dload_i_ghost *g)
+DLOAD_I_NOINLINE void dload_i_ghost_pack(dload_i_ghost *g)
 {
     uint32_t to = g->first;
     uint32_t from = g->first;
@@ -2044,7 +2044,7 @@ DLOAD_I_LOCAL void dload_i_wheel_detach(dload_i_wheel *w, uint32_t bucket)
 /* Moves time towards tick, by at most one round, and everything it passes to what is due; a tick in the
  * past is ignored. True when there is further to go: once what is due has been dealt with, call
  * again. Only when nothing is due from before. O(levels + buckets passed). */
-DLOAD_I_LOCAL bool dload_i_wheel_turn(dload_i_wheel *w, uint64_t tick)
+DLOAD_I_NOINLINE bool dload_i_wheel_turn(dload_i_wheel *w, uint64_t tick)
 {
     if (tick <= w->now)
         return false;
@@ -2072,8 +2072,8 @@ DLOAD_I_INLINE bool dload_i_wheel_idle(const dload_i_wheel *w)
 /* The next slot that has expired, taken out of the wheel; DLOAD_I_NO_SLOT when there is none within
  * *budget looks, each of which lowers it. What is not there yet moves to its new bucket. rearm adds
  * one round to a slot's expiry. */
-DLOAD_I_LOCAL uint32_t dload_i_wheel_next(dload_i_wheel *w, uint32_t *budget,
-                                          void (*rearm)(void *slots, uint32_t slot), void *slots)
+DLOAD_I_NOINLINE uint32_t dload_i_wheel_next(dload_i_wheel *w, uint32_t *budget,
+                                             void (*rearm)(void *slots, uint32_t slot), void *slots)
 {
     while (*budget > 0 && !dload_i_wheel_idle(w)) {
         (*budget)--;
@@ -2571,7 +2571,7 @@ DLOAD_I_INLINE void dload_i_core_unlock(dload_i_core *c)
 
 /* ---- batches come and go ---- */
 
-DLOAD_I_LOCAL dload_i_batch *dload_i_batch_take(dload_i_core *c)
+DLOAD_I_NOINLINE dload_i_batch *dload_i_batch_take(dload_i_core *c)
 {
     dload_i_batch *b = c->free_;
     if (b != NULL)
@@ -2588,7 +2588,7 @@ DLOAD_I_LOCAL dload_i_batch *dload_i_batch_take(dload_i_core *c)
     return b;
 }
 
-DLOAD_I_LOCAL void dload_i_batch_give(dload_i_core *c, dload_i_batch *b)
+DLOAD_I_NOINLINE void dload_i_batch_give(dload_i_core *c, dload_i_batch *b)
 {
     if (c->ops->forget != NULL) {
         for (uint32_t i = 0; i < b->n; i++)
@@ -2600,7 +2600,7 @@ DLOAD_I_LOCAL void dload_i_batch_give(dload_i_core *c, dload_i_batch *b)
 }
 
 /* Closes the gaps that cancelled keys left, keeping the order. The batch has not been sent. */
-DLOAD_I_LOCAL void dload_i_compact(dload_i_core *c, dload_i_batch *b)
+DLOAD_I_NOINLINE void dload_i_compact(dload_i_core *c, dload_i_batch *b)
 {
     if (b->n_dead == 0)
         return;
@@ -2625,7 +2625,7 @@ DLOAD_I_LOCAL void dload_i_compact(dload_i_core *c, dload_i_batch *b)
 }
 
 /* The open batch is complete. */
-DLOAD_I_LOCAL void dload_i_enqueue(dload_i_core *c, dload_trigger why)
+DLOAD_I_NOINLINE void dload_i_enqueue(dload_i_core *c, dload_trigger why)
 {
     dload_i_batch *b = c->open;
     c->open = NULL;
@@ -2703,7 +2703,7 @@ DLOAD_I_LOCAL void dload_i_commit(dload_i_core *c, uint64_t hash)
 }
 
 /* A request gives up. A key that nobody else wants leaves a batch that was not sent. */
-DLOAD_I_LOCAL void dload_i_unwait(dload_i_core *c, dload_i_waiter *w)
+DLOAD_I_NOINLINE void dload_i_unwait(dload_i_core *c, dload_i_waiter *w)
 {
     dload_i_batch *b = w->batch;
     dload_i_flight *f = &b->flights[w->place];
@@ -2786,7 +2786,7 @@ DLOAD_I_LOCAL void dload_i_publish(dload_i_core *c, dload_i_batch *b, uint32_t i
 }
 
 /* Pays what is owed, without the mutex. */
-DLOAD_I_LOCAL void dload_i_settle_up(dload_i_core *c, dload_i_batch *b, dload_i_ready *ready)
+DLOAD_I_NOINLINE void dload_i_settle_up(dload_i_core *c, dload_i_batch *b, dload_i_ready *ready)
 {
     if (ready->head == NULL && ready->held == 0)
         return;
@@ -2805,8 +2805,8 @@ DLOAD_I_LOCAL void dload_i_settle_up(dload_i_core *c, dload_i_batch *b, dload_i_
 }
 
 /* Publishes what is answered; with all set, the rest too, as status. Lets go of the mutex. */
-DLOAD_I_LOCAL void dload_i_publish_all(dload_i_core *c, dload_i_batch *b, bool all,
-                                       dload_status status)
+DLOAD_I_NOINLINE void dload_i_publish_all(dload_i_core *c, dload_i_batch *b, bool all,
+                                          dload_status status)
 {
     dload_i_ready ready = {NULL, NULL, 0};
     for (uint32_t i = 0; i < b->n; i++) {
@@ -2837,7 +2837,7 @@ DLOAD_I_LOCAL void dload_i_running_cut(dload_i_core *c, dload_i_batch *b)
 
 /* A batch may go: tell somebody who sleeps and can send it, other than but. Without this a batch waits
  * for its callers' next look: mutant NO_HANDOFF. */
-DLOAD_I_LOCAL void dload_i_nudge(dload_i_core *c, const dload_i_parker *but)
+DLOAD_I_NOINLINE void dload_i_nudge(dload_i_core *c, const dload_i_parker *but)
 {
     dload_i_batch *b = c->queue != NULL ? c->queue : c->open;
     if (!c->threaded || b == NULL || c->n_running >= c->max_in_flight)
@@ -2870,7 +2870,7 @@ DLOAD_I_LOCAL void dload_i_release_lost(dload_i_core *c, dload_i_batch *b)
 }
 
 /* The function is through with b. Lets go of the mutex; b is gone afterwards. */
-DLOAD_I_LOCAL void dload_i_finish(dload_i_core *c, dload_i_batch *b, dload_status status)
+DLOAD_I_NOINLINE void dload_i_finish(dload_i_core *c, dload_i_batch *b, dload_status status)
 {
     if (b->state == DLOAD_I_RUNNING)
         dload_i_publish_all(c, b, true, status < 0 ? status : DLOAD_MISSING);
@@ -2899,7 +2899,7 @@ DLOAD_I_LOCAL void dload_i_finish(dload_i_core *c, dload_i_batch *b, dload_statu
 
 /* Sends a batch that is out of the queue: calls the fetch function without the mutex. Returns how many
  * keys went; b is gone, or pending. */
-DLOAD_I_LOCAL uint32_t dload_i_run(dload_i_core *c, dload_i_batch *b)
+DLOAD_I_NOINLINE uint32_t dload_i_run(dload_i_core *c, dload_i_batch *b)
 {
     dload_i_compact(c, b);
     uint32_t n_keys = b->n;
@@ -2940,7 +2940,7 @@ DLOAD_I_LOCAL uint32_t dload_i_run(dload_i_core *c, dload_i_batch *b)
 
 /* Gives up a running batch: who waits gets status, its keys can be loaded again, and what its function
  * still answers changes nothing. Lets go of the mutex. */
-DLOAD_I_LOCAL void dload_i_abandon(dload_i_core *c, dload_i_batch *b, dload_status status)
+DLOAD_I_NOINLINE void dload_i_abandon(dload_i_core *c, dload_i_batch *b, dload_status status)
 {
     dload_i_ready ready = {NULL, NULL, 0};
     dload_i_running_cut(c, b);
@@ -2961,7 +2961,7 @@ DLOAD_I_LOCAL void dload_i_abandon(dload_i_core *c, dload_i_batch *b, dload_stat
 }
 
 /* Gives up every batch that ran longer than run_limit_ns. Lets go of the mutex. */
-DLOAD_I_LOCAL void dload_i_abandon_overdue(dload_i_core *c, uint64_t now_ns)
+DLOAD_I_NOINLINE void dload_i_abandon_overdue(dload_i_core *c, uint64_t now_ns)
 {
     if (c->run_limit_ns == DLOAD_NEVER)
         return;
@@ -3086,8 +3086,8 @@ DLOAD_I_INLINE bool dload_i_lone(const dload_i_core *c)
 }
 
 /* The batch that a blocking call should send now, out of the queue; NULL = wait. */
-DLOAD_I_LOCAL dload_i_batch *dload_i_take_due(dload_i_core *c, const dload_i_parker *p,
-                                              uint64_t now_ns)
+DLOAD_I_NOINLINE dload_i_batch *dload_i_take_due(dload_i_core *c, const dload_i_parker *p,
+                                                 uint64_t now_ns)
 {
     if (!c->threaded) {
         if (c->queue == NULL && c->open != NULL)
@@ -3112,7 +3112,8 @@ DLOAD_I_LOCAL dload_i_batch *dload_i_take_due(dload_i_core *c, const dload_i_par
 }
 
 /* How long a blocking call may sleep; it takes the lead of an open batch that has no leader. */
-DLOAD_I_LOCAL uint64_t dload_i_sleep_until(dload_i_core *c, dload_i_parker *p, dload_i_batch **led)
+DLOAD_I_NOINLINE uint64_t dload_i_sleep_until(dload_i_core *c, dload_i_parker *p,
+                                              dload_i_batch **led)
 {
     uint64_t until_ns = DLOAD_NEVER;
     for (const dload_i_batch *b = c->running; b != NULL; b = b->next) {
@@ -3136,7 +3137,7 @@ DLOAD_I_LOCAL uint64_t dload_i_sleep_until(dload_i_core *c, dload_i_parker *p, d
 
 /* Waits until every request of this call is answered: sends what is due, leads, sleeps.
  * DLOAD_OK; DLOAD_ETIMEDOUT or what env->wait said, and then some are not answered. */
-DLOAD_I_LOCAL dload_status dload_i_wait(dload_i_core *c, dload_i_parker *p, uint64_t deadline_ns)
+DLOAD_I_NOINLINE dload_status dload_i_wait(dload_i_core *c, dload_i_parker *p, uint64_t deadline_ns)
 {
     dload_status st = DLOAD_OK;
     dload_i_batch *led = NULL;
@@ -3170,7 +3171,7 @@ DLOAD_I_LOCAL dload_status dload_i_wait(dload_i_core *c, dload_i_parker *p, uint
 }
 
 /* Sends what is queued now, and only that: what callbacks add is for the next call. Returns keys. */
-DLOAD_I_LOCAL size_t dload_i_dispatch(dload_i_core *c, dload_trigger why)
+DLOAD_I_NOINLINE size_t dload_i_dispatch(dload_i_core *c, dload_trigger why)
 {
     size_t n_keys = 0;
     if (c->open != NULL)
@@ -3424,6 +3425,7 @@ DLOAD_I_LOCAL dload_status dload_i_close(dload_i_core *c, dload_close_mode mode,
  * The first half is included once, by the first loader that asks for DLOAD_LOCK_PTHREAD, so that
  * nobody else gets <pthread.h>; the second half once a loader.
  */
+
 #if DLOAD_LOCK == DLOAD_LOCK_PTHREAD && !defined(DLOAD_I_LOCK_PTHREAD_H)
 #define DLOAD_I_LOCK_PTHREAD_H
 
@@ -3554,16 +3556,21 @@ typedef DLOAD_VALUE DLOAD_I_FN(value);
 #define DLOAD_I_V DLOAD_I_FN(value)
 
 #ifdef DLOAD_KEY_AS
-/* C++ does not let an enum hold -1, so that the sign is checked in C only. */
+/* 0 unsigned, 1 signed, 2 float, 3 double. Where C++ cannot compute with an enum's values, its sign is
+ * taken as given. */
 #ifdef __cplusplus
-#define DLOAD_I_IS_SIGNED(type) true
+#define DLOAD_I_SIGN(type)                         \
+    ((type)(__is_enum(type) ? 0 : 0.5) != (type)0  \
+         ? (sizeof(type) == sizeof(float) ? 2 : 3) \
+         : (int)((type)(__is_enum(type) ? 0 : -1) < (type)(__is_enum(type) ? 0 : 1)))
+#define DLOAD_I_SAME_SIGN(type, as) (__is_enum(type) || DLOAD_I_SIGN(type) == DLOAD_I_SIGN(as))
 #else
-#define DLOAD_I_IS_SIGNED(type) ((type)-1 < (type)1)
+#define DLOAD_I_SIGN(type) \
+    _Generic((type)0, float : 2, double : 3, default : (int)((type)-1 < (type)1))
+#define DLOAD_I_SAME_SIGN(type, as) (DLOAD_I_SIGN(type) == DLOAD_I_SIGN(as))
 #endif
 DLOAD_I_STATIC_ASSERT(sizeof(DLOAD_KEY) == sizeof(DLOAD_KEY_AS) &&
-                          DLOAD_I_IS_SIGNED(DLOAD_KEY) == DLOAD_I_IS_SIGNED(DLOAD_KEY_AS) &&
-                          ((DLOAD_KEY)0.5 == (DLOAD_KEY)0) ==
-                              ((DLOAD_KEY_AS)0.5 == (DLOAD_KEY_AS)0),
+                          DLOAD_I_SAME_SIGN(DLOAD_KEY, DLOAD_KEY_AS),
                       "dataloader.h: DLOAD_KEY_AS must have DLOAD_KEY's size, sign and kind");
 #endif
 
@@ -4227,6 +4234,13 @@ DLOAD_I_INLINE DLOAD_I_SLOT *DLOAD_I_FN(i_find)(const DLOAD_I_SHARD *s, uint64_t
     return DLOAD_I_FN(i_find_far)(s, hash, *key);
 }
 
+/* The same where a call more does not matter: everywhere but on a hit. */
+DLOAD_I_NOINLINE DLOAD_I_SLOT *DLOAD_I_FN(i_locate)(const DLOAD_I_SHARD *s, uint64_t hash,
+                                                    const DLOAD_I_K *key)
+{
+    return DLOAD_I_FN(i_find)(s, hash, key);
+}
+
 DLOAD_I_INLINE uint32_t DLOAD_I_FN(i_slot_of)(const DLOAD_I_SHARD *s, const DLOAD_I_SLOT *e)
 {
     return (uint32_t)(e - s->slots);
@@ -4303,7 +4317,7 @@ DLOAD_I_INLINE dload_status DLOAD_I_FN(i_read)(const DLOAD_I_CACHE *c, DLOAD_I_S
 /* ---- removing ---- */
 
 /* Takes an entry out. True when *old is a value that the caller has to release, unlocked. */
-DLOAD_I_LOCAL bool DLOAD_I_FN(i_remove)(DLOAD_I_SHARD *s, uint32_t slot, DLOAD_I_V *old)
+DLOAD_I_NOINLINE bool DLOAD_I_FN(i_remove)(DLOAD_I_SHARD *s, uint32_t slot, DLOAD_I_V *old)
 {
     DLOAD_I_SLOT *e = &s->slots[slot];
     dload_i_evict_remove(&s->evict, slot);
@@ -4354,8 +4368,8 @@ DLOAD_I_INLINE bool DLOAD_I_FN(i_untidy)(const DLOAD_I_SHARD *s, uint64_t now_ns
 
 /* Removes up to max entries that expired or belong to an older epoch; their values go to old[], where
  * there is room for max (NULL for plain values). Returns how many values there are; *more says that work is left. */
-DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_tidy)(DLOAD_I_SHARD *s, uint64_t now_ns, DLOAD_I_V *old,
-                                          uint32_t max, bool *more)
+DLOAD_I_NOINLINE uint32_t DLOAD_I_FN(i_tidy)(DLOAD_I_SHARD *s, uint64_t now_ns, DLOAD_I_V *old,
+                                             uint32_t max, bool *more)
 {
     uint32_t n_old = 0;
     uint32_t left = max;
@@ -4410,8 +4424,8 @@ DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_tidy)(DLOAD_I_SHARD *s, uint64_t now_ns, DLO
 
 /* One block for all arrays of a shard of cap entries. False when there is no memory; then the shard is
  * as it was. The old block, if any, stays the caller's. */
-DLOAD_I_LOCAL bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SHARD *s, uint32_t cap,
-                                             uint32_t kind)
+DLOAD_I_NOINLINE bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SHARD *s,
+                                                uint32_t cap, uint32_t kind)
 {
     uint32_t n_groups = dload_i_groups_for(cap);
     size_t n_slots = dload_i_slots_for(cap);
@@ -4553,14 +4567,14 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_make_room)(const DLOAD_I_CACHE *c, DLOAD
 /* Puts an entry in place of an older one of the same key, or as a new one; evicts when full.
  * DLOAD_OK, and item->value now belongs to the cache; DLOAD_EFULL or DLOAD_ENOMEM, and it does not.
  * In either case item->garbage says that item->old is to be released, unlocked. */
-DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_put)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
-                                             DLOAD_I_FN(item) * item)
+DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_put)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
+                                                DLOAD_I_FN(item) * item)
 {
     item->garbage = false;
     bool more = false;
     if (!DLOAD_I_OWNED && DLOAD_I_FN(i_untidy)(s, item->now_ns))
         (void)DLOAD_I_FN(i_tidy)(s, item->now_ns, NULL, DLOAD_I_GROUP_SLOTS, &more);
-    DLOAD_I_SLOT *e = DLOAD_I_FN(i_find)(s, item->hash, &item->key);
+    DLOAD_I_SLOT *e = DLOAD_I_FN(i_locate)(s, item->hash, &item->key);
     if (e != NULL) {
         DLOAD_I_FN(i_replace)(c, s, DLOAD_I_FN(i_slot_of)(s, e), item);
         return DLOAD_OK;
@@ -4641,6 +4655,13 @@ DLOAD_I_INLINE dload_status DLOAD_I_FN(i_lookup)(DLOAD_I_CACHE *c, uint64_t hash
 #endif
 }
 
+/* The same, not inlined: for the calls where a hit is one answer among others. */
+DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_look)(DLOAD_I_CACHE *c, uint64_t hash,
+                                                 const DLOAD_I_K *key, DLOAD_I_V *out)
+{
+    return DLOAD_I_FN(i_lookup)(c, hash, key, out);
+}
+
 /* Cleans one shard up, unlocking to release what it removed. With max_rounds 0, to the end. */
 DLOAD_I_LOCAL void DLOAD_I_FN(i_sweep)(DLOAD_I_SHARD *s, uint64_t now_ns, uint32_t max_rounds)
 {
@@ -4692,7 +4713,7 @@ DLOAD_I_LOCAL bool DLOAD_I_FN(i_drop)(DLOAD_I_CACHE *c, uint64_t hash, const DLO
     DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(c, hash);
     bool has_old = false;
     DLOAD_I_ACQUIRE(&s->lock);
-    const DLOAD_I_SLOT *e = DLOAD_I_FN(i_find)(s, hash, key);
+    const DLOAD_I_SLOT *e = DLOAD_I_FN(i_locate)(s, hash, key);
     if (e != NULL)
         has_old = DLOAD_I_FN(i_remove)(s, DLOAD_I_FN(i_slot_of)(s, e), old);
     DLOAD_I_RELEASE(&s->lock);
@@ -5372,15 +5393,15 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_enter)(DLOAD_NAME *l, const DLOAD_I_K *k
 
 /* Makes w wait for a key: DLOAD_PENDING. Or an answer at once: a hit, or why it cannot wait. The mutex
  * is held; looked says that the key was not in the cache since it is. */
-DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_ask)(DLOAD_NAME *l, uint64_t hash, const DLOAD_I_K *key,
-                                             uint32_t flags, bool looked, dload_i_waiter *w)
+DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_ask)(DLOAD_NAME *l, uint64_t hash, const DLOAD_I_K *key,
+                                                uint32_t flags, bool looked, dload_i_waiter *w)
 {
     dload_i_core *c = &l->core;
     if (c->closed)
         return DLOAD_ECLOSED;
     /* Between a look without the mutex and taking it, the answer may have come. */
     if (DLOAD_I_THREADED && !looked && (flags & DLOAD_FRESH) == 0) {
-        dload_status hit = DLOAD_I_FN(i_lookup)(&l->cache, hash, key, (DLOAD_I_V *)w->out);
+        dload_status hit = DLOAD_I_FN(i_look)(&l->cache, hash, key, (DLOAD_I_V *)w->out);
         if (hit != DLOAD_PENDING)
             return hit;
     }
@@ -5501,7 +5522,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_ask_one)(DLOAD_I_FN(i_many) * m, DLOAD_I
     uint64_t hash = DLOAD_I_FN(i_hash)(key);
     bool looked = m->locked;
     if ((m->flags & DLOAD_FRESH) == 0) {
-        st = DLOAD_I_FN(i_lookup)(&l->cache, hash, &key, out);
+        st = DLOAD_I_FN(i_look)(&l->cache, hash, &key, out);
         if (st != DLOAD_PENDING)
             return st;
     }
@@ -5640,7 +5661,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(start_with)(DLOAD_NAME *l, DLOAD_I_K key,
     if (st >= 0) {
         uint64_t hash = DLOAD_I_FN(i_hash)(key);
         st = (flags & DLOAD_FRESH) != 0 ? DLOAD_PENDING
-                                        : DLOAD_I_FN(i_lookup)(&l->cache, hash, &key, &w->value);
+                                        : DLOAD_I_FN(i_look)(&l->cache, hash, &key, &w->value);
         if (st == DLOAD_PENDING) {
             w->base.out = &w->value;
             w->status = DLOAD_PENDING;
@@ -5881,7 +5902,7 @@ DLOAD_I_LOCAL bool DLOAD_I_FN(i_has)(DLOAD_NAME *l, uint64_t hash, const DLOAD_I
 {
     DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(&l->cache, hash);
     DLOAD_I_ACQUIRE(&s->lock);
-    const DLOAD_I_SLOT *e = DLOAD_I_FN(i_find)(s, hash, key);
+    const DLOAD_I_SLOT *e = DLOAD_I_FN(i_locate)(s, hash, key);
     bool has = e != NULL && DLOAD_I_FN(i_valid)(&l->cache, s, e);
     DLOAD_I_RELEASE(&s->lock);
     return has;
@@ -5985,7 +6006,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(peek)(DLOAD_NAME *l, DLOAD_I_K key, dload_st
     if (l->cache.n_shards != 0) {
         DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(&l->cache, hash);
         DLOAD_I_ACQUIRE(&s->lock);
-        const DLOAD_I_SLOT *e = DLOAD_I_FN(i_find)(s, hash, &key);
+        const DLOAD_I_SLOT *e = DLOAD_I_FN(i_locate)(s, hash, &key);
         if (e != NULL && DLOAD_I_FN(i_valid)(&l->cache, s, e)) {
             bool error = (e->meta & DLOAD_I_META_ERROR) != 0;
             *state = error ? DLOAD_STATE_ERROR : DLOAD_STATE_READY;
@@ -6110,7 +6131,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats)
 #undef DLOAD_I_COND_DESTROY
 #undef DLOAD_I_MUTEX_T
 #undef DLOAD_I_HAVE_TYPES
-#undef DLOAD_I_IS_SIGNED
+#undef DLOAD_I_SIGN
+#undef DLOAD_I_SAME_SIGN
 #undef DLOAD_I_K
 #undef DLOAD_I_V
 #undef DLOAD_I_FINGERPRINT
@@ -6138,6 +6160,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats)
 #if !DLOAD_LOOSE_POINTERS && !defined(__cplusplus)
 #pragma GCC diagnostic error "-Wincompatible-pointer-types"
 #pragma GCC diagnostic error "-Wint-conversion"
+#pragma GCC diagnostic error "-Wpointer-sign"
 #ifdef __clang__
 #pragma GCC diagnostic error "-Wincompatible-function-pointer-types"
 #endif

@@ -14,18 +14,22 @@ CHECK_STEPS := $(if $(wildcard tests/mutants/run.py),mutants) \
     compile-fail-g++ compile-fail-clang++ compile-fail-gcc compile-fail-clang \
     depgraph make-demo selftest setup install mkloader readme examples-gcc examples-clang \
     parts-gcc parts-clang symbols-gcc symbols-clang names shape format parameters version amalgamate \
-    $(SUITES:%=plain-%) compile-time
+    $(SUITES:%=plain-%)
+# A figure, not a verdict on code: measured by itself, before the others use the machine.
+ALONE_STEPS := compile-time
 
-# $(call steps,list): runs them, then sums up. A step never fails make: tally does, at the end.
+# $(call steps,list,alone): runs them, those of the second list one at a time and first, then sums up. A
+# step never fails make: tally does, at the end.
 define steps
 	@rm -rf build/log/*.log build/log/*.result build/log/summary; mkdir -p build/log
+	@for s in $(2); do $(MAKE) --no-print-directory -s -k -j1 step/$$s || true; done
 	@$(MAKE) --no-print-directory -s -k $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(JOBS)) \
 	    $(addprefix step/,$(1)) || true
-	@tests/tools/tally $(1)
+	@tests/tools/tally $(2) $(1)
 endef
 
 check: setup-check setup-core
-	$(call steps,$(CHECK_STEPS))
+	$(call steps,$(CHECK_STEPS),$(ALONE_STEPS))
 
 check-core: setup-core
 	$(call steps,$(CORE_STEPS))
@@ -37,7 +41,7 @@ test:
 
 # Phony targets are not made by pattern rules: these name their targets.
 COMPILERS := $(sort gcc g++ clang clang++ $(CC))
-.PHONY: $(addprefix step/,$(sort $(CORE_STEPS) $(CHECK_STEPS)))
+.PHONY: $(addprefix step/,$(sort $(CORE_STEPS) $(CHECK_STEPS) $(ALONE_STEPS)))
 
 $(SUITES:%=step/plain-%): step/plain-%:
 	@$(STEP) plain-$* tests/tools/suite plain tests/$*.c

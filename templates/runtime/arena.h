@@ -74,7 +74,7 @@ DLOAD_I_LOCAL void dload_i_arena_destroy(dload_i_arena *a)
 }
 
 /* n bytes, 8-byte aligned, or NULL. */
-DLOAD_I_LOCAL char *dload_i_arena_take(dload_i_arena *a, size_t n)
+DLOAD_I_NOINLINE char *dload_i_arena_take(dload_i_arena *a, size_t n)
 {
     size_t size = 0;
     uint32_t class_ = dload_i_arena_class(n, &size);

@@ -20,7 +20,7 @@ DLOAD_I_INLINE void dload_i_core_unlock(dload_i_core *c)
 
 /* ---- batches come and go ---- */
 
-DLOAD_I_LOCAL dload_i_batch *dload_i_batch_take(dload_i_core *c)
+DLOAD_I_NOINLINE dload_i_batch *dload_i_batch_take(dload_i_core *c)
 {
     dload_i_batch *b = c->free_;
     if (b != NULL)
@@ -37,7 +37,7 @@ DLOAD_I_LOCAL dload_i_batch *dload_i_batch_take(dload_i_core *c)
     return b;
 }
 
-DLOAD_I_LOCAL void dload_i_batch_give(dload_i_core *c, dload_i_batch *b)
+DLOAD_I_NOINLINE void dload_i_batch_give(dload_i_core *c, dload_i_batch *b)
 {
     if (c->ops->forget != NULL) {
         for (uint32_t i = 0; i < b->n; i++)
@@ -49,7 +49,7 @@ DLOAD_I_LOCAL void dload_i_batch_give(dload_i_core *c, dload_i_batch *b)
 }
 
 /* Closes the gaps that cancelled keys left, keeping the order. The batch has not been sent. */
-DLOAD_I_LOCAL void dload_i_compact(dload_i_core *c, dload_i_batch *b)
+DLOAD_I_NOINLINE void dload_i_compact(dload_i_core *c, dload_i_batch *b)
 {
     if (b->n_dead == 0)
         return;
@@ -74,7 +74,7 @@ DLOAD_I_LOCAL void dload_i_compact(dload_i_core *c, dload_i_batch *b)
 }
 
 /* The open batch is complete. */
-DLOAD_I_LOCAL void dload_i_enqueue(dload_i_core *c, dload_trigger why)
+DLOAD_I_NOINLINE void dload_i_enqueue(dload_i_core *c, dload_trigger why)
 {
     dload_i_batch *b = c->open;
     c->open = NULL;
@@ -152,7 +152,7 @@ DLOAD_I_LOCAL void dload_i_commit(dload_i_core *c, uint64_t hash)
 }
 
 /* A request gives up. A key that nobody else wants leaves a batch that was not sent. */
-DLOAD_I_LOCAL void dload_i_unwait(dload_i_core *c, dload_i_waiter *w)
+DLOAD_I_NOINLINE void dload_i_unwait(dload_i_core *c, dload_i_waiter *w)
 {
     dload_i_batch *b = w->batch;
     dload_i_flight *f = &b->flights[w->place];
@@ -235,7 +235,7 @@ DLOAD_I_LOCAL void dload_i_publish(dload_i_core *c, dload_i_batch *b, uint32_t i
 }
 
 /* Pays what is owed, without the mutex. */
-DLOAD_I_LOCAL void dload_i_settle_up(dload_i_core *c, dload_i_batch *b, dload_i_ready *ready)
+DLOAD_I_NOINLINE void dload_i_settle_up(dload_i_core *c, dload_i_batch *b, dload_i_ready *ready)
 {
     if (ready->head == NULL && ready->held == 0)
         return;
@@ -254,8 +254,8 @@ DLOAD_I_LOCAL void dload_i_settle_up(dload_i_core *c, dload_i_batch *b, dload_i_
 }
 
 /* Publishes what is answered; with all set, the rest too, as status. Lets go of the mutex. */
-DLOAD_I_LOCAL void dload_i_publish_all(dload_i_core *c, dload_i_batch *b, bool all,
-                                       dload_status status)
+DLOAD_I_NOINLINE void dload_i_publish_all(dload_i_core *c, dload_i_batch *b, bool all,
+                                          dload_status status)
 {
     dload_i_ready ready = {NULL, NULL, 0};
     for (uint32_t i = 0; i < b->n; i++) {
@@ -286,7 +286,7 @@ DLOAD_I_LOCAL void dload_i_running_cut(dload_i_core *c, dload_i_batch *b)
 
 /* A batch may go: tell somebody who sleeps and can send it, other than but. Without this a batch waits
  * for its callers' next look: mutant NO_HANDOFF. */
-DLOAD_I_LOCAL void dload_i_nudge(dload_i_core *c, const dload_i_parker *but)
+DLOAD_I_NOINLINE void dload_i_nudge(dload_i_core *c, const dload_i_parker *but)
 {
     dload_i_batch *b = c->queue != NULL ? c->queue : c->open;
     if (!c->threaded || b == NULL || c->n_running >= c->max_in_flight)
@@ -319,7 +319,7 @@ DLOAD_I_LOCAL void dload_i_release_lost(dload_i_core *c, dload_i_batch *b)
 }
 
 /* The function is through with b. Lets go of the mutex; b is gone afterwards. */
-DLOAD_I_LOCAL void dload_i_finish(dload_i_core *c, dload_i_batch *b, dload_status status)
+DLOAD_I_NOINLINE void dload_i_finish(dload_i_core *c, dload_i_batch *b, dload_status status)
 {
     if (b->state == DLOAD_I_RUNNING)
         dload_i_publish_all(c, b, true, status < 0 ? status : DLOAD_MISSING);
@@ -348,7 +348,7 @@ DLOAD_I_LOCAL void dload_i_finish(dload_i_core *c, dload_i_batch *b, dload_statu
 
 /* Sends a batch that is out of the queue: calls the fetch function without the mutex. Returns how many
  * keys went; b is gone, or pending. */
-DLOAD_I_LOCAL uint32_t dload_i_run(dload_i_core *c, dload_i_batch *b)
+DLOAD_I_NOINLINE uint32_t dload_i_run(dload_i_core *c, dload_i_batch *b)
 {
     dload_i_compact(c, b);
     uint32_t n_keys = b->n;
@@ -389,7 +389,7 @@ DLOAD_I_LOCAL uint32_t dload_i_run(dload_i_core *c, dload_i_batch *b)
 
 /* Gives up a running batch: who waits gets status, its keys can be loaded again, and what its function
  * still answers changes nothing. Lets go of the mutex. */
-DLOAD_I_LOCAL void dload_i_abandon(dload_i_core *c, dload_i_batch *b, dload_status status)
+DLOAD_I_NOINLINE void dload_i_abandon(dload_i_core *c, dload_i_batch *b, dload_status status)
 {
     dload_i_ready ready = {NULL, NULL, 0};
     dload_i_running_cut(c, b);
@@ -410,7 +410,7 @@ DLOAD_I_LOCAL void dload_i_abandon(dload_i_core *c, dload_i_batch *b, dload_stat
 }
 
 /* Gives up every batch that ran longer than run_limit_ns. Lets go of the mutex. */
-DLOAD_I_LOCAL void dload_i_abandon_overdue(dload_i_core *c, uint64_t now_ns)
+DLOAD_I_NOINLINE void dload_i_abandon_overdue(dload_i_core *c, uint64_t now_ns)
 {
     if (c->run_limit_ns == DLOAD_NEVER)
         return;

@@ -71,8 +71,8 @@ DLOAD_I_INLINE bool dload_i_lone(const dload_i_core *c)
 }
 
 /* The batch that a blocking call should send now, out of the queue; NULL = wait. */
-DLOAD_I_LOCAL dload_i_batch *dload_i_take_due(dload_i_core *c, const dload_i_parker *p,
-                                              uint64_t now_ns)
+DLOAD_I_NOINLINE dload_i_batch *dload_i_take_due(dload_i_core *c, const dload_i_parker *p,
+                                                 uint64_t now_ns)
 {
     if (!c->threaded) {
         if (c->queue == NULL && c->open != NULL)
@@ -97,7 +97,8 @@ DLOAD_I_LOCAL dload_i_batch *dload_i_take_due(dload_i_core *c, const dload_i_par
 }
 
 /* How long a blocking call may sleep; it takes the lead of an open batch that has no leader. */
-DLOAD_I_LOCAL uint64_t dload_i_sleep_until(dload_i_core *c, dload_i_parker *p, dload_i_batch **led)
+DLOAD_I_NOINLINE uint64_t dload_i_sleep_until(dload_i_core *c, dload_i_parker *p,
+                                              dload_i_batch **led)
 {
     uint64_t until_ns = DLOAD_NEVER;
     for (const dload_i_batch *b = c->running; b != NULL; b = b->next) {
@@ -121,7 +122,7 @@ DLOAD_I_LOCAL uint64_t dload_i_sleep_until(dload_i_core *c, dload_i_parker *p, d
 
 /* Waits until every request of this call is answered: sends what is due, leads, sleeps.
  * DLOAD_OK; DLOAD_ETIMEDOUT or what env->wait said, and then some are not answered. */
-DLOAD_I_LOCAL dload_status dload_i_wait(dload_i_core *c, dload_i_parker *p, uint64_t deadline_ns)
+DLOAD_I_NOINLINE dload_status dload_i_wait(dload_i_core *c, dload_i_parker *p, uint64_t deadline_ns)
 {
     dload_status st = DLOAD_OK;
     dload_i_batch *led = NULL;
@@ -155,7 +156,7 @@ DLOAD_I_LOCAL dload_status dload_i_wait(dload_i_core *c, dload_i_parker *p, uint
 }
 
 /* Sends what is queued now, and only that: what callbacks add is for the next call. Returns keys. */
-DLOAD_I_LOCAL size_t dload_i_dispatch(dload_i_core *c, dload_trigger why)
+DLOAD_I_NOINLINE size_t dload_i_dispatch(dload_i_core *c, dload_trigger why)
 {
     size_t n_keys = 0;
     if (c->open != NULL)

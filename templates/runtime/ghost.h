@@ -92,7 +92,7 @@ DLOAD_I_LOCAL void dload_i_ghost_write(dload_i_ghost *g, uint32_t pos, uint64_t 
 }
 
 /* Closes the holes and chains everything anew. */
-DLOAD_I_LOCAL void dload_i_ghost_pack(dload_i_ghost *g)
+DLOAD_I_NOINLINE void dload_i_ghost_pack(dload_i_ghost *g)
 {
     uint32_t to = g->first;
     uint32_t from = g->first;

@@ -3,6 +3,8 @@
  * The first half is included once, by the first loader that asks for DLOAD_LOCK_PTHREAD, so that
  * nobody else gets <pthread.h>; the second half once a loader.
  */
+#include "lock.h"
+
 #if DLOAD_LOCK == DLOAD_LOCK_PTHREAD && !defined(DLOAD_I_LOCK_PTHREAD_H)
 #define DLOAD_I_LOCK_PTHREAD_H
 

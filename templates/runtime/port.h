@@ -92,9 +92,9 @@ int memcmp(const void *a, const void *b, size_t n_bytes);
 #define DLOAD_I_JOIN(name, word)  DLOAD_I_JOIN_(name, word)
 
 #if defined(__GNUC__) || defined(__clang__)
-#define DLOAD_I_UNUSED      __attribute__((unused))
-#define DLOAD_I_INLINE      __attribute__((unused, always_inline)) static inline
-#define DLOAD_I_NOINLINE    __attribute__((unused, noinline)) static
+#define DLOAD_I_UNUSED      __attribute__((__unused__))
+#define DLOAD_I_INLINE      __attribute__((__unused__, __always_inline__)) static inline
+#define DLOAD_I_NOINLINE    __attribute__((__unused__, __noinline__)) static
 #define DLOAD_I_LIKELY(x)   __builtin_expect(!!(x), 1)
 #define DLOAD_I_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define DLOAD_I_PREFETCH(p) __builtin_prefetch((p), 0, 3)
@@ -186,7 +186,7 @@ DLOAD_I_INLINE uint64_t dload_i_add_ns(uint64_t a_ns, uint64_t b_ns)
 
 /* Plans one block for several arrays: where an array of n items of item_bytes goes, and *total_bytes
  * grows by it. Arrays begin on 64-byte lines. A total of SIZE_MAX means that it does not fit. */
-DLOAD_I_LOCAL size_t dload_i_carve(size_t *total_bytes, size_t n, size_t item_bytes)
+DLOAD_I_NOINLINE size_t dload_i_carve(size_t *total_bytes, size_t n, size_t item_bytes)
 {
     size_t n_bytes = 0;
     size_t at = *total_bytes;

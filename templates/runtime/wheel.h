@@ -211,7 +211,7 @@ DLOAD_I_LOCAL void dload_i_wheel_detach(dload_i_wheel *w, uint32_t bucket)
 /* Moves time towards tick, by at most one round, and everything it passes to what is due; a tick in the
  * past is ignored. True when there is further to go: once what is due has been dealt with, call
  * again. Only when nothing is due from before. O(levels + buckets passed). */
-DLOAD_I_LOCAL bool dload_i_wheel_turn(dload_i_wheel *w, uint64_t tick)
+DLOAD_I_NOINLINE bool dload_i_wheel_turn(dload_i_wheel *w, uint64_t tick)
 {
     if (tick <= w->now)
         return false;
@@ -239,8 +239,8 @@ DLOAD_I_INLINE bool dload_i_wheel_idle(const dload_i_wheel *w)
 /* The next slot that has expired, taken out of the wheel; DLOAD_I_NO_SLOT when there is none within
  * *budget looks, each of which lowers it. What is not there yet moves to its new bucket. rearm adds
  * one round to a slot's expiry. */
-DLOAD_I_LOCAL uint32_t dload_i_wheel_next(dload_i_wheel *w, uint32_t *budget,
-                                          void (*rearm)(void *slots, uint32_t slot), void *slots)
+DLOAD_I_NOINLINE uint32_t dload_i_wheel_next(dload_i_wheel *w, uint32_t *budget,
+                                             void (*rearm)(void *slots, uint32_t slot), void *slots)
 {
     while (*budget > 0 && !dload_i_wheel_idle(w)) {
         (*budget)--;

@@ -38,6 +38,13 @@ DLOAD_I_INLINE dload_status DLOAD_I_FN(i_lookup)(DLOAD_I_CACHE *c, uint64_t hash
 #endif
 }
 
+/* The same, not inlined: for the calls where a hit is one answer among others. */
+DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_look)(DLOAD_I_CACHE *c, uint64_t hash,
+                                                 const DLOAD_I_K *key, DLOAD_I_V *out)
+{
+    return DLOAD_I_FN(i_lookup)(c, hash, key, out);
+}
+
 /* Cleans one shard up, unlocking to release what it removed. With max_rounds 0, to the end. */
 DLOAD_I_LOCAL void DLOAD_I_FN(i_sweep)(DLOAD_I_SHARD *s, uint64_t now_ns, uint32_t max_rounds)
 {
@@ -89,7 +96,7 @@ DLOAD_I_LOCAL bool DLOAD_I_FN(i_drop)(DLOAD_I_CACHE *c, uint64_t hash, const DLO
     DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(c, hash);
     bool has_old = false;
     DLOAD_I_ACQUIRE(&s->lock);
-    const DLOAD_I_SLOT *e = DLOAD_I_FN(i_find)(s, hash, key);
+    const DLOAD_I_SLOT *e = DLOAD_I_FN(i_locate)(s, hash, key);
     if (e != NULL)
         has_old = DLOAD_I_FN(i_remove)(s, DLOAD_I_FN(i_slot_of)(s, e), old);
     DLOAD_I_RELEASE(&s->lock);

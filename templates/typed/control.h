@@ -198,7 +198,7 @@ DLOAD_I_LOCAL bool DLOAD_I_FN(i_has)(DLOAD_NAME *l, uint64_t hash, const DLOAD_I
 {
     DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(&l->cache, hash);
     DLOAD_I_ACQUIRE(&s->lock);
-    const DLOAD_I_SLOT *e = DLOAD_I_FN(i_find)(s, hash, key);
+    const DLOAD_I_SLOT *e = DLOAD_I_FN(i_locate)(s, hash, key);
     bool has = e != NULL && DLOAD_I_FN(i_valid)(&l->cache, s, e);
     DLOAD_I_RELEASE(&s->lock);
     return has;
@@ -302,7 +302,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(peek)(DLOAD_NAME *l, DLOAD_I_K key, dload_st
     if (l->cache.n_shards != 0) {
         DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(&l->cache, hash);
         DLOAD_I_ACQUIRE(&s->lock);
-        const DLOAD_I_SLOT *e = DLOAD_I_FN(i_find)(s, hash, &key);
+        const DLOAD_I_SLOT *e = DLOAD_I_FN(i_locate)(s, hash, &key);
         if (e != NULL && DLOAD_I_FN(i_valid)(&l->cache, s, e)) {
             bool error = (e->meta & DLOAD_I_META_ERROR) != 0;
             *state = error ? DLOAD_STATE_ERROR : DLOAD_STATE_READY;

@@ -65,15 +65,15 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_enter)(DLOAD_NAME *l, const DLOAD_I_K *k
 
 /* Makes w wait for a key: DLOAD_PENDING. Or an answer at once: a hit, or why it cannot wait. The mutex
  * is held; looked says that the key was not in the cache since it is. */
-DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_ask)(DLOAD_NAME *l, uint64_t hash, const DLOAD_I_K *key,
-                                             uint32_t flags, bool looked, dload_i_waiter *w)
+DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_ask)(DLOAD_NAME *l, uint64_t hash, const DLOAD_I_K *key,
+                                                uint32_t flags, bool looked, dload_i_waiter *w)
 {
     dload_i_core *c = &l->core;
     if (c->closed)
         return DLOAD_ECLOSED;
     /* Between a look without the mutex and taking it, the answer may have come. */
     if (DLOAD_I_THREADED && !looked && (flags & DLOAD_FRESH) == 0) {
-        dload_status hit = DLOAD_I_FN(i_lookup)(&l->cache, hash, key, (DLOAD_I_V *)w->out);
+        dload_status hit = DLOAD_I_FN(i_look)(&l->cache, hash, key, (DLOAD_I_V *)w->out);
         if (hit != DLOAD_PENDING)
             return hit;
     }
@@ -194,7 +194,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_ask_one)(DLOAD_I_FN(i_many) * m, DLOAD_I
     uint64_t hash = DLOAD_I_FN(i_hash)(key);
     bool looked = m->locked;
     if ((m->flags & DLOAD_FRESH) == 0) {
-        st = DLOAD_I_FN(i_lookup)(&l->cache, hash, &key, out);
+        st = DLOAD_I_FN(i_look)(&l->cache, hash, &key, out);
         if (st != DLOAD_PENDING)
             return st;
     }
@@ -333,7 +333,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(start_with)(DLOAD_NAME *l, DLOAD_I_K key,
     if (st >= 0) {
         uint64_t hash = DLOAD_I_FN(i_hash)(key);
         st = (flags & DLOAD_FRESH) != 0 ? DLOAD_PENDING
-                                        : DLOAD_I_FN(i_lookup)(&l->cache, hash, &key, &w->value);
+                                        : DLOAD_I_FN(i_look)(&l->cache, hash, &key, &w->value);
         if (st == DLOAD_PENDING) {
             w->base.out = &w->value;
             w->status = DLOAD_PENDING;

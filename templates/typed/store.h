@@ -13,8 +13,8 @@
 
 /* One block for all arrays of a shard of cap entries. False when there is no memory; then the shard is
  * as it was. The old block, if any, stays the caller's. */
-DLOAD_I_LOCAL bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SHARD *s, uint32_t cap,
-                                             uint32_t kind)
+DLOAD_I_NOINLINE bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SHARD *s,
+                                                uint32_t cap, uint32_t kind)
 {
     uint32_t n_groups = dload_i_groups_for(cap);
     size_t n_slots = dload_i_slots_for(cap);
@@ -156,14 +156,14 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_make_room)(const DLOAD_I_CACHE *c, DLOAD
 /* Puts an entry in place of an older one of the same key, or as a new one; evicts when full.
  * DLOAD_OK, and item->value now belongs to the cache; DLOAD_EFULL or DLOAD_ENOMEM, and it does not.
  * In either case item->garbage says that item->old is to be released, unlocked. */
-DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_put)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
-                                             DLOAD_I_FN(item) * item)
+DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_put)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
+                                                DLOAD_I_FN(item) * item)
 {
     item->garbage = false;
     bool more = false;
     if (!DLOAD_I_OWNED && DLOAD_I_FN(i_untidy)(s, item->now_ns))
         (void)DLOAD_I_FN(i_tidy)(s, item->now_ns, NULL, DLOAD_I_GROUP_SLOTS, &more);
-    DLOAD_I_SLOT *e = DLOAD_I_FN(i_find)(s, item->hash, &item->key);
+    DLOAD_I_SLOT *e = DLOAD_I_FN(i_locate)(s, item->hash, &item->key);
     if (e != NULL) {
         DLOAD_I_FN(i_replace)(c, s, DLOAD_I_FN(i_slot_of)(s, e), item);
         return DLOAD_OK;

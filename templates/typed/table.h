@@ -257,6 +257,13 @@ DLOAD_I_INLINE DLOAD_I_SLOT *DLOAD_I_FN(i_find)(const DLOAD_I_SHARD *s, uint64_t
     return DLOAD_I_FN(i_find_far)(s, hash, *key);
 }
 
+/* The same where a call more does not matter: everywhere but on a hit. */
+DLOAD_I_NOINLINE DLOAD_I_SLOT *DLOAD_I_FN(i_locate)(const DLOAD_I_SHARD *s, uint64_t hash,
+                                                    const DLOAD_I_K *key)
+{
+    return DLOAD_I_FN(i_find)(s, hash, key);
+}
+
 DLOAD_I_INLINE uint32_t DLOAD_I_FN(i_slot_of)(const DLOAD_I_SHARD *s, const DLOAD_I_SLOT *e)
 {
     return (uint32_t)(e - s->slots);
@@ -333,7 +340,7 @@ DLOAD_I_INLINE dload_status DLOAD_I_FN(i_read)(const DLOAD_I_CACHE *c, DLOAD_I_S
 /* ---- removing ---- */
 
 /* Takes an entry out. True when *old is a value that the caller has to release, unlocked. */
-DLOAD_I_LOCAL bool DLOAD_I_FN(i_remove)(DLOAD_I_SHARD *s, uint32_t slot, DLOAD_I_V *old)
+DLOAD_I_NOINLINE bool DLOAD_I_FN(i_remove)(DLOAD_I_SHARD *s, uint32_t slot, DLOAD_I_V *old)
 {
     DLOAD_I_SLOT *e = &s->slots[slot];
     dload_i_evict_remove(&s->evict, slot);
@@ -384,8 +391,8 @@ DLOAD_I_INLINE bool DLOAD_I_FN(i_untidy)(const DLOAD_I_SHARD *s, uint64_t now_ns
 
 /* Removes up to max entries that expired or belong to an older epoch; their values go to old[], where
  * there is room for max (NULL for plain values). Returns how many values there are; *more says that work is left. */
-DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_tidy)(DLOAD_I_SHARD *s, uint64_t now_ns, DLOAD_I_V *old,
-                                          uint32_t max, bool *more)
+DLOAD_I_NOINLINE uint32_t DLOAD_I_FN(i_tidy)(DLOAD_I_SHARD *s, uint64_t now_ns, DLOAD_I_V *old,
+                                             uint32_t max, bool *more)
 {
     uint32_t n_old = 0;
     uint32_t left = max;

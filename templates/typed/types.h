@@ -30,16 +30,21 @@ typedef DLOAD_VALUE DLOAD_I_FN(value);
 #define DLOAD_I_V DLOAD_I_FN(value)
 
 #ifdef DLOAD_KEY_AS
-/* C++ does not let an enum hold -1, so that the sign is checked in C only. */
+/* 0 unsigned, 1 signed, 2 float, 3 double. Where C++ cannot compute with an enum's values, its sign is
+ * taken as given. */
 #ifdef __cplusplus
-#define DLOAD_I_IS_SIGNED(type) true
+#define DLOAD_I_SIGN(type)                         \
+    ((type)(__is_enum(type) ? 0 : 0.5) != (type)0  \
+         ? (sizeof(type) == sizeof(float) ? 2 : 3) \
+         : (int)((type)(__is_enum(type) ? 0 : -1) < (type)(__is_enum(type) ? 0 : 1)))
+#define DLOAD_I_SAME_SIGN(type, as) (__is_enum(type) || DLOAD_I_SIGN(type) == DLOAD_I_SIGN(as))
 #else
-#define DLOAD_I_IS_SIGNED(type) ((type)-1 < (type)1)
+#define DLOAD_I_SIGN(type) \
+    _Generic((type)0, float : 2, double : 3, default : (int)((type)-1 < (type)1))
+#define DLOAD_I_SAME_SIGN(type, as) (DLOAD_I_SIGN(type) == DLOAD_I_SIGN(as))
 #endif
 DLOAD_I_STATIC_ASSERT(sizeof(DLOAD_KEY) == sizeof(DLOAD_KEY_AS) &&
-                          DLOAD_I_IS_SIGNED(DLOAD_KEY) == DLOAD_I_IS_SIGNED(DLOAD_KEY_AS) &&
-                          ((DLOAD_KEY)0.5 == (DLOAD_KEY)0) ==
-                              ((DLOAD_KEY_AS)0.5 == (DLOAD_KEY_AS)0),
+                          DLOAD_I_SAME_SIGN(DLOAD_KEY, DLOAD_KEY_AS),
                       "dataloader.h: DLOAD_KEY_AS must have DLOAD_KEY's size, sign and kind");
 #endif
 
