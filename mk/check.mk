@@ -13,7 +13,7 @@ CHECK_STEPS := $(if $(wildcard tests/mutants/run.py),mutants) \
     matrix-clang++ matrix-g++ matrix-clang matrix-gcc $(SUITES:%=asan-%) $(THREADS:%=tsan-%) \
     compile-fail-g++ compile-fail-clang++ compile-fail-gcc compile-fail-clang \
     depgraph make-demo selftest setup install mkloader readme examples-gcc examples-clang \
-    parts-gcc parts-clang symbols-gcc symbols-clang names shape format parameters version amalgamate \
+    parts-gcc parts-clang symbols-gcc symbols-clang names shape format parameters version amalgamate golden \
     $(SUITES:%=plain-%)
 # A figure, not a verdict on code: measured by itself, before the others use the machine.
 ALONE_STEPS := compile-time
@@ -64,6 +64,8 @@ step/amalgamate:
 	@$(STEP) amalgamate gen/amalgamate --check
 step/mkloader:
 	@$(STEP) mkloader $(PYTHON) tests/gen/run.py
+step/golden:
+	@$(STEP) golden $(PYTHON) tests/golden/make.py --check
 step/mutants:
 	@$(STEP) mutants $(PYTHON) tests/mutants/run.py
 step/format step/shape step/names step/parameters step/readme step/install step/selftest step/setup: step/%:
