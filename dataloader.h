@@ -82,7 +82,7 @@
  *
  * CONTENTS (search for the marks)
  *   once a translation unit: >>port >>status >>key >>env >>pool >>blob >>hash >>lock >>arena >>group
- *                            >>ghost >>evict >>wheel >>stats >>flight >>batch >>drive
+ *                            >>ghost >>evict >>wheel >>stats >>flight >>batch >>drive >>registry
  *   once a loader: >>params >>lock_pthread >>types >>api >>table >>store >>cache >>ops >>answer >>load
  *                  >>control >>undef
  */
@@ -553,7 +553,11 @@ typedef struct dload_env {
      * may return early. DLOAD_OK, or an error that ends the wait. NULL = the lock's own way. */
     dload_status (*wait)(void *ctx, const uint32_t *word, uint32_t seen, uint64_t until_ns);
     void (*wake)(void *ctx, const uint32_t *word); /* ends waits on word; NULL = nothing to do */
-    void *ctx;                                     /* handed to each of these */
+    /* May the current caller be parked in wait, so that other callers of the same thread go on? Then a
+     * blocking call sends nothing by itself: whoever runs the callers dispatches when all of them
+     * wait (see registry.h). NULL = never. */
+    bool (*parks)(void *ctx);
+    void *ctx; /* handed to each of these */
 } dload_env;
 
 /* How a close treats what is still queued. */
@@ -602,12 +606,17 @@ DLOAD_I_LOCAL uint64_t dload_i_self(const dload_env *env)
     return env->self != NULL ? env->self(env->ctx) : 1;
 }
 
+DLOAD_I_LOCAL bool dload_i_parks(const dload_env *env)
+{
+    return env->parks != NULL && env->wait != NULL && env->parks(env->ctx);
+}
+
 #if DLOAD_FREESTANDING
 
 /* Freestanding: no clock and no memory; a loader gets an env of the caller's own. */
 DLOAD_I_LOCAL const dload_env *dload_env_default(void)
 {
-    static const dload_env none = {NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL};
+    static const dload_env none = {NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL};
     return &none;
 }
 
@@ -686,6 +695,7 @@ DLOAD_I_LOCAL const dload_env *dload_env_default(void)
                                    dload_i_host_free,
                                    NULL,
                                    dload_i_host_self,
+                                   NULL,
                                    NULL,
                                    NULL,
                                    NULL};
@@ -785,6 +795,12 @@ DLOAD_I_LOCAL void dload_i_pool_wake(void *ctx, const uint32_t *word)
     parent->wake(parent->ctx, word);
 }
 
+DLOAD_I_LOCAL bool dload_i_pool_parks(void *ctx)
+{
+    const dload_env *parent = ((dload_pool *)ctx)->parent;
+    return parent->parks(parent->ctx);
+}
+
 /* Prepares a pool over the caller's block, which is 16-byte aligned and outlives the pool. What does
  * not fit comes from parent (NULL = dload_env_default()). One thread at a time. O(1). */
 DLOAD_I_LOCAL void dload_pool_init(dload_pool *pool, void *block, size_t n_bytes,
@@ -798,6 +814,7 @@ DLOAD_I_LOCAL void dload_pool_init(dload_pool *pool, void *block, size_t n_bytes
     pool->env.self = pool->parent->self != NULL ? dload_i_pool_self : NULL;
     pool->env.wait = pool->parent->wait != NULL ? dload_i_pool_wait : NULL;
     pool->env.wake = pool->parent->wake != NULL ? dload_i_pool_wake : NULL;
+    pool->env.parks = pool->parent->parks != NULL ? dload_i_pool_parks : NULL;
     pool->env.ctx = pool;
     pool->block = (char *)block;
     pool->cap_bytes = n_bytes;
@@ -2368,6 +2385,7 @@ typedef struct dload_i_core {
     bool threaded;
     bool closed;
     bool tell_queued; /* the hook is to be told of a new open batch */
+    bool tell_wake;   /* the loop is to be told that there is something to do */
     uint32_t company; /* > 0: recent batches had several callers, so lingering pays */
     uint32_t expect;  /* keys announced for the open batch; 0 = none */
     dload_i_batch *open;
@@ -2381,7 +2399,12 @@ typedef struct dload_i_core {
     uint32_t n_refs, refs_cap; /* cap is 2^n or 0 */
     dload_i_waiter *free_waiters;
     dload_i_waiter_block *waiter_blocks;
+    struct dload_i_core *next_in_registry;
     dload_i_parker *closer;
+    void (*wake)(
+        void *wake_ctx); /* loop mode: callbacks wait for _process, and this announces them */
+    void *wake_ctx;
+    dload_i_waiter *ready, *ready_tail;       /* what waits for it */
     uint64_t clear_seq;                       /* clears so far */
     uint64_t clear_all_seq;                   /* clear_seq of the last clear_all */
     uint64_t last_clear[DLOAD_I_CLEAR_SLOTS]; /* clear_seq of the last clear, by hash */
@@ -2631,6 +2654,7 @@ DLOAD_I_NOINLINE void dload_i_enqueue(dload_i_core *c, dload_trigger why)
     c->open = NULL;
     c->expect = 0;
     b->state = DLOAD_I_QUEUED;
+    c->tell_wake = c->wake != NULL;
     b->why = (uint8_t)why;
     b->next = NULL;
     if (c->queue == NULL)
@@ -2692,6 +2716,8 @@ DLOAD_I_LOCAL void dload_i_commit(dload_i_core *c, uint64_t hash)
         if (b->n == 0)
             b->opened_ns = b->last_key_ns;
     }
+    if (b->n == 0)
+        c->tell_wake = c->wake != NULL;
     if (b->n == 0)
         c->tell_queued = c->hooks != NULL && c->hooks->queued != NULL;
     b->n++;
@@ -2785,10 +2811,10 @@ DLOAD_I_LOCAL void dload_i_publish(dload_i_core *c, dload_i_batch *b, uint32_t i
     }
 }
 
-/* Pays what is owed, without the mutex. */
-DLOAD_I_NOINLINE void dload_i_settle_up(dload_i_core *c, dload_i_batch *b, dload_i_ready *ready)
+/* Calls back, without the mutex. */
+DLOAD_I_LOCAL void dload_i_call_all(dload_i_core *c, dload_i_ready *ready)
 {
-    if (ready->head == NULL && ready->held == 0)
+    if (ready->head == NULL)
         return;
     dload_i_core_unlock(c);
     for (dload_i_waiter *w = ready->head; w != NULL;) {
@@ -2796,6 +2822,34 @@ DLOAD_I_NOINLINE void dload_i_settle_up(dload_i_core *c, dload_i_batch *b, dload
         c->ops->call(w); /* w is the caller's again */
         w = next;
     }
+    ready->head = ready->tail = NULL;
+    dload_i_core_lock(c);
+}
+
+/* In loop mode callbacks are for the loop's thread. */
+DLOAD_I_LOCAL void dload_i_defer(dload_i_core *c, dload_i_ready *ready)
+{
+    if (c->wake == NULL || ready->head == NULL)
+        return;
+    if (c->ready_tail != NULL)
+        c->ready_tail->next = ready->head;
+    else
+        c->ready = ready->head;
+    c->ready_tail = ready->tail;
+    ready->head = ready->tail = NULL;
+    dload_i_core_unlock(c);
+    c->wake(c->wake_ctx);
+    dload_i_core_lock(c);
+}
+
+/* Pays what is owed, without the mutex. */
+DLOAD_I_NOINLINE void dload_i_settle_up(dload_i_core *c, dload_i_batch *b, dload_i_ready *ready)
+{
+    dload_i_defer(c, ready);
+    dload_i_call_all(c, ready);
+    if (ready->held == 0)
+        return;
+    dload_i_core_unlock(c);
     for (uint32_t at = ready->held; at != 0;) {
         uint32_t next = b->flights[at - 1].next_held;
         c->ops->release(b, at - 1);
@@ -3089,6 +3143,8 @@ DLOAD_I_INLINE bool dload_i_lone(const dload_i_core *c)
 DLOAD_I_NOINLINE dload_i_batch *dload_i_take_due(dload_i_core *c, const dload_i_parker *p,
                                                  uint64_t now_ns)
 {
+    if (dload_i_parks(c->env))
+        return NULL; /* others of this thread go on, and may ask for more */
     if (!c->threaded) {
         if (c->queue == NULL && c->open != NULL)
             dload_i_enqueue(c, DLOAD_BY_IDLE);
@@ -3170,6 +3226,14 @@ DLOAD_I_NOINLINE dload_status dload_i_wait(dload_i_core *c, dload_i_parker *p, u
     return st;
 }
 
+/* Callbacks that waited for this thread, in the order of their answers. */
+DLOAD_I_LOCAL void dload_i_call_back(dload_i_core *c)
+{
+    dload_i_ready ready = {c->ready, NULL, 0};
+    c->ready = c->ready_tail = NULL;
+    dload_i_call_all(c, &ready);
+}
+
 /* Sends what is queued now, and only that: what callbacks add is for the next call. Returns keys. */
 DLOAD_I_NOINLINE size_t dload_i_dispatch(dload_i_core *c, dload_trigger why)
 {
@@ -3181,12 +3245,14 @@ DLOAD_I_NOINLINE size_t dload_i_dispatch(dload_i_core *c, dload_trigger why)
         n_batches++;
     while (n_batches-- > 0 && c->queue != NULL)
         n_keys += dload_i_run(c, dload_i_queue_pop(c, NULL));
+    dload_i_call_back(c);
     return n_keys;
 }
 
 /* An event loop's turn at now_ns. */
 DLOAD_I_LOCAL void dload_i_process(dload_i_core *c, uint64_t now_ns)
 {
+    dload_i_call_back(c);
     dload_i_abandon_overdue(c, now_ns);
     if (c->open != NULL) {
         dload_trigger why = dload_i_open_due(c, now_ns);
@@ -3198,12 +3264,15 @@ DLOAD_I_LOCAL void dload_i_process(dload_i_core *c, uint64_t now_ns)
         n_batches++;
     while (n_batches-- > 0 && c->queue != NULL && dload_i_may_send(c))
         (void)dload_i_run(c, dload_i_queue_pop(c, NULL));
+    dload_i_call_back(c);
 }
 
 /* When dload_i_process has something to do; a time that has passed means at once. */
 DLOAD_I_LOCAL uint64_t dload_i_deadline(const dload_i_core *c)
 {
     uint64_t at_ns = DLOAD_NEVER;
+    if (c->ready != NULL)
+        return 0;
     for (const dload_i_batch *b = c->running; b != NULL && c->run_limit_ns != DLOAD_NEVER;
          b = b->next) {
         uint64_t end_ns = dload_i_add_ns(dload_i_add_ns(b->started_ns, c->run_limit_ns), 1);
@@ -3279,10 +3348,97 @@ DLOAD_I_LOCAL dload_status dload_i_close(dload_i_core *c, dload_close_mode mode,
     /* Nobody is left behind; only a drain that cannot wait here may be called again. */
     while (c->running != NULL && !(mode == DLOAD_DRAIN && st == DLOAD_EAGAIN))
         dload_i_abandon(c, c->running, mode == DLOAD_FAIL ? DLOAD_ECLOSED : DLOAD_ETIMEDOUT);
+    dload_i_call_back(c);
     return c->n_running == 0 && st == DLOAD_EAGAIN ? DLOAD_OK : st;
 }
 
 #endif /* DLOAD_I_DRIVE_H */
+
+/* ==== runtime/registry.h ==== */
+
+/* >>registry -- loaders that are dispatched together, so that chains of loads batch by level.
+ *
+ * N callers that load from A, and with the answer from B, cost two batches when both loaders are sent
+ * to only once all callers wait. A registry is that list of loaders; whoever knows that all callers
+ * wait (an event loop at the end of its turn, a scheduler of fibers) dispatches it.
+ */
+#ifndef DLOAD_I_REGISTRY_H
+#define DLOAD_I_REGISTRY_H
+
+/* Fields are private. Lives anywhere; must not move while loaders are in it. */
+typedef struct dload_registry {
+    dload_i_core *first; /* loaders in the order in which they came */
+    uint32_t n_loaders;
+} dload_registry;
+
+/* Prepares a registry; loaders enter it by config.registry and leave it by _destroy. Loaders enter, leave
+ * and are dispatched from one thread at a time. */
+DLOAD_I_LOCAL void dload_registry_init(dload_registry *r)
+{
+    r->first = NULL;
+    r->n_loaders = 0;
+}
+
+DLOAD_I_LOCAL void dload_i_registry_add(dload_registry *r, dload_i_core *c)
+{
+    dload_i_core **at = &r->first;
+    while (*at != NULL)
+        at = &(*at)->next_in_registry;
+    *at = c;
+    c->next_in_registry = NULL;
+    r->n_loaders++;
+}
+
+DLOAD_I_LOCAL void dload_i_registry_remove(dload_registry *r, dload_i_core *c)
+{
+    dload_i_core **at = &r->first;
+    while (*at != c)
+        at = &(*at)->next_in_registry;
+    *at = c->next_in_registry;
+    r->n_loaders--;
+}
+
+/* Is a key queued, or a callback waiting, in any loader? */
+DLOAD_I_LOCAL bool dload_registry_pending(const dload_registry *r)
+{
+    bool pending = false;
+    for (dload_i_core *c = r->first; c != NULL && !pending; c = c->next_in_registry) {
+        dload_i_core_lock(c);
+        pending = c->open != NULL || c->queue != NULL || c->ready != NULL;
+        dload_i_core_unlock(c);
+    }
+    return pending;
+}
+
+/* Sends what is queued in every loader, once: what callbacks add goes with the next round. Adds the
+ * number of keys sent to *n_keys (may be NULL). Returns whether there was anything to do. */
+DLOAD_I_LOCAL bool dload_registry_round(dload_registry *r, size_t *n_keys)
+{
+    bool any = false;
+    for (dload_i_core *c = r->first; c != NULL; c = c->next_in_registry) {
+        dload_i_core_lock(c);
+        if (c->open != NULL || c->queue != NULL || c->ready != NULL) {
+            any = true;
+            size_t n = dload_i_dispatch(c, DLOAD_BY_IDLE);
+            if (n_keys != NULL)
+                *n_keys += n;
+        }
+        dload_i_core_unlock(c);
+    }
+    return any;
+}
+
+/* Sends what is queued in every loader, again and again, until nothing is queued anywhere: one batch a
+ * level, however many callers there are. Answers that are still pending do not count as queued. */
+DLOAD_I_LOCAL size_t dload_registry_dispatch(dload_registry *r)
+{
+    size_t n_keys = 0;
+    while (dload_registry_round(r, &n_keys)) {
+    }
+    return n_keys;
+}
+
+#endif /* DLOAD_I_REGISTRY_H */
 
 /* ==== typed/params.h ==== */
 
@@ -3604,6 +3760,12 @@ typedef struct DLOAD_I_FN(config) {
     void *ctx;                /* handed to fetch in b->ctx; may be NULL */
     const dload_env *env;     /* clock, allocator ..., must outlive the loader; NULL = the host's */
     const dload_hooks *hooks; /* observers, must outlive the loader; NULL = none */
+    /* Event loops: announces, from any thread and with no lock held, that _process has something to do.
+     * done() then runs inside _process and _dispatch only. NULL = done() runs where the answer came. */
+    void (*wake)(void *wake_ctx);
+    void *wake_ctx; /* handed to wake */
+    dload_registry
+        *registry;   /* loaders to dispatch together, must outlive the loader; NULL = none */
     size_t capacity; /* entries cached; default 4096; DLOAD_NO_CACHE; DLOAD_UNBOUNDED grows */
     size_t
         shards; /* locks over the cache; default 16; always 1 without a lock; rounded down to 2^n, <= 256 */
@@ -5433,14 +5595,20 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_ask)(DLOAD_NAME *l, uint64_t hash, co
     return DLOAD_PENDING;
 }
 
-/* Tells the hook of a new open batch; lets go of the mutex for it. */
+/* Tells the hook of a new open batch, and the loop that it has something to do; lets go of the mutex. */
 DLOAD_I_INLINE void DLOAD_I_FN(i_tell)(DLOAD_NAME *l)
 {
-    if (DLOAD_I_LIKELY(!l->core.tell_queued))
+    dload_i_core *c = &l->core;
+    if (DLOAD_I_LIKELY(!c->tell_queued && !c->tell_wake))
         return;
-    l->core.tell_queued = false;
+    bool queued = c->tell_queued;
+    bool wake = c->tell_wake;
+    c->tell_queued = c->tell_wake = false;
     DLOAD_I_RELEASE(&l->mutex);
-    l->core.hooks->queued(l->core.hooks->ctx);
+    if (wake)
+        c->wake(c->wake_ctx);
+    if (queued)
+        c->hooks->queued(c->hooks->ctx);
     DLOAD_I_ACQUIRE(&l->mutex);
 }
 
@@ -5792,6 +5960,10 @@ DLOAD_I_API dload_status DLOAD_I_FN(init_checked)(DLOAD_NAME *l, const DLOAD_I_F
     c->max_age_ns = l->cfg.max_age_ns;
     c->run_limit_ns = l->cfg.run_limit_ns;
     c->threaded = DLOAD_I_THREADED;
+    c->wake = l->cfg.wake;
+    c->wake_ctx = l->cfg.wake_ctx;
+    if (l->cfg.registry != NULL)
+        dload_i_registry_add(l->cfg.registry, c);
     return DLOAD_OK;
 }
 
@@ -5801,10 +5973,12 @@ DLOAD_I_API dload_status DLOAD_I_FN(destroy)(DLOAD_NAME *l)
     if (c->ops == NULL)
         return DLOAD_OK; /* never initialised, or destroyed before */
     DLOAD_I_ACQUIRE(&l->mutex);
-    bool busy = c->n_out != 0 || c->open != NULL || c->queue != NULL;
+    bool busy = c->n_out != 0 || c->ready != NULL || c->open != NULL || c->queue != NULL;
     DLOAD_I_RELEASE(&l->mutex);
     if (busy)
         return DLOAD_EBUSY;
+    if (l->cfg.registry != NULL)
+        dload_i_registry_remove(l->cfg.registry, c);
     while (c->free_ != NULL) {
         dload_i_batch *b = c->free_;
         c->free_ = b->next;

@@ -80,6 +80,7 @@ DLOAD_I_NOINLINE void dload_i_enqueue(dload_i_core *c, dload_trigger why)
     c->open = NULL;
     c->expect = 0;
     b->state = DLOAD_I_QUEUED;
+    c->tell_wake = c->wake != NULL;
     b->why = (uint8_t)why;
     b->next = NULL;
     if (c->queue == NULL)
@@ -141,6 +142,8 @@ DLOAD_I_LOCAL void dload_i_commit(dload_i_core *c, uint64_t hash)
         if (b->n == 0)
             b->opened_ns = b->last_key_ns;
     }
+    if (b->n == 0)
+        c->tell_wake = c->wake != NULL;
     if (b->n == 0)
         c->tell_queued = c->hooks != NULL && c->hooks->queued != NULL;
     b->n++;
@@ -234,10 +237,10 @@ DLOAD_I_LOCAL void dload_i_publish(dload_i_core *c, dload_i_batch *b, uint32_t i
     }
 }
 
-/* Pays what is owed, without the mutex. */
-DLOAD_I_NOINLINE void dload_i_settle_up(dload_i_core *c, dload_i_batch *b, dload_i_ready *ready)
+/* Calls back, without the mutex. */
+DLOAD_I_LOCAL void dload_i_call_all(dload_i_core *c, dload_i_ready *ready)
 {
-    if (ready->head == NULL && ready->held == 0)
+    if (ready->head == NULL)
         return;
     dload_i_core_unlock(c);
     for (dload_i_waiter *w = ready->head; w != NULL;) {
@@ -245,6 +248,34 @@ DLOAD_I_NOINLINE void dload_i_settle_up(dload_i_core *c, dload_i_batch *b, dload
         c->ops->call(w); /* w is the caller's again */
         w = next;
     }
+    ready->head = ready->tail = NULL;
+    dload_i_core_lock(c);
+}
+
+/* In loop mode callbacks are for the loop's thread. */
+DLOAD_I_LOCAL void dload_i_defer(dload_i_core *c, dload_i_ready *ready)
+{
+    if (c->wake == NULL || ready->head == NULL)
+        return;
+    if (c->ready_tail != NULL)
+        c->ready_tail->next = ready->head;
+    else
+        c->ready = ready->head;
+    c->ready_tail = ready->tail;
+    ready->head = ready->tail = NULL;
+    dload_i_core_unlock(c);
+    c->wake(c->wake_ctx);
+    dload_i_core_lock(c);
+}
+
+/* Pays what is owed, without the mutex. */
+DLOAD_I_NOINLINE void dload_i_settle_up(dload_i_core *c, dload_i_batch *b, dload_i_ready *ready)
+{
+    dload_i_defer(c, ready);
+    dload_i_call_all(c, ready);
+    if (ready->held == 0)
+        return;
+    dload_i_core_unlock(c);
     for (uint32_t at = ready->held; at != 0;) {
         uint32_t next = b->flights[at - 1].next_held;
         c->ops->release(b, at - 1);

@@ -74,6 +74,8 @@ DLOAD_I_INLINE bool dload_i_lone(const dload_i_core *c)
 DLOAD_I_NOINLINE dload_i_batch *dload_i_take_due(dload_i_core *c, const dload_i_parker *p,
                                                  uint64_t now_ns)
 {
+    if (dload_i_parks(c->env))
+        return NULL; /* others of this thread go on, and may ask for more */
     if (!c->threaded) {
         if (c->queue == NULL && c->open != NULL)
             dload_i_enqueue(c, DLOAD_BY_IDLE);
@@ -155,6 +157,14 @@ DLOAD_I_NOINLINE dload_status dload_i_wait(dload_i_core *c, dload_i_parker *p, u
     return st;
 }
 
+/* Callbacks that waited for this thread, in the order of their answers. */
+DLOAD_I_LOCAL void dload_i_call_back(dload_i_core *c)
+{
+    dload_i_ready ready = {c->ready, NULL, 0};
+    c->ready = c->ready_tail = NULL;
+    dload_i_call_all(c, &ready);
+}
+
 /* Sends what is queued now, and only that: what callbacks add is for the next call. Returns keys. */
 DLOAD_I_NOINLINE size_t dload_i_dispatch(dload_i_core *c, dload_trigger why)
 {
@@ -166,12 +176,14 @@ DLOAD_I_NOINLINE size_t dload_i_dispatch(dload_i_core *c, dload_trigger why)
         n_batches++;
     while (n_batches-- > 0 && c->queue != NULL)
         n_keys += dload_i_run(c, dload_i_queue_pop(c, NULL));
+    dload_i_call_back(c);
     return n_keys;
 }
 
 /* An event loop's turn at now_ns. */
 DLOAD_I_LOCAL void dload_i_process(dload_i_core *c, uint64_t now_ns)
 {
+    dload_i_call_back(c);
     dload_i_abandon_overdue(c, now_ns);
     if (c->open != NULL) {
         dload_trigger why = dload_i_open_due(c, now_ns);
@@ -183,12 +195,15 @@ DLOAD_I_LOCAL void dload_i_process(dload_i_core *c, uint64_t now_ns)
         n_batches++;
     while (n_batches-- > 0 && c->queue != NULL && dload_i_may_send(c))
         (void)dload_i_run(c, dload_i_queue_pop(c, NULL));
+    dload_i_call_back(c);
 }
 
 /* When dload_i_process has something to do; a time that has passed means at once. */
 DLOAD_I_LOCAL uint64_t dload_i_deadline(const dload_i_core *c)
 {
     uint64_t at_ns = DLOAD_NEVER;
+    if (c->ready != NULL)
+        return 0;
     for (const dload_i_batch *b = c->running; b != NULL && c->run_limit_ns != DLOAD_NEVER;
          b = b->next) {
         uint64_t end_ns = dload_i_add_ns(dload_i_add_ns(b->started_ns, c->run_limit_ns), 1);
@@ -264,6 +279,7 @@ DLOAD_I_LOCAL dload_status dload_i_close(dload_i_core *c, dload_close_mode mode,
     /* Nobody is left behind; only a drain that cannot wait here may be called again. */
     while (c->running != NULL && !(mode == DLOAD_DRAIN && st == DLOAD_EAGAIN))
         dload_i_abandon(c, c->running, mode == DLOAD_FAIL ? DLOAD_ECLOSED : DLOAD_ETIMEDOUT);
+    dload_i_call_back(c);
     return c->n_running == 0 && st == DLOAD_EAGAIN ? DLOAD_OK : st;
 }
 

@@ -19,7 +19,11 @@ typedef struct dload_env {
      * may return early. DLOAD_OK, or an error that ends the wait. NULL = the lock's own way. */
     dload_status (*wait)(void *ctx, const uint32_t *word, uint32_t seen, uint64_t until_ns);
     void (*wake)(void *ctx, const uint32_t *word); /* ends waits on word; NULL = nothing to do */
-    void *ctx;                                     /* handed to each of these */
+    /* May the current caller be parked in wait, so that other callers of the same thread go on? Then a
+     * blocking call sends nothing by itself: whoever runs the callers dispatches when all of them
+     * wait (see registry.h). NULL = never. */
+    bool (*parks)(void *ctx);
+    void *ctx; /* handed to each of these */
 } dload_env;
 
 /* How a close treats what is still queued. */
@@ -68,12 +72,17 @@ DLOAD_I_LOCAL uint64_t dload_i_self(const dload_env *env)
     return env->self != NULL ? env->self(env->ctx) : 1;
 }
 
+DLOAD_I_LOCAL bool dload_i_parks(const dload_env *env)
+{
+    return env->parks != NULL && env->wait != NULL && env->parks(env->ctx);
+}
+
 #if DLOAD_FREESTANDING
 
 /* Freestanding: no clock and no memory; a loader gets an env of the caller's own. */
 DLOAD_I_LOCAL const dload_env *dload_env_default(void)
 {
-    static const dload_env none = {NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL};
+    static const dload_env none = {NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL};
     return &none;
 }
 
@@ -152,6 +161,7 @@ DLOAD_I_LOCAL const dload_env *dload_env_default(void)
                                    dload_i_host_free,
                                    NULL,
                                    dload_i_host_self,
+                                   NULL,
                                    NULL,
                                    NULL,
                                    NULL};

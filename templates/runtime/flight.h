@@ -116,6 +116,7 @@ typedef struct dload_i_core {
     bool threaded;
     bool closed;
     bool tell_queued; /* the hook is to be told of a new open batch */
+    bool tell_wake;   /* the loop is to be told that there is something to do */
     uint32_t company; /* > 0: recent batches had several callers, so lingering pays */
     uint32_t expect;  /* keys announced for the open batch; 0 = none */
     dload_i_batch *open;
@@ -129,7 +130,12 @@ typedef struct dload_i_core {
     uint32_t n_refs, refs_cap; /* cap is 2^n or 0 */
     dload_i_waiter *free_waiters;
     dload_i_waiter_block *waiter_blocks;
+    struct dload_i_core *next_in_registry;
     dload_i_parker *closer;
+    void (*wake)(
+        void *wake_ctx); /* loop mode: callbacks wait for _process, and this announces them */
+    void *wake_ctx;
+    dload_i_waiter *ready, *ready_tail;       /* what waits for it */
     uint64_t clear_seq;                       /* clears so far */
     uint64_t clear_all_seq;                   /* clear_seq of the last clear_all */
     uint64_t last_clear[DLOAD_I_CLEAR_SLOTS]; /* clear_seq of the last clear, by hash */

@@ -87,6 +87,12 @@ DLOAD_I_LOCAL void dload_i_pool_wake(void *ctx, const uint32_t *word)
     parent->wake(parent->ctx, word);
 }
 
+DLOAD_I_LOCAL bool dload_i_pool_parks(void *ctx)
+{
+    const dload_env *parent = ((dload_pool *)ctx)->parent;
+    return parent->parks(parent->ctx);
+}
+
 /* Prepares a pool over the caller's block, which is 16-byte aligned and outlives the pool. What does
  * not fit comes from parent (NULL = dload_env_default()). One thread at a time. O(1). */
 DLOAD_I_LOCAL void dload_pool_init(dload_pool *pool, void *block, size_t n_bytes,
@@ -100,6 +106,7 @@ DLOAD_I_LOCAL void dload_pool_init(dload_pool *pool, void *block, size_t n_bytes
     pool->env.self = pool->parent->self != NULL ? dload_i_pool_self : NULL;
     pool->env.wait = pool->parent->wait != NULL ? dload_i_pool_wait : NULL;
     pool->env.wake = pool->parent->wake != NULL ? dload_i_pool_wake : NULL;
+    pool->env.parks = pool->parent->parks != NULL ? dload_i_pool_parks : NULL;
     pool->env.ctx = pool;
     pool->block = (char *)block;
     pool->cap_bytes = n_bytes;

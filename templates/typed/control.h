@@ -88,6 +88,10 @@ DLOAD_I_API dload_status DLOAD_I_FN(init_checked)(DLOAD_NAME *l, const DLOAD_I_F
     c->max_age_ns = l->cfg.max_age_ns;
     c->run_limit_ns = l->cfg.run_limit_ns;
     c->threaded = DLOAD_I_THREADED;
+    c->wake = l->cfg.wake;
+    c->wake_ctx = l->cfg.wake_ctx;
+    if (l->cfg.registry != NULL)
+        dload_i_registry_add(l->cfg.registry, c);
     return DLOAD_OK;
 }
 
@@ -97,10 +101,12 @@ DLOAD_I_API dload_status DLOAD_I_FN(destroy)(DLOAD_NAME *l)
     if (c->ops == NULL)
         return DLOAD_OK; /* never initialised, or destroyed before */
     DLOAD_I_ACQUIRE(&l->mutex);
-    bool busy = c->n_out != 0 || c->open != NULL || c->queue != NULL;
+    bool busy = c->n_out != 0 || c->ready != NULL || c->open != NULL || c->queue != NULL;
     DLOAD_I_RELEASE(&l->mutex);
     if (busy)
         return DLOAD_EBUSY;
+    if (l->cfg.registry != NULL)
+        dload_i_registry_remove(l->cfg.registry, c);
     while (c->free_ != NULL) {
         dload_i_batch *b = c->free_;
         c->free_ = b->next;

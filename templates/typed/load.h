@@ -105,14 +105,20 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_ask)(DLOAD_NAME *l, uint64_t hash, co
     return DLOAD_PENDING;
 }
 
-/* Tells the hook of a new open batch; lets go of the mutex for it. */
+/* Tells the hook of a new open batch, and the loop that it has something to do; lets go of the mutex. */
 DLOAD_I_INLINE void DLOAD_I_FN(i_tell)(DLOAD_NAME *l)
 {
-    if (DLOAD_I_LIKELY(!l->core.tell_queued))
+    dload_i_core *c = &l->core;
+    if (DLOAD_I_LIKELY(!c->tell_queued && !c->tell_wake))
         return;
-    l->core.tell_queued = false;
+    bool queued = c->tell_queued;
+    bool wake = c->tell_wake;
+    c->tell_queued = c->tell_wake = false;
     DLOAD_I_RELEASE(&l->mutex);
-    l->core.hooks->queued(l->core.hooks->ctx);
+    if (wake)
+        c->wake(c->wake_ctx);
+    if (queued)
+        c->hooks->queued(c->hooks->ctx);
     DLOAD_I_ACQUIRE(&l->mutex);
 }
 

@@ -12,6 +12,7 @@
 #include "../runtime/wheel.h"
 #include "../runtime/hash.h"
 #include "../runtime/flight.h"
+#include "../runtime/registry.h"
 
 /* The key and the value as this loader sees them; a DLOAD_STRING key is a dload_str. */
 #if DLOAD_I_IS_STRING
@@ -78,6 +79,12 @@ typedef struct DLOAD_I_FN(config) {
     void *ctx;                /* handed to fetch in b->ctx; may be NULL */
     const dload_env *env;     /* clock, allocator ..., must outlive the loader; NULL = the host's */
     const dload_hooks *hooks; /* observers, must outlive the loader; NULL = none */
+    /* Event loops: announces, from any thread and with no lock held, that _process has something to do.
+     * done() then runs inside _process and _dispatch only. NULL = done() runs where the answer came. */
+    void (*wake)(void *wake_ctx);
+    void *wake_ctx; /* handed to wake */
+    dload_registry
+        *registry;   /* loaders to dispatch together, must outlive the loader; NULL = none */
     size_t capacity; /* entries cached; default 4096; DLOAD_NO_CACHE; DLOAD_UNBOUNDED grows */
     size_t
         shards; /* locks over the cache; default 16; always 1 without a lock; rounded down to 2^n, <= 256 */
