@@ -77,12 +77,19 @@
  *                                                           that is being fetched is DLOAD_EDEADLK
  *   everything else under NONE             no               yes, likewise
  *
+ * FORK  Under PTHREAD every call in a child returns DLOAD_EFORK for a loader of the parent, before any
+ * lock: locks may be held there by threads that the child does not have. Make a loader after fork().
+ *
+ * CANCELLATION  Under PTHREAD a thread that is cancelled while it waits leaves its batch as at a deadline,
+ * and passes the lead on. While the fetch function runs in it, cancellation waits.
+ *
  * WHAT A CLEAR PROMISES  A load that begins after _clear returned never yields what was fetched before
  * it. A fetch that was running serves those who waited for it, and is cached nowhere.
  *
  * CONTENTS (search for the marks)
  *   once a translation unit: >>port >>status >>key >>env >>pool >>blob >>hash >>lock >>arena >>group
- *                            >>ghost >>evict >>wheel >>stats >>flight >>batch >>drive >>registry
+ *                            >>ghost >>evict >>wheel >>stats >>flight >>batch >>run >>drive
+ *                            >>registry
  *   once a loader: >>params >>lock_pthread >>types >>api >>table >>store >>cache >>ops >>answer >>load
  *                  >>control >>undef
  */
@@ -1019,10 +1026,18 @@ typedef struct dload_i_parker {
     uint32_t n_notes; /* wake-ups sent; changed under the mutex, read without it while waiting */
     void *os;         /* the condition variable, where there is one */
     struct dload_i_waiter *first, *last; /* the call's requests, in the order of its keys */
+    /* The end of a sleeper that is cancelled: gives its requests up; mutex held. NULL = nothing to do. */
+    void (*give_up)(struct dload_i_parker *p);
+    void *core;        /* for give_up */
+    bool pooled;       /* the requests come from the core's pool */
+    int cancel_before; /* the caller's cancellation state, in force while it sleeps */
 } dload_i_parker;
 
-/* What the core does with a mutex. */
+/* What the core does with a mutex. hold and unhold keep the thread from being cancelled; NULL where threads
+ * are not. */
 typedef struct dload_i_sync {
+    int (*hold)(void);
+    void (*unhold)(int before);
     void (*lock)(void *mutex);
     void (*unlock)(void *mutex);
     /* Waits until woken or until_ns of env's clock, mutex held before and after; may return early. */
@@ -1056,7 +1071,7 @@ DLOAD_I_LOCAL dload_status dload_i_env_park(const dload_i_sync *sync, void *mute
 DLOAD_I_LOCAL dload_status dload_i_none_park(void *mutex, dload_i_parker *p, const dload_env *env,
                                              uint64_t until_ns)
 {
-    static const dload_i_sync none = {dload_i_none_lock, dload_i_none_lock, NULL, NULL};
+    static const dload_i_sync none = {NULL, NULL, dload_i_none_lock, dload_i_none_lock, NULL, NULL};
     if (env->wait == NULL)
         return DLOAD_EAGAIN;
     return dload_i_env_park(&none, mutex, p, env, until_ns);
@@ -1071,8 +1086,8 @@ DLOAD_I_LOCAL void dload_i_env_unpark(dload_i_parker *p, const dload_env *env)
 
 DLOAD_I_LOCAL const dload_i_sync *dload_i_sync_none(void)
 {
-    static const dload_i_sync sync = {dload_i_none_lock, dload_i_none_lock, dload_i_none_park,
-                                      dload_i_env_unpark};
+    static const dload_i_sync sync = {
+        NULL, NULL, dload_i_none_lock, dload_i_none_lock, dload_i_none_park, dload_i_env_unpark};
     return &sync;
 }
 
@@ -1136,7 +1151,8 @@ DLOAD_I_LOCAL void dload_i_spin_unlock_fn(void *mutex)
 DLOAD_I_LOCAL dload_status dload_i_spin_park(void *mutex, dload_i_parker *p, const dload_env *env,
                                              uint64_t until_ns)
 {
-    static const dload_i_sync spin = {dload_i_spin_lock_fn, dload_i_spin_unlock_fn, NULL, NULL};
+    static const dload_i_sync spin = {NULL, NULL, dload_i_spin_lock_fn, dload_i_spin_unlock_fn,
+                                      NULL, NULL};
     if (env->wait != NULL)
         return dload_i_env_park(&spin, mutex, p, env, until_ns);
     (void)until_ns;
@@ -1150,8 +1166,12 @@ DLOAD_I_LOCAL dload_status dload_i_spin_park(void *mutex, dload_i_parker *p, con
 
 DLOAD_I_LOCAL const dload_i_sync *dload_i_sync_spin(void)
 {
-    static const dload_i_sync sync = {dload_i_spin_lock_fn, dload_i_spin_unlock_fn,
-                                      dload_i_spin_park, dload_i_env_unpark};
+    static const dload_i_sync sync = {NULL,
+                                      NULL,
+                                      dload_i_spin_lock_fn,
+                                      dload_i_spin_unlock_fn,
+                                      dload_i_spin_park,
+                                      dload_i_env_unpark};
     return &sync;
 }
 
@@ -2574,10 +2594,10 @@ DLOAD_I_LOCAL void dload_i_waiter_give(dload_i_core *c, dload_i_waiter *w)
 
 /* ==== runtime/batch.h ==== */
 
-/* >>batch -- the state machine: keys enter batches, batches are sent, answers are published.
+/* >>batch -- the first half of the state machine: batches come and go, keys enter and leave them.
  *
- * Every function here is called with the loader's mutex held and holds it again on return; where one
- * lets go in between, it says so. Nothing waits here: that is drive.h.
+ * Every function here is called with the loader's mutex held and holds it again on return. Nothing waits
+ * here, and nothing is sent: that is run.h and drive.h.
  */
 #ifndef DLOAD_I_BATCH_H
 #define DLOAD_I_BATCH_H
@@ -2747,6 +2767,18 @@ DLOAD_I_NOINLINE void dload_i_unwait(dload_i_core *c, dload_i_waiter *w)
         dload_i_batch_give(c, b);
     }
 }
+
+#endif /* DLOAD_I_BATCH_H */
+
+/* ==== runtime/run.h ==== */
+
+/* >>run -- the second half of the state machine: batches are sent, answers are published.
+ *
+ * Every function here is called with the loader's mutex held and holds it again on return; where one
+ * lets go in between, because user code runs, it says so. Nothing waits here: that is drive.h.
+ */
+#ifndef DLOAD_I_RUN_H
+#define DLOAD_I_RUN_H
 
 /* ---- answers leave ---- */
 
@@ -2951,9 +2983,8 @@ DLOAD_I_NOINLINE void dload_i_finish(dload_i_core *c, dload_i_batch *b, dload_st
     }
 }
 
-/* Sends a batch that is out of the queue: calls the fetch function without the mutex. Returns how many
- * keys went; b is gone, or pending. */
-DLOAD_I_NOINLINE uint32_t dload_i_run(dload_i_core *c, dload_i_batch *b)
+/* dload_i_run, in a thread that cannot be cancelled. */
+DLOAD_I_LOCAL uint32_t dload_i_run_held(dload_i_core *c, dload_i_batch *b)
 {
     dload_i_compact(c, b);
     uint32_t n_keys = b->n;
@@ -2989,6 +3020,19 @@ DLOAD_I_NOINLINE uint32_t dload_i_run(dload_i_core *c, dload_i_batch *b)
         return n_keys;
     }
     dload_i_finish(c, b, status == DLOAD_PENDING ? (dload_status)b->done_status : status);
+    return n_keys;
+}
+
+/* Sends a batch that is out of the queue: calls the fetch function without the mutex. Returns how many
+ * keys went; b is gone, or pending. A cancelled thread would leave the batch out for ever, so that
+ * cancellation waits meanwhile. */
+DLOAD_I_NOINLINE uint32_t dload_i_run(dload_i_core *c, dload_i_batch *b)
+{
+    if (c->sync->hold == NULL)
+        return dload_i_run_held(c, b);
+    int before = c->sync->hold();
+    uint32_t n_keys = dload_i_run_held(c, b);
+    c->sync->unhold(before);
     return n_keys;
 }
 
@@ -3065,7 +3109,7 @@ DLOAD_I_LOCAL void dload_i_done(dload_i_core *c, dload_i_batch *b, dload_status 
     }
 }
 
-#endif /* DLOAD_I_BATCH_H */
+#endif /* DLOAD_I_RUN_H */
 
 /* ==== runtime/drive.h ==== */
 
@@ -3189,6 +3233,30 @@ DLOAD_I_NOINLINE uint64_t dload_i_sleep_until(dload_i_core *c, dload_i_parker *p
         until_ns = age_ns < until_ns ? age_ns : until_ns;
     }
     return until_ns;
+}
+
+/* A sleeper ends without waking up: its thread was cancelled. Its requests leave as at a deadline, and
+ * the lead, if it had it, passes on. Without that the others wait for a dead leader: mutant NO_HANDOFF. */
+DLOAD_I_UNUSED static void dload_i_give_up(dload_i_parker *p)
+{
+    dload_i_core *c = (dload_i_core *)p->core;
+    for (dload_i_waiter *w = p->first; w != NULL;) {
+        dload_i_waiter *next = w->sib;
+        if (w->batch != NULL)
+            dload_i_unwait(c, w);
+        if (p->pooled)
+            dload_i_waiter_give(c, w);
+        w = next;
+    }
+    if (c->open != NULL && c->open->leader == p)
+        c->open->leader = NULL;
+    for (dload_i_batch *b = c->queue; b != NULL; b = b->next) {
+        if (b->leader == p)
+            b->leader = NULL;
+    }
+    if (c->closer == p)
+        c->closer = NULL;
+    dload_i_nudge(c, p);
 }
 
 /* Waits until every request of this call is answered: sends what is due, leads, sleeps.
@@ -3596,6 +3664,32 @@ extern "C"
     pthread_condattr_setclock(pthread_condattr_t *attr, int clock_id);
 #endif
 
+/* ---- fork ----
+ *
+ * In a child, locks may be held for ever by threads that are not there. Loaders remember the epoch they
+ * were made in; the handler begins a new one in the child, and every call compares before any lock. */
+DLOAD_I_UNUSED static uint32_t dload_i_fork_epoch;
+
+DLOAD_I_UNUSED static void dload_i_in_child(void)
+{
+    DLOAD_I_STORE_RELAXED(&dload_i_fork_epoch, dload_i_fork_epoch + 1);
+}
+
+DLOAD_I_UNUSED static void dload_i_watch_forks_once(void)
+{
+    (void)pthread_atfork(NULL, NULL, dload_i_in_child);
+}
+
+/* The epoch of this process; the handler is in place from the first call on. */
+DLOAD_I_LOCAL uint32_t dload_i_watch_forks(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&once, dload_i_watch_forks_once);
+    return DLOAD_I_LOAD_RELAXED(&dload_i_fork_epoch);
+}
+
+/* ---- mutex and condition variable ---- */
+
 DLOAD_I_LOCAL void dload_i_pthread_lock(void *mutex)
 {
     (void)pthread_mutex_lock((pthread_mutex_t *)mutex);
@@ -3606,12 +3700,39 @@ DLOAD_I_LOCAL void dload_i_pthread_unlock(void *mutex)
     (void)pthread_mutex_unlock((pthread_mutex_t *)mutex);
 }
 
+DLOAD_I_LOCAL int dload_i_pthread_hold(void)
+{
+    int before = 0;
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+    return before;
+}
+
+DLOAD_I_LOCAL void dload_i_pthread_unhold(int before)
+{
+    (void)pthread_setcancelstate(before, &before);
+}
+
+typedef struct dload_i_sleep {
+    dload_i_parker *parker;
+    void *mutex;
+} dload_i_sleep;
+
+DLOAD_I_LOCAL void dload_i_pthread_cancelled(void *arg)
+{
+    dload_i_sleep *sleep = (dload_i_sleep *)arg;
+    if (sleep->parker->give_up != NULL)
+        sleep->parker->give_up(sleep->parker);
+    dload_i_pthread_unlock(sleep->mutex);
+    (void)pthread_cond_destroy((pthread_cond_t *)sleep->parker->os);
+}
+
 /* Waits at most 100 ms at a time: some releases of glibc lose a wake-up (bug 25847), and the clock of
  * env may be another than the system's. The caller looks again after every return. */
 DLOAD_I_LOCAL dload_status dload_i_pthread_park(void *mutex, dload_i_parker *p,
                                                 const dload_env *env, uint64_t until_ns)
 {
-    static const dload_i_sync sync = {dload_i_pthread_lock, dload_i_pthread_unlock, NULL, NULL};
+    static const dload_i_sync sync = {NULL, NULL, dload_i_pthread_lock, dload_i_pthread_unlock,
+                                      NULL, NULL};
     if (env->wait != NULL)
         return dload_i_env_park(&sync, mutex, p, env, until_ns);
     uint64_t now_ns = dload_i_now(env);
@@ -3622,7 +3743,14 @@ DLOAD_I_LOCAL dload_status dload_i_pthread_park(void *mutex, dload_i_parker *p,
     struct timespec ts;
     ts.tv_sec = (time_t)(end_ns / DLOAD_SECOND);
     ts.tv_nsec = (long)(end_ns % DLOAD_SECOND);
+    /* The only place where a cancelled thread may end: everywhere else it would hold what others need.
+     * Waking with the mutex held, the handler leaves the call as a passed deadline would. */
+    dload_i_sleep sleep = {p, mutex};
+    pthread_cleanup_push(dload_i_pthread_cancelled, &sleep);
+    dload_i_pthread_unhold(p->cancel_before);
     (void)pthread_cond_timedwait((pthread_cond_t *)p->os, (pthread_mutex_t *)mutex, &ts);
+    (void)dload_i_pthread_hold();
+    pthread_cleanup_pop(0);
     return DLOAD_OK;
 }
 
@@ -3635,7 +3763,8 @@ DLOAD_I_LOCAL void dload_i_pthread_unpark(dload_i_parker *p, const dload_env *en
 
 DLOAD_I_LOCAL const dload_i_sync *dload_i_sync_pthread(void)
 {
-    static const dload_i_sync sync = {dload_i_pthread_lock, dload_i_pthread_unlock,
+    static const dload_i_sync sync = {dload_i_pthread_hold, dload_i_pthread_unhold,
+                                      dload_i_pthread_lock, dload_i_pthread_unlock,
                                       dload_i_pthread_park, dload_i_pthread_unpark};
     return &sync;
 }
@@ -3667,6 +3796,11 @@ DLOAD_I_LOCAL bool dload_i_cond_init(pthread_cond_t *cond)
 #define DLOAD_I_COND_T          pthread_cond_t
 #define DLOAD_I_COND_INIT(c)    dload_i_cond_init(c)
 #define DLOAD_I_COND_DESTROY(c) ((void)pthread_cond_destroy(c))
+#define DLOAD_I_HOLD()          dload_i_pthread_hold()
+#define DLOAD_I_UNHOLD(before)  dload_i_pthread_unhold(before)
+#define DLOAD_I_FORK_EPOCH      dload_i_watch_forks()
+#define DLOAD_I_FORKED(cache) \
+    DLOAD_I_UNLIKELY(DLOAD_I_LOAD_RELAXED(&dload_i_fork_epoch) != (cache)->fork_epoch)
 #else
 #if DLOAD_LOCK == DLOAD_LOCK_SPIN
 #define DLOAD_I_LOCK_T       dload_i_spin
@@ -3685,6 +3819,10 @@ DLOAD_I_LOCAL bool dload_i_cond_init(pthread_cond_t *cond)
 #define DLOAD_I_COND_T          char
 #define DLOAD_I_COND_INIT(c)    (*(c) = 0, true)
 #define DLOAD_I_COND_DESTROY(c) ((void)(c))
+#define DLOAD_I_HOLD()          0
+#define DLOAD_I_UNHOLD(before)  ((void)(before))
+#define DLOAD_I_FORK_EPOCH      0
+#define DLOAD_I_FORKED(cache)   ((void)(cache), false)
 #endif
 #define DLOAD_I_MUTEX_T DLOAD_I_LOCK_T
 #endif /* DLOAD_I_HAVE_LOCK */
@@ -3855,6 +3993,7 @@ typedef struct DLOAD_I_FN(cache) {
     uint64_t ttl_ns;
     size_t max_key_bytes;
     bool unbounded;
+    uint32_t fork_epoch; /* PTHREAD: of the process it was made in */
     const dload_env *env;
     uint64_t manual_ns; /* DLOAD_CLOCK_MANUAL: what _cache_advance said last */
     uint64_t seed;      /* of the jitter when env->random is NULL */
@@ -4959,6 +5098,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_init)(DLOAD_I_CACHE *c,
     c->jitter_pct = cfg.ttl_jitter_pct;
     c->max_key_bytes = cfg.max_key_bytes != 0 ? cfg.max_key_bytes : 65536;
     c->unbounded = capacity == DLOAD_UNBOUNDED;
+    c->fork_epoch = DLOAD_I_FORK_EPOCH;
 #if !DLOAD_I_THREADED
     c->shard = &c->one;
     c->one.groups = dload_i_no_groups();
@@ -5029,6 +5169,8 @@ DLOAD_I_HOT dload_status DLOAD_I_FN(cache_get)(DLOAD_I_CACHE *c, DLOAD_I_K key, 
     dload_status st = DLOAD_I_FN(i_canon)(&key, c->max_key_bytes);
     if (DLOAD_I_UNLIKELY(st < 0 || out == NULL))
         return out == NULL ? DLOAD_EINVAL : st;
+    if (DLOAD_I_FORKED(c))
+        return DLOAD_EFORK;
     st = DLOAD_I_FN(i_lookup)(c, DLOAD_I_FN(i_hash)(key), &key, out);
     return st == DLOAD_PENDING ? DLOAD_MISSING : st;
 }
@@ -5052,8 +5194,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_get_many)(DLOAD_I_CACHE *c, const DLOA
 DLOAD_I_API dload_status DLOAD_I_FN(cache_set)(DLOAD_I_CACHE *c, DLOAD_I_K key,
                                                const DLOAD_I_V *value, uint64_t ttl_ns)
 {
-    if (value == NULL)
-        return DLOAD_EINVAL;
+    if (value == NULL || DLOAD_I_FORKED(c))
+        return value == NULL ? DLOAD_EINVAL : DLOAD_EFORK;
     dload_status st = DLOAD_I_FN(i_canon)(&key, c->max_key_bytes);
     if (st < 0 || c->n_shards == 0)
         return st < 0 ? st : DLOAD_EFULL;
@@ -5078,6 +5220,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_set)(DLOAD_I_CACHE *c, DLOAD_I_K key,
 
 DLOAD_I_API dload_status DLOAD_I_FN(cache_delete)(DLOAD_I_CACHE *c, DLOAD_I_K key)
 {
+    if (DLOAD_I_FORKED(c))
+        return DLOAD_EFORK;
     dload_status st = DLOAD_I_FN(i_canon)(&key, c->max_key_bytes);
     if (st < 0)
         return st;
@@ -5089,6 +5233,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_delete)(DLOAD_I_CACHE *c, DLOAD_I_K ke
 
 DLOAD_I_API dload_status DLOAD_I_FN(cache_clear)(DLOAD_I_CACHE *c)
 {
+    if (DLOAD_I_FORKED(c))
+        return DLOAD_EFORK;
     if (DLOAD_I_FN(i_new_epoch)(c) != 0)
         DLOAD_I_FN(i_full_sweep)(c);
     return DLOAD_OK;
@@ -5096,6 +5242,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_clear)(DLOAD_I_CACHE *c)
 
 DLOAD_I_API dload_status DLOAD_I_FN(cache_advance)(DLOAD_I_CACHE *c, uint64_t now_ns)
 {
+    if (DLOAD_I_FORKED(c))
+        return DLOAD_EFORK;
     if (now_ns > DLOAD_I_LOAD_RELAXED(&c->manual_ns))
         DLOAD_I_STORE_RELAXED(&c->manual_ns, now_ns);
     for (uint32_t i = 0; i < c->n_shards; i++)
@@ -5106,7 +5254,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_advance)(DLOAD_I_CACHE *c, uint64_t no
 DLOAD_I_API size_t DLOAD_I_FN(cache_len)(DLOAD_I_CACHE *c)
 {
     size_t n = 0;
-    for (uint32_t i = 0; i < c->n_shards; i++) {
+    for (uint32_t i = 0; i < c->n_shards && !DLOAD_I_FORKED(c); i++) {
         DLOAD_I_ACQUIRE(&c->shard[i].lock);
         n += c->shard[i].n_live;
         DLOAD_I_RELEASE(&c->shard[i].lock);
@@ -5117,7 +5265,7 @@ DLOAD_I_API size_t DLOAD_I_FN(cache_len)(DLOAD_I_CACHE *c)
 DLOAD_I_API size_t DLOAD_I_FN(cache_bytes)(DLOAD_I_CACHE *c)
 {
     size_t n = DLOAD_I_THREADED ? c->n_shards * sizeof *c->shard : 0;
-    for (uint32_t i = 0; i < c->n_shards; i++) {
+    for (uint32_t i = 0; i < c->n_shards && !DLOAD_I_FORKED(c); i++) {
         DLOAD_I_ACQUIRE(&c->shard[i].lock);
         n += c->shard[i].block_bytes;
 #if DLOAD_I_IS_STRING
@@ -5502,11 +5650,24 @@ DLOAD_I_API bool DLOAD_I_FN(batch_cancelled)(const DLOAD_I_BATCH *b)
 
 #define DLOAD_I_SLEEPER DLOAD_I_FN(sleeper)
 
-DLOAD_I_LOCAL bool DLOAD_I_FN(i_sleeper_init)(DLOAD_I_SLEEPER *z)
+/* A place to sleep for one call of this thread, which from now on can be cancelled there only. */
+DLOAD_I_LOCAL bool DLOAD_I_FN(i_sleeper_init)(DLOAD_NAME *l, DLOAD_I_SLEEPER *z, bool pooled)
 {
     memset(&z->parker, 0, sizeof z->parker);
+    if (!DLOAD_I_COND_INIT(&z->cond))
+        return false;
     z->parker.os = &z->cond;
-    return DLOAD_I_COND_INIT(&z->cond);
+    z->parker.give_up = dload_i_give_up;
+    z->parker.core = &l->core;
+    z->parker.pooled = pooled;
+    z->parker.cancel_before = DLOAD_I_HOLD();
+    return true;
+}
+
+DLOAD_I_INLINE void DLOAD_I_FN(i_sleeper_end)(DLOAD_I_SLEEPER *z)
+{
+    DLOAD_I_COND_DESTROY(&z->cond);
+    DLOAD_I_UNHOLD(z->parker.cancel_before);
 }
 
 DLOAD_I_INLINE uint64_t DLOAD_I_FN(i_deadline)(const DLOAD_NAME *l, const dload_call *call)
@@ -5619,7 +5780,7 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_load_miss)(DLOAD_NAME *l, uint64_t ha
 {
     DLOAD_I_SLEEPER z;
     dload_i_waiter w;
-    if (!DLOAD_I_FN(i_sleeper_init)(&z))
+    if (!DLOAD_I_FN(i_sleeper_init)(l, &z, false))
         return DLOAD_ENOMEM;
     memset(&w, 0, sizeof w);
     w.out = out;
@@ -5638,7 +5799,7 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_load_miss)(DLOAD_NAME *l, uint64_t ha
         }
     }
     DLOAD_I_RELEASE(&l->mutex);
-    DLOAD_I_COND_DESTROY(&z.cond);
+    DLOAD_I_FN(i_sleeper_end)(&z);
 #if DLOAD_I_OWNED
     if (l->cache.n_shards != 0)
         DLOAD_I_FN(i_sweep)(DLOAD_I_FN(i_shard)(&l->cache, hash), DLOAD_I_FN(i_now)(&l->cache), 1);
@@ -5651,6 +5812,8 @@ DLOAD_I_HOT dload_status DLOAD_I_FN(load_with)(DLOAD_NAME *l, DLOAD_I_K key, con
 {
     if (DLOAD_I_UNLIKELY(DLOAD_I_LOAD_RELAXED(&l->core.closed) || out == NULL))
         return out == NULL ? DLOAD_EINVAL : DLOAD_ECLOSED;
+    if (DLOAD_I_FORKED(&l->cache))
+        return DLOAD_EFORK;
     dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
     if (DLOAD_I_UNLIKELY(st < 0))
         return st;
@@ -5778,13 +5941,15 @@ DLOAD_I_API dload_status DLOAD_I_FN(load_many_with)(DLOAD_NAME *l, const DLOAD_I
         return DLOAD_EINVAL;
     if (n == 0)
         return DLOAD_OK;
-    if (DLOAD_I_LOAD_RELAXED(&l->core.closed)) {
+    bool forked = DLOAD_I_FORKED(&l->cache);
+    if (forked || DLOAD_I_LOAD_RELAXED(&l->core.closed)) {
+        dload_status why = forked ? DLOAD_EFORK : DLOAD_ECLOSED;
         for (size_t i = 0; statuses != NULL && i < n; i++)
-            statuses[i] = DLOAD_ECLOSED;
-        return DLOAD_ECLOSED;
+            statuses[i] = why;
+        return why;
     }
     DLOAD_I_SLEEPER z;
-    if (!DLOAD_I_FN(i_sleeper_init)(&z))
+    if (!DLOAD_I_FN(i_sleeper_init)(l, &z, true))
         return DLOAD_ENOMEM;
     DLOAD_I_FN(i_many) many;
     many.loader = l;
@@ -5800,7 +5965,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(load_many_with)(DLOAD_NAME *l, const DLOAD_I
         DLOAD_I_RELEASE(&l->mutex);
         result = result == DLOAD_OK && st < 0 ? st : result;
     }
-    DLOAD_I_COND_DESTROY(&z.cond);
+    DLOAD_I_FN(i_sleeper_end)(&z);
 #if DLOAD_I_OWNED
     for (uint32_t i = 0; many.locked && i < l->cache.n_shards; i++)
         DLOAD_I_FN(i_sweep)(&l->cache.shard[i], DLOAD_I_FN(i_now)(&l->cache), 1);
@@ -5824,7 +5989,9 @@ DLOAD_I_API dload_status DLOAD_I_FN(start_with)(DLOAD_NAME *l, DLOAD_I_K key,
     uint32_t flags = call != NULL ? call->flags : 0;
     dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
     memset(&w->base, 0, sizeof w->base);
-    if (st >= 0 && DLOAD_I_LOAD_RELAXED(&l->core.closed))
+    if (DLOAD_I_FORKED(&l->cache))
+        st = DLOAD_EFORK;
+    else if (st >= 0 && DLOAD_I_LOAD_RELAXED(&l->core.closed))
         st = DLOAD_ECLOSED;
     if (st >= 0) {
         uint64_t hash = DLOAD_I_FN(i_hash)(key);
@@ -5853,8 +6020,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(start)(DLOAD_NAME *l, DLOAD_I_K key, DLOAD_I
 
 DLOAD_I_API dload_status DLOAD_I_FN(cancel)(DLOAD_NAME *l, DLOAD_I_WAITER *w)
 {
-    if (w == NULL)
-        return DLOAD_EINVAL;
+    if (w == NULL || DLOAD_I_FORKED(&l->cache))
+        return w == NULL ? DLOAD_EINVAL : DLOAD_EFORK;
     dload_status st = DLOAD_EBUSY;
     DLOAD_I_ACQUIRE(&l->mutex);
     if (w->base.batch != NULL) {
@@ -5972,6 +6139,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(destroy)(DLOAD_NAME *l)
     dload_i_core *c = &l->core;
     if (c->ops == NULL)
         return DLOAD_OK; /* never initialised, or destroyed before */
+    if (DLOAD_I_FORKED(&l->cache))
+        return DLOAD_EFORK;
     DLOAD_I_ACQUIRE(&l->mutex);
     bool busy = c->n_out != 0 || c->ready != NULL || c->open != NULL || c->queue != NULL;
     DLOAD_I_RELEASE(&l->mutex);
@@ -6004,16 +6173,18 @@ DLOAD_I_API dload_status DLOAD_I_FN(close)(DLOAD_NAME *l, dload_close_mode mode,
 {
     if (mode != DLOAD_DRAIN && mode != DLOAD_FAIL)
         return DLOAD_EINVAL;
+    if (DLOAD_I_FORKED(&l->cache))
+        return DLOAD_EFORK;
     dload_call call;
     memset(&call, 0, sizeof call);
     call.deadline_ns = deadline_ns;
     DLOAD_I_SLEEPER z;
-    if (!DLOAD_I_FN(i_sleeper_init)(&z))
+    if (!DLOAD_I_FN(i_sleeper_init)(l, &z, false))
         return DLOAD_ENOMEM;
     DLOAD_I_ACQUIRE(&l->mutex);
     dload_status st = dload_i_close(&l->core, mode, &z.parker, DLOAD_I_FN(i_deadline)(l, &call));
     DLOAD_I_RELEASE(&l->mutex);
-    DLOAD_I_COND_DESTROY(&z.cond);
+    DLOAD_I_FN(i_sleeper_end)(&z);
     return st;
 }
 
@@ -6026,6 +6197,8 @@ DLOAD_I_API uint64_t DLOAD_I_FN(now)(const DLOAD_NAME *l)
 
 DLOAD_I_API dload_status DLOAD_I_FN(dispatch)(DLOAD_NAME *l, size_t *n_keys)
 {
+    if (DLOAD_I_FORKED(&l->cache))
+        return DLOAD_EFORK;
     DLOAD_I_ACQUIRE(&l->mutex);
     size_t n = dload_i_dispatch(&l->core, DLOAD_BY_EXPLICIT);
     DLOAD_I_RELEASE(&l->mutex);
@@ -6036,6 +6209,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(dispatch)(DLOAD_NAME *l, size_t *n_keys)
 
 DLOAD_I_API dload_status DLOAD_I_FN(process)(DLOAD_NAME *l, uint64_t now_ns)
 {
+    if (DLOAD_I_FORKED(&l->cache))
+        return DLOAD_EFORK;
     DLOAD_I_ACQUIRE(&l->mutex);
     dload_i_process(&l->core, now_ns);
     DLOAD_I_RELEASE(&l->mutex);
@@ -6044,6 +6219,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(process)(DLOAD_NAME *l, uint64_t now_ns)
 
 DLOAD_I_API uint64_t DLOAD_I_FN(next_deadline)(DLOAD_NAME *l)
 {
+    if (DLOAD_I_FORKED(&l->cache))
+        return DLOAD_NEVER;
     DLOAD_I_ACQUIRE(&l->mutex);
     uint64_t at_ns = dload_i_deadline(&l->core);
     DLOAD_I_RELEASE(&l->mutex);
@@ -6052,6 +6229,8 @@ DLOAD_I_API uint64_t DLOAD_I_FN(next_deadline)(DLOAD_NAME *l)
 
 DLOAD_I_API dload_status DLOAD_I_FN(expect)(DLOAD_NAME *l, size_t n)
 {
+    if (DLOAD_I_FORKED(&l->cache))
+        return DLOAD_EFORK;
     if (n > l->core.max_batch)
         n = l->core.max_batch; /* a full batch goes anyway */
     DLOAD_I_ACQUIRE(&l->mutex);
@@ -6089,6 +6268,8 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_bring)(DLOAD_NAME *l, DLOAD_I_K key, dlo
 {
     if (status >= 0 && value == NULL)
         return DLOAD_EINVAL;
+    if (DLOAD_I_FORKED(&l->cache))
+        return DLOAD_EFORK;
     dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
     if (st < 0 || l->cache.n_shards == 0)
         return st;
@@ -6153,6 +6334,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(prime_error)(DLOAD_NAME *l, DLOAD_I_K key, d
 
 DLOAD_I_API dload_token DLOAD_I_FN(token)(DLOAD_NAME *l)
 {
+    if (DLOAD_I_FORKED(&l->cache))
+        return 0;
     DLOAD_I_ACQUIRE(&l->mutex);
     dload_token token = l->core.clear_seq;
     DLOAD_I_RELEASE(&l->mutex);
@@ -6170,6 +6353,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(peek)(DLOAD_NAME *l, DLOAD_I_K key, dload_st
 {
     if (state == NULL)
         return DLOAD_EINVAL;
+    if (DLOAD_I_FORKED(&l->cache))
+        return DLOAD_EFORK;
     *state = DLOAD_STATE_ABSENT;
     dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
     if (st < 0)
@@ -6202,6 +6387,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(peek)(DLOAD_NAME *l, DLOAD_I_K key, dload_st
 
 DLOAD_I_API dload_status DLOAD_I_FN(clear)(DLOAD_NAME *l, DLOAD_I_K key)
 {
+    if (DLOAD_I_FORKED(&l->cache))
+        return DLOAD_EFORK;
     dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
     if (st < 0)
         return st;
@@ -6231,6 +6418,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(clear_many)(DLOAD_NAME *l, const DLOAD_I_K *
 
 DLOAD_I_API dload_status DLOAD_I_FN(clear_all)(DLOAD_NAME *l)
 {
+    if (DLOAD_I_FORKED(&l->cache))
+        return DLOAD_EFORK;
     DLOAD_I_ACQUIRE(&l->mutex);
     l->core.clear_all_seq = ++l->core.clear_seq; /* flights sent before are joined no more */
     uint32_t full = DLOAD_I_FN(i_new_epoch)(&l->cache);
@@ -6244,6 +6433,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats)
 {
     if (stats == NULL)
         return DLOAD_EINVAL;
+    if (DLOAD_I_FORKED(&l->cache))
+        return DLOAD_EFORK;
     DLOAD_I_ACQUIRE(&l->mutex);
     *stats = l->core.stats;
     for (uint32_t i = 0; i < l->cache.n_shards; i++) {
@@ -6303,6 +6494,10 @@ DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats)
 #undef DLOAD_I_COND_T
 #undef DLOAD_I_COND_INIT
 #undef DLOAD_I_COND_DESTROY
+#undef DLOAD_I_HOLD
+#undef DLOAD_I_UNHOLD
+#undef DLOAD_I_FORK_EPOCH
+#undef DLOAD_I_FORKED
 #undef DLOAD_I_MUTEX_T
 #undef DLOAD_I_HAVE_TYPES
 #undef DLOAD_I_SIGN

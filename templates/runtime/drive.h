@@ -8,7 +8,7 @@
 #ifndef DLOAD_I_DRIVE_H
 #define DLOAD_I_DRIVE_H
 
-#include "batch.h"
+#include "run.h"
 
 DLOAD_I_LOCAL bool dload_i_runs_here(const dload_i_core *c)
 {
@@ -120,6 +120,30 @@ DLOAD_I_NOINLINE uint64_t dload_i_sleep_until(dload_i_core *c, dload_i_parker *p
         until_ns = age_ns < until_ns ? age_ns : until_ns;
     }
     return until_ns;
+}
+
+/* A sleeper ends without waking up: its thread was cancelled. Its requests leave as at a deadline, and
+ * the lead, if it had it, passes on. Without that the others wait for a dead leader: mutant NO_HANDOFF. */
+DLOAD_I_UNUSED static void dload_i_give_up(dload_i_parker *p)
+{
+    dload_i_core *c = (dload_i_core *)p->core;
+    for (dload_i_waiter *w = p->first; w != NULL;) {
+        dload_i_waiter *next = w->sib;
+        if (w->batch != NULL)
+            dload_i_unwait(c, w);
+        if (p->pooled)
+            dload_i_waiter_give(c, w);
+        w = next;
+    }
+    if (c->open != NULL && c->open->leader == p)
+        c->open->leader = NULL;
+    for (dload_i_batch *b = c->queue; b != NULL; b = b->next) {
+        if (b->leader == p)
+            b->leader = NULL;
+    }
+    if (c->closer == p)
+        c->closer = NULL;
+    dload_i_nudge(c, p);
 }
 
 /* Waits until every request of this call is answered: sends what is due, leads, sleeps.

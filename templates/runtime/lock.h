@@ -17,10 +17,18 @@ typedef struct dload_i_parker {
     uint32_t n_notes; /* wake-ups sent; changed under the mutex, read without it while waiting */
     void *os;         /* the condition variable, where there is one */
     struct dload_i_waiter *first, *last; /* the call's requests, in the order of its keys */
+    /* The end of a sleeper that is cancelled: gives its requests up; mutex held. NULL = nothing to do. */
+    void (*give_up)(struct dload_i_parker *p);
+    void *core;        /* for give_up */
+    bool pooled;       /* the requests come from the core's pool */
+    int cancel_before; /* the caller's cancellation state, in force while it sleeps */
 } dload_i_parker;
 
-/* What the core does with a mutex. */
+/* What the core does with a mutex. hold and unhold keep the thread from being cancelled; NULL where threads
+ * are not. */
 typedef struct dload_i_sync {
+    int (*hold)(void);
+    void (*unhold)(int before);
     void (*lock)(void *mutex);
     void (*unlock)(void *mutex);
     /* Waits until woken or until_ns of env's clock, mutex held before and after; may return early. */
@@ -54,7 +62,7 @@ DLOAD_I_LOCAL dload_status dload_i_env_park(const dload_i_sync *sync, void *mute
 DLOAD_I_LOCAL dload_status dload_i_none_park(void *mutex, dload_i_parker *p, const dload_env *env,
                                              uint64_t until_ns)
 {
-    static const dload_i_sync none = {dload_i_none_lock, dload_i_none_lock, NULL, NULL};
+    static const dload_i_sync none = {NULL, NULL, dload_i_none_lock, dload_i_none_lock, NULL, NULL};
     if (env->wait == NULL)
         return DLOAD_EAGAIN;
     return dload_i_env_park(&none, mutex, p, env, until_ns);
@@ -69,8 +77,8 @@ DLOAD_I_LOCAL void dload_i_env_unpark(dload_i_parker *p, const dload_env *env)
 
 DLOAD_I_LOCAL const dload_i_sync *dload_i_sync_none(void)
 {
-    static const dload_i_sync sync = {dload_i_none_lock, dload_i_none_lock, dload_i_none_park,
-                                      dload_i_env_unpark};
+    static const dload_i_sync sync = {
+        NULL, NULL, dload_i_none_lock, dload_i_none_lock, dload_i_none_park, dload_i_env_unpark};
     return &sync;
 }
 
@@ -134,7 +142,8 @@ DLOAD_I_LOCAL void dload_i_spin_unlock_fn(void *mutex)
 DLOAD_I_LOCAL dload_status dload_i_spin_park(void *mutex, dload_i_parker *p, const dload_env *env,
                                              uint64_t until_ns)
 {
-    static const dload_i_sync spin = {dload_i_spin_lock_fn, dload_i_spin_unlock_fn, NULL, NULL};
+    static const dload_i_sync spin = {NULL, NULL, dload_i_spin_lock_fn, dload_i_spin_unlock_fn,
+                                      NULL, NULL};
     if (env->wait != NULL)
         return dload_i_env_park(&spin, mutex, p, env, until_ns);
     (void)until_ns;
@@ -148,8 +157,12 @@ DLOAD_I_LOCAL dload_status dload_i_spin_park(void *mutex, dload_i_parker *p, con
 
 DLOAD_I_LOCAL const dload_i_sync *dload_i_sync_spin(void)
 {
-    static const dload_i_sync sync = {dload_i_spin_lock_fn, dload_i_spin_unlock_fn,
-                                      dload_i_spin_park, dload_i_env_unpark};
+    static const dload_i_sync sync = {NULL,
+                                      NULL,
+                                      dload_i_spin_lock_fn,
+                                      dload_i_spin_unlock_fn,
+                                      dload_i_spin_park,
+                                      dload_i_env_unpark};
     return &sync;
 }
 

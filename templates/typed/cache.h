@@ -180,6 +180,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_init)(DLOAD_I_CACHE *c,
     c->jitter_pct = cfg.ttl_jitter_pct;
     c->max_key_bytes = cfg.max_key_bytes != 0 ? cfg.max_key_bytes : 65536;
     c->unbounded = capacity == DLOAD_UNBOUNDED;
+    c->fork_epoch = DLOAD_I_FORK_EPOCH;
 #if !DLOAD_I_THREADED
     c->shard = &c->one;
     c->one.groups = dload_i_no_groups();
@@ -250,6 +251,8 @@ DLOAD_I_HOT dload_status DLOAD_I_FN(cache_get)(DLOAD_I_CACHE *c, DLOAD_I_K key, 
     dload_status st = DLOAD_I_FN(i_canon)(&key, c->max_key_bytes);
     if (DLOAD_I_UNLIKELY(st < 0 || out == NULL))
         return out == NULL ? DLOAD_EINVAL : st;
+    if (DLOAD_I_FORKED(c))
+        return DLOAD_EFORK;
     st = DLOAD_I_FN(i_lookup)(c, DLOAD_I_FN(i_hash)(key), &key, out);
     return st == DLOAD_PENDING ? DLOAD_MISSING : st;
 }
@@ -273,8 +276,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_get_many)(DLOAD_I_CACHE *c, const DLOA
 DLOAD_I_API dload_status DLOAD_I_FN(cache_set)(DLOAD_I_CACHE *c, DLOAD_I_K key,
                                                const DLOAD_I_V *value, uint64_t ttl_ns)
 {
-    if (value == NULL)
-        return DLOAD_EINVAL;
+    if (value == NULL || DLOAD_I_FORKED(c))
+        return value == NULL ? DLOAD_EINVAL : DLOAD_EFORK;
     dload_status st = DLOAD_I_FN(i_canon)(&key, c->max_key_bytes);
     if (st < 0 || c->n_shards == 0)
         return st < 0 ? st : DLOAD_EFULL;
@@ -299,6 +302,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_set)(DLOAD_I_CACHE *c, DLOAD_I_K key,
 
 DLOAD_I_API dload_status DLOAD_I_FN(cache_delete)(DLOAD_I_CACHE *c, DLOAD_I_K key)
 {
+    if (DLOAD_I_FORKED(c))
+        return DLOAD_EFORK;
     dload_status st = DLOAD_I_FN(i_canon)(&key, c->max_key_bytes);
     if (st < 0)
         return st;
@@ -310,6 +315,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_delete)(DLOAD_I_CACHE *c, DLOAD_I_K ke
 
 DLOAD_I_API dload_status DLOAD_I_FN(cache_clear)(DLOAD_I_CACHE *c)
 {
+    if (DLOAD_I_FORKED(c))
+        return DLOAD_EFORK;
     if (DLOAD_I_FN(i_new_epoch)(c) != 0)
         DLOAD_I_FN(i_full_sweep)(c);
     return DLOAD_OK;
@@ -317,6 +324,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_clear)(DLOAD_I_CACHE *c)
 
 DLOAD_I_API dload_status DLOAD_I_FN(cache_advance)(DLOAD_I_CACHE *c, uint64_t now_ns)
 {
+    if (DLOAD_I_FORKED(c))
+        return DLOAD_EFORK;
     if (now_ns > DLOAD_I_LOAD_RELAXED(&c->manual_ns))
         DLOAD_I_STORE_RELAXED(&c->manual_ns, now_ns);
     for (uint32_t i = 0; i < c->n_shards; i++)
@@ -327,7 +336,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_advance)(DLOAD_I_CACHE *c, uint64_t no
 DLOAD_I_API size_t DLOAD_I_FN(cache_len)(DLOAD_I_CACHE *c)
 {
     size_t n = 0;
-    for (uint32_t i = 0; i < c->n_shards; i++) {
+    for (uint32_t i = 0; i < c->n_shards && !DLOAD_I_FORKED(c); i++) {
         DLOAD_I_ACQUIRE(&c->shard[i].lock);
         n += c->shard[i].n_live;
         DLOAD_I_RELEASE(&c->shard[i].lock);
@@ -338,7 +347,7 @@ DLOAD_I_API size_t DLOAD_I_FN(cache_len)(DLOAD_I_CACHE *c)
 DLOAD_I_API size_t DLOAD_I_FN(cache_bytes)(DLOAD_I_CACHE *c)
 {
     size_t n = DLOAD_I_THREADED ? c->n_shards * sizeof *c->shard : 0;
-    for (uint32_t i = 0; i < c->n_shards; i++) {
+    for (uint32_t i = 0; i < c->n_shards && !DLOAD_I_FORKED(c); i++) {
         DLOAD_I_ACQUIRE(&c->shard[i].lock);
         n += c->shard[i].block_bytes;
 #if DLOAD_I_IS_STRING

@@ -100,6 +100,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(destroy)(DLOAD_NAME *l)
     dload_i_core *c = &l->core;
     if (c->ops == NULL)
         return DLOAD_OK; /* never initialised, or destroyed before */
+    if (DLOAD_I_FORKED(&l->cache))
+        return DLOAD_EFORK;
     DLOAD_I_ACQUIRE(&l->mutex);
     bool busy = c->n_out != 0 || c->ready != NULL || c->open != NULL || c->queue != NULL;
     DLOAD_I_RELEASE(&l->mutex);
@@ -132,16 +134,18 @@ DLOAD_I_API dload_status DLOAD_I_FN(close)(DLOAD_NAME *l, dload_close_mode mode,
 {
     if (mode != DLOAD_DRAIN && mode != DLOAD_FAIL)
         return DLOAD_EINVAL;
+    if (DLOAD_I_FORKED(&l->cache))
+        return DLOAD_EFORK;
     dload_call call;
     memset(&call, 0, sizeof call);
     call.deadline_ns = deadline_ns;
     DLOAD_I_SLEEPER z;
-    if (!DLOAD_I_FN(i_sleeper_init)(&z))
+    if (!DLOAD_I_FN(i_sleeper_init)(l, &z, false))
         return DLOAD_ENOMEM;
     DLOAD_I_ACQUIRE(&l->mutex);
     dload_status st = dload_i_close(&l->core, mode, &z.parker, DLOAD_I_FN(i_deadline)(l, &call));
     DLOAD_I_RELEASE(&l->mutex);
-    DLOAD_I_COND_DESTROY(&z.cond);
+    DLOAD_I_FN(i_sleeper_end)(&z);
     return st;
 }
 
@@ -154,6 +158,8 @@ DLOAD_I_API uint64_t DLOAD_I_FN(now)(const DLOAD_NAME *l)
 
 DLOAD_I_API dload_status DLOAD_I_FN(dispatch)(DLOAD_NAME *l, size_t *n_keys)
 {
+    if (DLOAD_I_FORKED(&l->cache))
+        return DLOAD_EFORK;
     DLOAD_I_ACQUIRE(&l->mutex);
     size_t n = dload_i_dispatch(&l->core, DLOAD_BY_EXPLICIT);
     DLOAD_I_RELEASE(&l->mutex);
@@ -164,6 +170,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(dispatch)(DLOAD_NAME *l, size_t *n_keys)
 
 DLOAD_I_API dload_status DLOAD_I_FN(process)(DLOAD_NAME *l, uint64_t now_ns)
 {
+    if (DLOAD_I_FORKED(&l->cache))
+        return DLOAD_EFORK;
     DLOAD_I_ACQUIRE(&l->mutex);
     dload_i_process(&l->core, now_ns);
     DLOAD_I_RELEASE(&l->mutex);
@@ -172,6 +180,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(process)(DLOAD_NAME *l, uint64_t now_ns)
 
 DLOAD_I_API uint64_t DLOAD_I_FN(next_deadline)(DLOAD_NAME *l)
 {
+    if (DLOAD_I_FORKED(&l->cache))
+        return DLOAD_NEVER;
     DLOAD_I_ACQUIRE(&l->mutex);
     uint64_t at_ns = dload_i_deadline(&l->core);
     DLOAD_I_RELEASE(&l->mutex);
@@ -180,6 +190,8 @@ DLOAD_I_API uint64_t DLOAD_I_FN(next_deadline)(DLOAD_NAME *l)
 
 DLOAD_I_API dload_status DLOAD_I_FN(expect)(DLOAD_NAME *l, size_t n)
 {
+    if (DLOAD_I_FORKED(&l->cache))
+        return DLOAD_EFORK;
     if (n > l->core.max_batch)
         n = l->core.max_batch; /* a full batch goes anyway */
     DLOAD_I_ACQUIRE(&l->mutex);
@@ -217,6 +229,8 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_bring)(DLOAD_NAME *l, DLOAD_I_K key, dlo
 {
     if (status >= 0 && value == NULL)
         return DLOAD_EINVAL;
+    if (DLOAD_I_FORKED(&l->cache))
+        return DLOAD_EFORK;
     dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
     if (st < 0 || l->cache.n_shards == 0)
         return st;
@@ -281,6 +295,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(prime_error)(DLOAD_NAME *l, DLOAD_I_K key, d
 
 DLOAD_I_API dload_token DLOAD_I_FN(token)(DLOAD_NAME *l)
 {
+    if (DLOAD_I_FORKED(&l->cache))
+        return 0;
     DLOAD_I_ACQUIRE(&l->mutex);
     dload_token token = l->core.clear_seq;
     DLOAD_I_RELEASE(&l->mutex);
@@ -298,6 +314,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(peek)(DLOAD_NAME *l, DLOAD_I_K key, dload_st
 {
     if (state == NULL)
         return DLOAD_EINVAL;
+    if (DLOAD_I_FORKED(&l->cache))
+        return DLOAD_EFORK;
     *state = DLOAD_STATE_ABSENT;
     dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
     if (st < 0)
@@ -330,6 +348,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(peek)(DLOAD_NAME *l, DLOAD_I_K key, dload_st
 
 DLOAD_I_API dload_status DLOAD_I_FN(clear)(DLOAD_NAME *l, DLOAD_I_K key)
 {
+    if (DLOAD_I_FORKED(&l->cache))
+        return DLOAD_EFORK;
     dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
     if (st < 0)
         return st;
@@ -359,6 +379,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(clear_many)(DLOAD_NAME *l, const DLOAD_I_K *
 
 DLOAD_I_API dload_status DLOAD_I_FN(clear_all)(DLOAD_NAME *l)
 {
+    if (DLOAD_I_FORKED(&l->cache))
+        return DLOAD_EFORK;
     DLOAD_I_ACQUIRE(&l->mutex);
     l->core.clear_all_seq = ++l->core.clear_seq; /* flights sent before are joined no more */
     uint32_t full = DLOAD_I_FN(i_new_epoch)(&l->cache);
@@ -372,6 +394,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats)
 {
     if (stats == NULL)
         return DLOAD_EINVAL;
+    if (DLOAD_I_FORKED(&l->cache))
+        return DLOAD_EFORK;
     DLOAD_I_ACQUIRE(&l->mutex);
     *stats = l->core.stats;
     for (uint32_t i = 0; i < l->cache.n_shards; i++) {

@@ -12,11 +12,24 @@
 
 #define DLOAD_I_SLEEPER DLOAD_I_FN(sleeper)
 
-DLOAD_I_LOCAL bool DLOAD_I_FN(i_sleeper_init)(DLOAD_I_SLEEPER *z)
+/* A place to sleep for one call of this thread, which from now on can be cancelled there only. */
+DLOAD_I_LOCAL bool DLOAD_I_FN(i_sleeper_init)(DLOAD_NAME *l, DLOAD_I_SLEEPER *z, bool pooled)
 {
     memset(&z->parker, 0, sizeof z->parker);
+    if (!DLOAD_I_COND_INIT(&z->cond))
+        return false;
     z->parker.os = &z->cond;
-    return DLOAD_I_COND_INIT(&z->cond);
+    z->parker.give_up = dload_i_give_up;
+    z->parker.core = &l->core;
+    z->parker.pooled = pooled;
+    z->parker.cancel_before = DLOAD_I_HOLD();
+    return true;
+}
+
+DLOAD_I_INLINE void DLOAD_I_FN(i_sleeper_end)(DLOAD_I_SLEEPER *z)
+{
+    DLOAD_I_COND_DESTROY(&z->cond);
+    DLOAD_I_UNHOLD(z->parker.cancel_before);
 }
 
 DLOAD_I_INLINE uint64_t DLOAD_I_FN(i_deadline)(const DLOAD_NAME *l, const dload_call *call)
@@ -129,7 +142,7 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_load_miss)(DLOAD_NAME *l, uint64_t ha
 {
     DLOAD_I_SLEEPER z;
     dload_i_waiter w;
-    if (!DLOAD_I_FN(i_sleeper_init)(&z))
+    if (!DLOAD_I_FN(i_sleeper_init)(l, &z, false))
         return DLOAD_ENOMEM;
     memset(&w, 0, sizeof w);
     w.out = out;
@@ -148,7 +161,7 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_load_miss)(DLOAD_NAME *l, uint64_t ha
         }
     }
     DLOAD_I_RELEASE(&l->mutex);
-    DLOAD_I_COND_DESTROY(&z.cond);
+    DLOAD_I_FN(i_sleeper_end)(&z);
 #if DLOAD_I_OWNED
     if (l->cache.n_shards != 0)
         DLOAD_I_FN(i_sweep)(DLOAD_I_FN(i_shard)(&l->cache, hash), DLOAD_I_FN(i_now)(&l->cache), 1);
@@ -161,6 +174,8 @@ DLOAD_I_HOT dload_status DLOAD_I_FN(load_with)(DLOAD_NAME *l, DLOAD_I_K key, con
 {
     if (DLOAD_I_UNLIKELY(DLOAD_I_LOAD_RELAXED(&l->core.closed) || out == NULL))
         return out == NULL ? DLOAD_EINVAL : DLOAD_ECLOSED;
+    if (DLOAD_I_FORKED(&l->cache))
+        return DLOAD_EFORK;
     dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
     if (DLOAD_I_UNLIKELY(st < 0))
         return st;
@@ -288,13 +303,15 @@ DLOAD_I_API dload_status DLOAD_I_FN(load_many_with)(DLOAD_NAME *l, const DLOAD_I
         return DLOAD_EINVAL;
     if (n == 0)
         return DLOAD_OK;
-    if (DLOAD_I_LOAD_RELAXED(&l->core.closed)) {
+    bool forked = DLOAD_I_FORKED(&l->cache);
+    if (forked || DLOAD_I_LOAD_RELAXED(&l->core.closed)) {
+        dload_status why = forked ? DLOAD_EFORK : DLOAD_ECLOSED;
         for (size_t i = 0; statuses != NULL && i < n; i++)
-            statuses[i] = DLOAD_ECLOSED;
-        return DLOAD_ECLOSED;
+            statuses[i] = why;
+        return why;
     }
     DLOAD_I_SLEEPER z;
-    if (!DLOAD_I_FN(i_sleeper_init)(&z))
+    if (!DLOAD_I_FN(i_sleeper_init)(l, &z, true))
         return DLOAD_ENOMEM;
     DLOAD_I_FN(i_many) many;
     many.loader = l;
@@ -310,7 +327,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(load_many_with)(DLOAD_NAME *l, const DLOAD_I
         DLOAD_I_RELEASE(&l->mutex);
         result = result == DLOAD_OK && st < 0 ? st : result;
     }
-    DLOAD_I_COND_DESTROY(&z.cond);
+    DLOAD_I_FN(i_sleeper_end)(&z);
 #if DLOAD_I_OWNED
     for (uint32_t i = 0; many.locked && i < l->cache.n_shards; i++)
         DLOAD_I_FN(i_sweep)(&l->cache.shard[i], DLOAD_I_FN(i_now)(&l->cache), 1);
@@ -334,7 +351,9 @@ DLOAD_I_API dload_status DLOAD_I_FN(start_with)(DLOAD_NAME *l, DLOAD_I_K key,
     uint32_t flags = call != NULL ? call->flags : 0;
     dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
     memset(&w->base, 0, sizeof w->base);
-    if (st >= 0 && DLOAD_I_LOAD_RELAXED(&l->core.closed))
+    if (DLOAD_I_FORKED(&l->cache))
+        st = DLOAD_EFORK;
+    else if (st >= 0 && DLOAD_I_LOAD_RELAXED(&l->core.closed))
         st = DLOAD_ECLOSED;
     if (st >= 0) {
         uint64_t hash = DLOAD_I_FN(i_hash)(key);
@@ -363,8 +382,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(start)(DLOAD_NAME *l, DLOAD_I_K key, DLOAD_I
 
 DLOAD_I_API dload_status DLOAD_I_FN(cancel)(DLOAD_NAME *l, DLOAD_I_WAITER *w)
 {
-    if (w == NULL)
-        return DLOAD_EINVAL;
+    if (w == NULL || DLOAD_I_FORKED(&l->cache))
+        return w == NULL ? DLOAD_EINVAL : DLOAD_EFORK;
     dload_status st = DLOAD_EBUSY;
     DLOAD_I_ACQUIRE(&l->mutex);
     if (w->base.batch != NULL) {

@@ -174,6 +174,7 @@ typedef struct DLOAD_I_FN(cache) {
     uint64_t ttl_ns;
     size_t max_key_bytes;
     bool unbounded;
+    uint32_t fork_epoch; /* PTHREAD: of the process it was made in */
     const dload_env *env;
     uint64_t manual_ns; /* DLOAD_CLOCK_MANUAL: what _cache_advance said last */
     uint64_t seed;      /* of the jitter when env->random is NULL */

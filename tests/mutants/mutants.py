@@ -142,7 +142,7 @@ mutant("clear_all_is_joined", "runtime/flight.h",
        "    return b->state < DLOAD_I_RUNNING || b->token >= c->clear_all_seq;",
        "    return true;",
        "test_clears")
-mutant("clear_all_in_flight_stored", "runtime/batch.h",
+mutant("clear_all_in_flight_stored", "runtime/run.h",
        "    if (f->detached || b->token < c->clear_all_seq)",
        "    if (f->detached)",
        "test_clears")
@@ -181,11 +181,11 @@ mutant("expect_for_ever", "runtime/batch.h",
        "    c->expect = 0;\n",
        "    c->open = NULL;\n",
        "test_dispatch")
-mutant("first_answer_loses", "runtime/batch.h",
+mutant("first_answer_loses", "runtime/run.h",
        "    return b->flights[i].answered ? DLOAD_EBUSY : DLOAD_OK;",
        "    return DLOAD_OK;",
        "test_robust")
-mutant("index_not_checked", "runtime/batch.h",
+mutant("index_not_checked", "runtime/run.h",
        "    if (i >= b->n)\n"
        "        return DLOAD_EBATCH;",
        "    if (i > b->n)\n"
@@ -208,11 +208,11 @@ mutant("compact_forgets_waiters", "runtime/batch.h",
        "                w->place = to;",
        "                (void)w;",
        "test_reentry")
-mutant("late_answer_counts", "runtime/batch.h",
+mutant("late_answer_counts", "runtime/run.h",
        "    b->state = DLOAD_I_LOST;\n",
        "    b->state = DLOAD_I_RUNNING;\n",
        "test_results")
-mutant("callback_under_the_lock", "runtime/batch.h",
+mutant("callback_under_the_lock", "runtime/run.h",
        "    for (dload_i_waiter *w = ready->head; w != NULL;) {\n"
        "        dload_i_waiter *next = w->next;\n"
        "        c->ops->call(w);",
@@ -276,7 +276,7 @@ mutant("hits_not_counted", "typed/params.h",
        "((void)(s)->hits++)",
        "((void)(s))",
        "test_stats")
-mutant("trigger_counted_as_size", "runtime/batch.h",
+mutant("trigger_counted_as_size", "runtime/run.h",
        "    c->stats.by_trigger[b->why]++;",
        "    c->stats.by_trigger[DLOAD_BY_SIZE]++;",
        "test_stats")

@@ -1,0 +1,340 @@
+/* >>run -- the second half of the state machine: batches are sent, answers are published.
+ *
+ * Every function here is called with the loader's mutex held and holds it again on return; where one
+ * lets go in between, because user code runs, it says so. Nothing waits here: that is drive.h.
+ */
+#ifndef DLOAD_I_RUN_H
+#define DLOAD_I_RUN_H
+
+#include "batch.h"
+
+/* ---- answers leave ---- */
+
+/* What one publisher owes once the mutex is released: callbacks, in order, and owned values to release.
+ * A chain, not a range: other threads may publish other places of the same batch meanwhile. */
+typedef struct dload_i_ready {
+    dload_i_waiter *head, *tail;
+    uint32_t held; /* place + 1 of the first value to release; 0 = none */
+} dload_i_ready;
+
+DLOAD_I_LOCAL void dload_i_deliver(dload_i_core *c, dload_i_batch *b, uint32_t i,
+                                   dload_i_ready *ready)
+{
+    dload_i_flight *f = &b->flights[i];
+    while (f->head != NULL) {
+        dload_i_waiter *w = f->head;
+        dload_i_unlink(w);
+        w->status = f->status;
+        if (f->status >= 0 && w->out != NULL) {
+            dload_status st = c->ops->copy(b, i, w->out);
+            if (st < 0)
+                w->status = st;
+        }
+        if (w->parker != NULL) {
+            if (w->parker->pending == 0)
+                c->sync->unpark(w->parker, c->env);
+            continue;
+        }
+        w->next = NULL;
+        if (ready->tail != NULL)
+            ready->tail->next = w;
+        else
+            ready->head = w;
+        ready->tail = w;
+    }
+}
+
+/* Out of the index, to the waiters, into the cache: the answer at place i is known to all at once. */
+DLOAD_I_LOCAL void dload_i_publish(dload_i_core *c, dload_i_batch *b, uint32_t i,
+                                   dload_i_ready *ready)
+{
+    dload_i_flight *f = &b->flights[i];
+    f->published = 1;
+    b->n_published++;
+    c->n_flights--;
+    if (!f->detached)
+        dload_i_ref_remove(c, dload_i_ref_of(c, b, i));
+    if (f->status < 0 && f->status != DLOAD_MISSING)
+        c->stats.fetch_errors++;
+    dload_i_deliver(c, b, i, ready);
+    if (b->state != DLOAD_I_RUNNING)
+        return; /* never sent, or given up: nothing to store, and _finish releases */
+    if (f->detached || b->token < c->clear_all_seq)
+        c->stats.cleared_in_flight++; /* what was fetched before a clear is cached nowhere */
+    else if (c->ops->store(c->owner, b, i))
+        c->stats.stores++;
+    else if (f->status >= 0)
+        c->stats.store_skipped++;
+    if (f->holds) {
+        f->next_held = ready->held;
+        ready->held = i + 1;
+    }
+}
+
+/* Calls back, without the mutex. */
+DLOAD_I_LOCAL void dload_i_call_all(dload_i_core *c, dload_i_ready *ready)
+{
+    if (ready->head == NULL)
+        return;
+    dload_i_core_unlock(c);
+    for (dload_i_waiter *w = ready->head; w != NULL;) {
+        dload_i_waiter *next = w->next;
+        c->ops->call(w); /* w is the caller's again */
+        w = next;
+    }
+    ready->head = ready->tail = NULL;
+    dload_i_core_lock(c);
+}
+
+/* In loop mode callbacks are for the loop's thread. */
+DLOAD_I_LOCAL void dload_i_defer(dload_i_core *c, dload_i_ready *ready)
+{
+    if (c->wake == NULL || ready->head == NULL)
+        return;
+    if (c->ready_tail != NULL)
+        c->ready_tail->next = ready->head;
+    else
+        c->ready = ready->head;
+    c->ready_tail = ready->tail;
+    ready->head = ready->tail = NULL;
+    dload_i_core_unlock(c);
+    c->wake(c->wake_ctx);
+    dload_i_core_lock(c);
+}
+
+/* Pays what is owed, without the mutex. */
+DLOAD_I_NOINLINE void dload_i_settle_up(dload_i_core *c, dload_i_batch *b, dload_i_ready *ready)
+{
+    dload_i_defer(c, ready);
+    dload_i_call_all(c, ready);
+    if (ready->held == 0)
+        return;
+    dload_i_core_unlock(c);
+    for (uint32_t at = ready->held; at != 0;) {
+        uint32_t next = b->flights[at - 1].next_held;
+        c->ops->release(b, at - 1);
+        at = next;
+    }
+    dload_i_core_lock(c);
+}
+
+/* Publishes what is answered; with all set, the rest too, as status. Lets go of the mutex. */
+DLOAD_I_NOINLINE void dload_i_publish_all(dload_i_core *c, dload_i_batch *b, bool all,
+                                          dload_status status)
+{
+    dload_i_ready ready = {NULL, NULL, 0};
+    for (uint32_t i = 0; i < b->n; i++) {
+        dload_i_flight *f = &b->flights[i];
+        if (f->published || !(f->answered || all))
+            continue;
+        if (!f->answered) {
+            f->answered = 1;
+            f->status = status;
+            f->ttl_ns = b->rest_ttl_ns;
+        }
+        dload_i_publish(c, b, i, &ready);
+    }
+    dload_i_settle_up(c, b, &ready);
+}
+
+/* ---- batches run ---- */
+
+DLOAD_I_LOCAL void dload_i_running_cut(dload_i_core *c, dload_i_batch *b)
+{
+    dload_i_batch **at = &c->running;
+    while (*at != b)
+        at = &(*at)->next;
+    *at = b->next;
+    b->next = NULL;
+    c->n_running--;
+}
+
+/* A batch may go: tell somebody who sleeps and can send it, other than but. Without this a batch waits
+ * for its callers' next look: mutant NO_HANDOFF. */
+DLOAD_I_NOINLINE void dload_i_nudge(dload_i_core *c, const dload_i_parker *but)
+{
+    dload_i_batch *b = c->queue != NULL ? c->queue : c->open;
+    if (!c->threaded || b == NULL || c->n_running >= c->max_in_flight)
+        return;
+    if (b->leader != NULL) {
+        c->sync->unpark(b->leader, c->env);
+        return;
+    }
+    for (uint32_t i = 0; i < b->n; i++) {
+        for (dload_i_waiter *w = b->flights[i].head; w != NULL; w = w->next) {
+            if (w->parker != NULL && w->parker != but) {
+                c->sync->unpark(w->parker, c->env);
+                return;
+            }
+        }
+    }
+}
+
+/* Values that were answered before their batch was given up. Lets go of the mutex. */
+DLOAD_I_LOCAL void dload_i_release_lost(dload_i_core *c, dload_i_batch *b)
+{
+    if (c->ops->release == NULL)
+        return;
+    dload_i_core_unlock(c);
+    for (uint32_t i = 0; i < b->n; i++) {
+        if (b->flights[i].holds)
+            c->ops->release(b, i);
+    }
+    dload_i_core_lock(c);
+}
+
+/* The function is through with b. Lets go of the mutex; b is gone afterwards. */
+DLOAD_I_NOINLINE void dload_i_finish(dload_i_core *c, dload_i_batch *b, dload_status status)
+{
+    if (b->state == DLOAD_I_RUNNING)
+        dload_i_publish_all(c, b, true, status < 0 ? status : DLOAD_MISSING);
+    if (b->state == DLOAD_I_RUNNING)
+        dload_i_running_cut(c, b);
+    else
+        dload_i_release_lost(c, b);
+    uint32_t n_keys = b->n;
+    uint64_t started_ns = b->started_ns;
+    if (b->n_calls > 1)
+        c->company = 8;
+    else if (c->company > 0)
+        c->company--;
+    c->n_out--;
+    dload_i_batch_give(c, b);
+    dload_i_nudge(c, NULL);
+    if (c->closer != NULL)
+        c->sync->unpark(c->closer, c->env);
+    if (c->hooks != NULL && c->hooks->batch_end != NULL) {
+        dload_i_core_unlock(c);
+        uint64_t run_ns = dload_i_now(c->env) - started_ns;
+        c->hooks->batch_end(c->hooks->ctx, n_keys, status, run_ns);
+        dload_i_core_lock(c);
+    }
+}
+
+/* dload_i_run, in a thread that cannot be cancelled. */
+DLOAD_I_LOCAL uint32_t dload_i_run_held(dload_i_core *c, dload_i_batch *b)
+{
+    dload_i_compact(c, b);
+    uint32_t n_keys = b->n;
+    if (n_keys == 0) { /* everybody cancelled */
+        dload_i_batch_give(c, b);
+        return 0;
+    }
+    b->state = DLOAD_I_RUNNING;
+    b->in_fetch = 1;
+    b->token = c->clear_seq; /* clears from here on concern what this call returns */
+    b->runner = dload_i_self(c->env);
+    b->started_ns = dload_i_now(c->env);
+    b->next = c->running;
+    c->running = b;
+    c->n_running++;
+    c->n_out++;
+    c->stats.batches++;
+    c->stats.keys += n_keys;
+    c->stats.by_trigger[b->why]++;
+    if (n_keys > c->stats.largest_batch)
+        c->stats.largest_batch = n_keys;
+    dload_trigger why = (dload_trigger)b->why;
+    dload_i_core_unlock(c);
+    if (c->hooks != NULL && c->hooks->batch_start != NULL)
+        c->hooks->batch_start(c->hooks->ctx, n_keys, why);
+    dload_status status = c->ops->run(c->owner, b);
+    dload_i_core_lock(c);
+    b->in_fetch = 0;
+    b->ended_ns = dload_i_now(c->env);
+    if (status == DLOAD_PENDING && !b->done) {
+        if (b->state == DLOAD_I_RUNNING)
+            dload_i_publish_all(c, b, false, DLOAD_OK);
+        return n_keys;
+    }
+    dload_i_finish(c, b, status == DLOAD_PENDING ? (dload_status)b->done_status : status);
+    return n_keys;
+}
+
+/* Sends a batch that is out of the queue: calls the fetch function without the mutex. Returns how many
+ * keys went; b is gone, or pending. A cancelled thread would leave the batch out for ever, so that
+ * cancellation waits meanwhile. */
+DLOAD_I_NOINLINE uint32_t dload_i_run(dload_i_core *c, dload_i_batch *b)
+{
+    if (c->sync->hold == NULL)
+        return dload_i_run_held(c, b);
+    int before = c->sync->hold();
+    uint32_t n_keys = dload_i_run_held(c, b);
+    c->sync->unhold(before);
+    return n_keys;
+}
+
+/* Gives up a running batch: who waits gets status, its keys can be loaded again, and what its function
+ * still answers changes nothing. Lets go of the mutex. */
+DLOAD_I_NOINLINE void dload_i_abandon(dload_i_core *c, dload_i_batch *b, dload_status status)
+{
+    dload_i_ready ready = {NULL, NULL, 0};
+    dload_i_running_cut(c, b);
+    b->state = DLOAD_I_LOST;
+    c->stats.abandoned++;
+    for (uint32_t i = 0; i < b->n; i++) {
+        dload_i_flight *f = &b->flights[i];
+        if (f->published)
+            continue;
+        if (!f->answered) {
+            f->answered = 1;
+            f->status = status;
+        }
+        dload_i_publish(c, b, i, &ready);
+    }
+    /* The function may end the batch as soon as the mutex is free: b is not used after. */
+    dload_i_settle_up(c, NULL, &ready);
+}
+
+/* Gives up every batch that ran longer than run_limit_ns. Lets go of the mutex. */
+DLOAD_I_NOINLINE void dload_i_abandon_overdue(dload_i_core *c, uint64_t now_ns)
+{
+    if (c->run_limit_ns == DLOAD_NEVER)
+        return;
+    dload_i_batch *b = c->running;
+    while (b != NULL) {
+        bool overdue = now_ns > dload_i_add_ns(b->started_ns, c->run_limit_ns);
+        if (overdue) {
+            dload_i_abandon(c, b, DLOAD_ETIMEDOUT);
+            dload_i_nudge(c, NULL);
+        }
+        b = overdue ? c->running : b->next; /* the list may have changed meanwhile */
+    }
+}
+
+/* An answer for place i was recorded by the typed half: from inside the function it is published when
+ * that returns, so that a batch costs one walk; afterwards at once. Lets go of the mutex. */
+DLOAD_I_LOCAL void dload_i_answered(dload_i_core *c, dload_i_batch *b, uint32_t i)
+{
+    if (b->in_fetch)
+        return;
+    b->ended_ns = dload_i_now(c->env);
+    dload_i_ready ready = {NULL, NULL, 0};
+    dload_i_publish(c, b, i, &ready);
+    dload_i_settle_up(c, b, &ready);
+}
+
+/* May place i be answered? DLOAD_OK, DLOAD_EBATCH, DLOAD_EBUSY, or DLOAD_ECANCELED when given up. */
+DLOAD_I_LOCAL dload_status dload_i_may_answer(dload_i_core *c, const dload_i_batch *b, size_t i)
+{
+    if (b->state == DLOAD_I_LOST) {
+        c->stats.late_answers++;
+        return DLOAD_ECANCELED;
+    }
+    if (i >= b->n)
+        return DLOAD_EBATCH;
+    return b->flights[i].answered ? DLOAD_EBUSY : DLOAD_OK;
+}
+
+/* _batch_done. Lets go of the mutex; b may be gone. */
+DLOAD_I_LOCAL void dload_i_done(dload_i_core *c, dload_i_batch *b, dload_status status)
+{
+    if (b->in_fetch) {
+        b->done = 1;
+        b->done_status = status;
+    } else {
+        dload_i_finish(c, b, status);
+    }
+}
+
+#endif /* DLOAD_I_RUN_H */
