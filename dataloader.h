@@ -640,10 +640,13 @@ DLOAD_I_LOCAL const dload_env *dload_env_default(void)
 #define DLOAD_I_CLOCK_PRECISE 1
 #define DLOAD_I_CLOCK_COARSE  6
 #ifdef __cplusplus
-extern "C"
+extern "C" {
 #endif
-    int
-    clock_gettime(int clock_id, struct timespec *ts);
+int clock_gettime(int clock_id, struct timespec *ts);
+int nanosleep(const struct timespec *wanted, struct timespec *left);
+#ifdef __cplusplus
+}
+#endif
 #else
 #define DLOAD_I_CLOCK_PRECISE CLOCK_MONOTONIC
 #ifdef CLOCK_MONOTONIC_COARSE
@@ -671,6 +674,15 @@ DLOAD_I_LOCAL uint64_t dload_i_clock_coarse(void *ctx)
     (void)ctx;
     (void)clock_gettime(DLOAD_I_CLOCK_COARSE, &ts);
     return (uint64_t)ts.tv_sec * DLOAD_SECOND + (uint64_t)ts.tv_nsec;
+}
+
+/* Gives the processor away for about so long; less than a second. */
+DLOAD_I_LOCAL void dload_i_nap(uint64_t span_ns)
+{
+    struct timespec ts;
+    ts.tv_sec = 0;
+    ts.tv_nsec = (long)span_ns;
+    (void)nanosleep(&ts, NULL);
 }
 
 DLOAD_I_LOCAL void *dload_i_host_alloc(void *ctx, size_t n_bytes)
@@ -1147,7 +1159,8 @@ DLOAD_I_LOCAL void dload_i_spin_unlock_fn(void *mutex)
     dload_i_spin_unlock((dload_i_spin *)mutex);
 }
 
-/* Without a hook to wait with, gives the processor away and looks again. */
+/* Without a hook to wait with: looks again and again for as long as a quick fetch takes, then yields, then
+ * naps, so that a slow fetch does not cost a processor for every caller that waits. */
 DLOAD_I_LOCAL dload_status dload_i_spin_park(void *mutex, dload_i_parker *p, const dload_env *env,
                                              uint64_t until_ns)
 {
@@ -1160,6 +1173,10 @@ DLOAD_I_LOCAL dload_status dload_i_spin_park(void *mutex, dload_i_parker *p, con
     dload_i_spin_unlock_fn(mutex);
     for (unsigned round = 0; round < 128 && DLOAD_I_LOAD_ACQUIRE(&p->n_notes) == seen; round++)
         dload_i_spin_yield(round);
+#if !DLOAD_FREESTANDING
+    if (DLOAD_I_LOAD_ACQUIRE(&p->n_notes) == seen)
+        dload_i_nap(50 * DLOAD_MICROSECOND);
+#endif
     dload_i_spin_lock_fn(mutex);
     return DLOAD_OK;
 }
@@ -2348,6 +2365,7 @@ typedef struct dload_i_batch {
     uint32_t n, cap; /* places in use, and there */
     uint32_t n_dead;
     uint32_t n_published;
+    uint32_t n_detached;
     uint32_t n_waiters;
     uint32_t n_calls; /* blocking calls that wait for it, as far as told apart */
     uint8_t state;
@@ -2518,6 +2536,7 @@ DLOAD_I_LOCAL bool dload_i_cleared_since(const dload_i_core *c, uint64_t hash, u
 DLOAD_I_LOCAL void dload_i_detach(dload_i_core *c, dload_i_ref *ref)
 {
     ref->batch->flights[ref->place].detached = 1;
+    ref->batch->n_detached++;
     dload_i_ref_remove(c, ref);
 }
 
@@ -2624,7 +2643,7 @@ DLOAD_I_NOINLINE dload_i_batch *dload_i_batch_take(dload_i_core *c)
     if (b == NULL)
         return NULL;
     b->next = NULL;
-    b->n = b->n_dead = b->n_published = b->n_waiters = b->n_calls = 0;
+    b->n = b->n_dead = b->n_published = b->n_detached = b->n_waiters = b->n_calls = 0;
     b->state = DLOAD_I_OPEN;
     b->in_fetch = b->done = 0;
     b->leader = b->last_call = NULL;
@@ -3658,10 +3677,12 @@ DLOAD_I_LOCAL size_t dload_registry_dispatch(dload_registry *r)
 /* A strict -std=c11 with <pthread.h> or <time.h> included before us hid this one. */
 #if defined(__GLIBC__) && !defined(__USE_XOPEN2K)
 #ifdef __cplusplus
-extern "C"
+extern "C" {
 #endif
-    int
-    pthread_condattr_setclock(pthread_condattr_t *attr, int clock_id);
+int pthread_condattr_setclock(pthread_condattr_t *attr, int clock_id);
+#ifdef __cplusplus
+}
+#endif
 #endif
 
 /* ---- fork ----
@@ -4156,7 +4177,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_fail)(DLOAD_I_FN(batch) * b, size_t i,
 
 /* Caches a key that was not asked for, unless it was cleared since the batch was sent; a key of this
  * batch is answered, as by _batch_set. Returns DLOAD_OK; DLOAD_ECANCELED when it was cleared; DLOAD_EBUSY
- * when it was answered; DLOAD_EKEY, DLOAD_ETOOBIG, DLOAD_ENOMEM, DLOAD_EFULL. O(keys of the batch). */
+ * when it was answered; DLOAD_EKEY, DLOAD_ETOOBIG, DLOAD_ENOMEM, DLOAD_EFULL. O(1), or O(keys) once some of
+ * the batch were cleared or published. */
 DLOAD_I_API dload_status DLOAD_I_FN(batch_put)(DLOAD_I_FN(batch) * b, DLOAD_I_K key,
                                                const DLOAD_I_V *value);
 
@@ -5562,11 +5584,21 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_set_bytes)(DLOAD_I_BATCH *b, size_t i,
 }
 #endif
 
-/* The place of a key in this batch, or b->n; the mutex is held. */
+/* The place of a key in this batch, or b->n; the mutex is held. The index knows all but the flights
+ * that were cleared or published meanwhile: for those every place is looked at. */
 DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_place_of)(const DLOAD_I_BATCH *b, uint64_t hash,
                                               const DLOAD_I_K *key)
 {
-    for (uint32_t i = 0; i < b->base.n; i++) {
+    const dload_i_core *c = &b->owner->core;
+    uint32_t h = dload_i_ref_hash(hash);
+    for (uint32_t i = h & (c->refs_cap - 1); c->refs[i].batch != NULL;
+         i = (i + 1) & (c->refs_cap - 1)) {
+        if (c->refs[i].batch == &b->base && c->refs[i].hash == h &&
+            DLOAD_I_FN(i_same)(&b->own_keys[c->refs[i].place], key))
+            return c->refs[i].place;
+    }
+    bool all_indexed = b->base.n_detached == 0 && b->base.n_published == 0;
+    for (uint32_t i = 0; i < b->base.n && !all_indexed; i++) {
         if (b->base.flights[i].hash == hash && DLOAD_I_FN(i_same)(&b->own_keys[i], key))
             return i;
     }
@@ -6353,9 +6385,9 @@ DLOAD_I_API dload_status DLOAD_I_FN(peek)(DLOAD_NAME *l, DLOAD_I_K key, dload_st
 {
     if (state == NULL)
         return DLOAD_EINVAL;
+    *state = DLOAD_STATE_ABSENT;
     if (DLOAD_I_FORKED(&l->cache))
         return DLOAD_EFORK;
-    *state = DLOAD_STATE_ABSENT;
     dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
     if (st < 0)
         return st;

@@ -99,10 +99,13 @@ DLOAD_I_LOCAL const dload_env *dload_env_default(void)
 #define DLOAD_I_CLOCK_PRECISE 1
 #define DLOAD_I_CLOCK_COARSE  6
 #ifdef __cplusplus
-extern "C"
+extern "C" {
 #endif
-    int
-    clock_gettime(int clock_id, struct timespec *ts);
+int clock_gettime(int clock_id, struct timespec *ts);
+int nanosleep(const struct timespec *wanted, struct timespec *left);
+#ifdef __cplusplus
+}
+#endif
 #else
 #define DLOAD_I_CLOCK_PRECISE CLOCK_MONOTONIC
 #ifdef CLOCK_MONOTONIC_COARSE
@@ -130,6 +133,15 @@ DLOAD_I_LOCAL uint64_t dload_i_clock_coarse(void *ctx)
     (void)ctx;
     (void)clock_gettime(DLOAD_I_CLOCK_COARSE, &ts);
     return (uint64_t)ts.tv_sec * DLOAD_SECOND + (uint64_t)ts.tv_nsec;
+}
+
+/* Gives the processor away for about so long; less than a second. */
+DLOAD_I_LOCAL void dload_i_nap(uint64_t span_ns)
+{
+    struct timespec ts;
+    ts.tv_sec = 0;
+    ts.tv_nsec = (long)span_ns;
+    (void)nanosleep(&ts, NULL);
 }
 
 DLOAD_I_LOCAL void *dload_i_host_alloc(void *ctx, size_t n_bytes)

@@ -59,6 +59,7 @@ typedef struct dload_i_batch {
     uint32_t n, cap; /* places in use, and there */
     uint32_t n_dead;
     uint32_t n_published;
+    uint32_t n_detached;
     uint32_t n_waiters;
     uint32_t n_calls; /* blocking calls that wait for it, as far as told apart */
     uint8_t state;
@@ -229,6 +230,7 @@ DLOAD_I_LOCAL bool dload_i_cleared_since(const dload_i_core *c, uint64_t hash, u
 DLOAD_I_LOCAL void dload_i_detach(dload_i_core *c, dload_i_ref *ref)
 {
     ref->batch->flights[ref->place].detached = 1;
+    ref->batch->n_detached++;
     dload_i_ref_remove(c, ref);
 }
 

@@ -138,7 +138,8 @@ DLOAD_I_LOCAL void dload_i_spin_unlock_fn(void *mutex)
     dload_i_spin_unlock((dload_i_spin *)mutex);
 }
 
-/* Without a hook to wait with, gives the processor away and looks again. */
+/* Without a hook to wait with: looks again and again for as long as a quick fetch takes, then yields, then
+ * naps, so that a slow fetch does not cost a processor for every caller that waits. */
 DLOAD_I_LOCAL dload_status dload_i_spin_park(void *mutex, dload_i_parker *p, const dload_env *env,
                                              uint64_t until_ns)
 {
@@ -151,6 +152,10 @@ DLOAD_I_LOCAL dload_status dload_i_spin_park(void *mutex, dload_i_parker *p, con
     dload_i_spin_unlock_fn(mutex);
     for (unsigned round = 0; round < 128 && DLOAD_I_LOAD_ACQUIRE(&p->n_notes) == seen; round++)
         dload_i_spin_yield(round);
+#if !DLOAD_FREESTANDING
+    if (DLOAD_I_LOAD_ACQUIRE(&p->n_notes) == seen)
+        dload_i_nap(50 * DLOAD_MICROSECOND);
+#endif
     dload_i_spin_lock_fn(mutex);
     return DLOAD_OK;
 }

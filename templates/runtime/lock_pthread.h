@@ -13,10 +13,12 @@
 /* A strict -std=c11 with <pthread.h> or <time.h> included before us hid this one. */
 #if defined(__GLIBC__) && !defined(__USE_XOPEN2K)
 #ifdef __cplusplus
-extern "C"
+extern "C" {
 #endif
-    int
-    pthread_condattr_setclock(pthread_condattr_t *attr, int clock_id);
+int pthread_condattr_setclock(pthread_condattr_t *attr, int clock_id);
+#ifdef __cplusplus
+}
+#endif
 #endif
 
 /* ---- fork ----

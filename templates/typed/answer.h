@@ -81,11 +81,21 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_set_bytes)(DLOAD_I_BATCH *b, size_t i,
 }
 #endif
 
-/* The place of a key in this batch, or b->n; the mutex is held. */
+/* The place of a key in this batch, or b->n; the mutex is held. The index knows all but the flights
+ * that were cleared or published meanwhile: for those every place is looked at. */
 DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_place_of)(const DLOAD_I_BATCH *b, uint64_t hash,
                                               const DLOAD_I_K *key)
 {
-    for (uint32_t i = 0; i < b->base.n; i++) {
+    const dload_i_core *c = &b->owner->core;
+    uint32_t h = dload_i_ref_hash(hash);
+    for (uint32_t i = h & (c->refs_cap - 1); c->refs[i].batch != NULL;
+         i = (i + 1) & (c->refs_cap - 1)) {
+        if (c->refs[i].batch == &b->base && c->refs[i].hash == h &&
+            DLOAD_I_FN(i_same)(&b->own_keys[c->refs[i].place], key))
+            return c->refs[i].place;
+    }
+    bool all_indexed = b->base.n_detached == 0 && b->base.n_published == 0;
+    for (uint32_t i = 0; i < b->base.n && !all_indexed; i++) {
         if (b->base.flights[i].hash == hash && DLOAD_I_FN(i_same)(&b->own_keys[i], key))
             return i;
     }

@@ -115,7 +115,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_fail)(DLOAD_I_FN(batch) * b, size_t i,
 
 /* Caches a key that was not asked for, unless it was cleared since the batch was sent; a key of this
  * batch is answered, as by _batch_set. Returns DLOAD_OK; DLOAD_ECANCELED when it was cleared; DLOAD_EBUSY
- * when it was answered; DLOAD_EKEY, DLOAD_ETOOBIG, DLOAD_ENOMEM, DLOAD_EFULL. O(keys of the batch). */
+ * when it was answered; DLOAD_EKEY, DLOAD_ETOOBIG, DLOAD_ENOMEM, DLOAD_EFULL. O(1), or O(keys) once some of
+ * the batch were cleared or published. */
 DLOAD_I_API dload_status DLOAD_I_FN(batch_put)(DLOAD_I_FN(batch) * b, DLOAD_I_K key,
                                                const DLOAD_I_V *value);
 

@@ -314,9 +314,9 @@ DLOAD_I_API dload_status DLOAD_I_FN(peek)(DLOAD_NAME *l, DLOAD_I_K key, dload_st
 {
     if (state == NULL)
         return DLOAD_EINVAL;
+    *state = DLOAD_STATE_ABSENT;
     if (DLOAD_I_FORKED(&l->cache))
         return DLOAD_EFORK;
-    *state = DLOAD_STATE_ABSENT;
     dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
     if (st < 0)
         return st;

@@ -280,3 +280,17 @@ mutant("trigger_counted_as_size", "runtime/run.h",
        "    c->stats.by_trigger[b->why]++;",
        "    c->stats.by_trigger[DLOAD_BY_SIZE]++;",
        "test_stats")
+
+# ---- threads that end, processes that fork ----
+mutant("cancelled_stays_in_flight", "runtime/drive.h",
+       "        if (w->batch != NULL)\n            dload_i_unwait(c, w);\n        if (p->pooled)",
+       "        if (p->pooled)",
+       "test_cancel:PTHREAD")
+mutant("cancelled_during_fetch", "runtime/run.h",
+       "    int before = c->sync->hold();",
+       "    int before = PTHREAD_CANCEL_ENABLE;\n    c->sync->unhold(before);",
+       "test_cancel:PTHREAD")
+mutant("fork_not_seen", "runtime/lock_pthread.h",
+       "    DLOAD_I_STORE_RELAXED(&dload_i_fork_epoch, dload_i_fork_epoch + 1);",
+       "    (void)dload_i_fork_epoch;",
+       "test_cancel:PTHREAD")
