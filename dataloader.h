@@ -88,8 +88,8 @@
  *
  * CONTENTS (search for the marks)
  *   once a translation unit: >>port >>status >>key >>env >>pool >>blob >>hash >>lock >>arena >>group
- *                            >>ghost >>evict >>wheel >>stats >>flight >>batch >>run >>drive
- *                            >>registry
+ *                            >>ghost >>evict >>wheel >>stats >>flight >>nest >>batch >>run
+ *                            >>drive >>registry
  *   once a loader: >>params >>lock_pthread >>types >>api >>table >>store >>cache >>ops >>answer >>load
  *                  >>control >>undef
  */
@@ -2377,6 +2377,7 @@ typedef struct dload_i_batch {
     uint64_t rest_ttl_ns;      /* how long the answer of the keys not answered is kept */
     uint64_t token;            /* clear_seq when it was sent */
     uint64_t runner;           /* env->self() of who runs it */
+    dload_i_parker *nested;    /* where its function waits for other batches; see nest.h */
     dload_i_parker *leader;    /* the sleeper that will send it when it is due */
     dload_i_parker *last_call; /* who asked last */
 } dload_i_batch;
@@ -2545,7 +2546,7 @@ DLOAD_I_LOCAL void dload_i_detach(dload_i_core *c, dload_i_ref *ref)
 DLOAD_I_LOCAL void dload_i_wait_for(dload_i_waiter *w, dload_i_batch *b, uint32_t place)
 {
     dload_i_flight *f = &b->flights[place];
-    w->batch = b;
+    DLOAD_I_STORE_RELEASE(&w->batch, b); /* nest.h reads it without this mutex */
     w->place = place;
     w->status = DLOAD_PENDING;
     w->next = NULL;
@@ -2578,7 +2579,7 @@ DLOAD_I_LOCAL void dload_i_unlink(dload_i_waiter *w)
     else
         f->tail = w->prev;
     DLOAD_I_STORE_RELAXED(&w->batch->n_waiters, w->batch->n_waiters - 1);
-    w->batch = NULL;
+    DLOAD_I_STORE_RELEASE(&w->batch, NULL);
     if (w->parker != NULL)
         w->parker->pending--;
 }
@@ -2610,6 +2611,147 @@ DLOAD_I_LOCAL void dload_i_waiter_give(dload_i_core *c, dload_i_waiter *w)
 }
 
 #endif /* DLOAD_I_FLIGHT_H */
+
+/* ==== runtime/nest.h ==== */
+
+/* >>nest -- loads from inside a fetch function, and the circles they can close.
+ *
+ * A fetch function may load, from any loader. Then its batch waits for another batch, whose function may
+ * wait in turn, in other threads, until somebody waits for the first one. Each batch knows where its
+ * runner waits (nested), each waiter its batch: whoever begins such a wait writes that down and follows
+ * the arrows under one lock, so that the one who closes a circle sees it whole and is told
+ * DLOAD_EDEADLK. Loads from anywhere else never come here.
+ *
+ * The lock and the thread's current batch are shared by all translation units of a program (weak
+ * definitions), because a circle may go through loaders of several.
+ */
+#ifndef DLOAD_I_NEST_H
+#define DLOAD_I_NEST_H
+
+/* Would a caller that waits for b wait for itself? */
+DLOAD_I_INLINE bool dload_i_is_own(const dload_i_core *c, const dload_i_batch *b)
+{
+    return b->state == DLOAD_I_RUNNING && b->in_fetch && b->runner == dload_i_self(c->env);
+}
+
+#if DLOAD_FREESTANDING
+
+/* One thread: what is not its own batch is no circle. */
+DLOAD_I_INLINE dload_i_batch *dload_i_nest_enter(dload_i_batch *b)
+{
+    return b;
+}
+
+DLOAD_I_INLINE void dload_i_nest_leave(dload_i_batch *outer)
+{
+    (void)outer;
+}
+
+DLOAD_I_INLINE bool dload_i_nest_wait(dload_i_core *c, dload_i_parker *p)
+{
+    (void)c;
+    (void)p;
+    return true;
+}
+
+DLOAD_I_INLINE void dload_i_nest_end(dload_i_core *c)
+{
+    (void)c;
+}
+
+#else
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+/* The innermost batch whose function runs in this thread. */
+__attribute__((__weak__)) __thread struct dload_i_batch *dload_i_nest_current;
+/* Guards nested of every batch, and is held while arrows are followed. */
+__attribute__((__weak__)) dload_i_spin dload_i_nest_lock;
+#ifdef __cplusplus
+}
+#endif
+
+#define DLOAD_I_NEST_MAX 64u /* waits that one search follows; beyond, the deadline decides */
+
+/* A function begins to run in this thread; returns what to leave with. */
+DLOAD_I_LOCAL dload_i_batch *dload_i_nest_enter(dload_i_batch *b)
+{
+    dload_i_batch *outer = dload_i_nest_current;
+    dload_i_nest_current = b;
+    return outer;
+}
+
+DLOAD_I_LOCAL void dload_i_nest_leave(dload_i_batch *outer)
+{
+    dload_i_nest_current = outer;
+}
+
+/* The wait that this request's answer waits for: that of the runner of its batch, if it is blocked. A
+ * batch that ends meanwhile and runs again for others must not be taken for the one waited for: the
+ * request lets go of it before that, so that a second look tells. */
+DLOAD_I_LOCAL dload_i_parker *dload_i_nest_next(const dload_i_waiter *w, uint64_t self,
+                                                bool *circle)
+{
+    dload_i_batch *b = DLOAD_I_LOAD_ACQUIRE(&w->batch);
+    if (b == NULL || !DLOAD_I_LOAD_ACQUIRE(&b->in_fetch))
+        return NULL;
+    bool own = DLOAD_I_LOAD_ACQUIRE(&b->runner) == self;
+    dload_i_parker *next = b->nested;
+    if (DLOAD_I_LOAD_ACQUIRE(&w->batch) != b)
+        return NULL;
+    *circle = *circle || own;
+    return next;
+}
+
+/* Follows all arrows from p; true when one leads back to this thread. */
+DLOAD_I_LOCAL bool dload_i_nest_circle(dload_i_parker *p, uint64_t self)
+{
+    dload_i_parker *found[DLOAD_I_NEST_MAX];
+    uint32_t n_found = 1;
+    bool circle = false;
+    found[0] = p;
+    for (uint32_t at = 0; at < n_found && !circle; at++) {
+        for (const dload_i_waiter *w = found[at]->first; w != NULL && !circle; w = w->sib) {
+            dload_i_parker *next = dload_i_nest_next(w, self, &circle);
+            uint32_t i = 0;
+            while (next != NULL && i < n_found && found[i] != next)
+                i++;
+            if (next != NULL && i == n_found && n_found < DLOAD_I_NEST_MAX)
+                found[n_found++] = next;
+        }
+    }
+    return circle;
+}
+
+/* This thread is about to wait as p says. False when it would wait for itself. */
+DLOAD_I_LOCAL bool dload_i_nest_wait(dload_i_core *c, dload_i_parker *p)
+{
+    dload_i_batch *current = dload_i_nest_current;
+    if (current == NULL || !c->threaded)
+        return true;
+    dload_i_spin_lock(&dload_i_nest_lock);
+    current->nested = p;
+    bool circle = dload_i_nest_circle(p, dload_i_self(c->env));
+    if (circle)
+        current->nested = NULL;
+    dload_i_spin_unlock(&dload_i_nest_lock);
+    return !circle;
+}
+
+DLOAD_I_LOCAL void dload_i_nest_end(dload_i_core *c)
+{
+    dload_i_batch *current = dload_i_nest_current;
+    if (current == NULL || !c->threaded)
+        return;
+    dload_i_spin_lock(&dload_i_nest_lock);
+    current->nested = NULL;
+    dload_i_spin_unlock(&dload_i_nest_lock);
+}
+
+#endif /* DLOAD_FREESTANDING */
+
+#endif /* DLOAD_I_NEST_H */
 
 /* ==== runtime/batch.h ==== */
 
@@ -3012,9 +3154,9 @@ DLOAD_I_LOCAL uint32_t dload_i_run_held(dload_i_core *c, dload_i_batch *b)
         return 0;
     }
     b->state = DLOAD_I_RUNNING;
-    b->in_fetch = 1;
     b->token = c->clear_seq; /* clears from here on concern what this call returns */
-    b->runner = dload_i_self(c->env);
+    DLOAD_I_STORE_RELEASE(&b->runner, dload_i_self(c->env));
+    DLOAD_I_STORE_RELEASE(&b->in_fetch, (uint8_t)1); /* after the runner: nest.h reads both */
     b->started_ns = dload_i_now(c->env);
     b->next = c->running;
     c->running = b;
@@ -3029,9 +3171,11 @@ DLOAD_I_LOCAL uint32_t dload_i_run_held(dload_i_core *c, dload_i_batch *b)
     dload_i_core_unlock(c);
     if (c->hooks != NULL && c->hooks->batch_start != NULL)
         c->hooks->batch_start(c->hooks->ctx, n_keys, why);
+    dload_i_batch *outer = dload_i_nest_enter(b);
     dload_status status = c->ops->run(c->owner, b);
+    dload_i_nest_leave(outer);
     dload_i_core_lock(c);
-    b->in_fetch = 0;
+    DLOAD_I_STORE_RELEASE(&b->in_fetch, (uint8_t)0);
     b->ended_ns = dload_i_now(c->env);
     if (status == DLOAD_PENDING && !b->done) {
         if (b->state == DLOAD_I_RUNNING)
@@ -3150,12 +3294,6 @@ DLOAD_I_LOCAL bool dload_i_runs_here(const dload_i_core *c)
             return true;
     }
     return false;
-}
-
-/* Would a caller that waits for b wait for itself? */
-DLOAD_I_INLINE bool dload_i_is_own(const dload_i_core *c, const dload_i_batch *b)
-{
-    return b->state == DLOAD_I_RUNNING && b->in_fetch && b->runner == dload_i_self(c->env);
 }
 
 /* A fetch function that loads must not wait for its own place among the running ones. */
@@ -3284,6 +3422,8 @@ DLOAD_I_NOINLINE dload_status dload_i_wait(dload_i_core *c, dload_i_parker *p, u
 {
     dload_status st = DLOAD_OK;
     dload_i_batch *led = NULL;
+    if (!dload_i_nest_wait(c, p))
+        return DLOAD_EDEADLK;
     while (p->pending != 0) {
         uint64_t now_ns = dload_i_now(c->env);
         if (now_ns >= deadline_ns) {
@@ -3307,6 +3447,7 @@ DLOAD_I_NOINLINE dload_status dload_i_wait(dload_i_core *c, dload_i_parker *p, u
         if (st < 0)
             break;
     }
+    dload_i_nest_end(c);
     if (p->pending == 0)
         return DLOAD_OK;
     dload_i_nudge(c, p); /* the lead, if it was ours, passes on */
@@ -5934,7 +6075,8 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_collect)(DLOAD_NAME *l, dload_i_parker *p, dload
 /* Is this about the call, and not about one key's answer? */
 DLOAD_I_INLINE bool DLOAD_I_FN(i_of_call)(dload_status st)
 {
-    return st == DLOAD_ETIMEDOUT || st == DLOAD_EAGAIN || st == DLOAD_ECLOSED || st == DLOAD_ENOMEM;
+    return st == DLOAD_ETIMEDOUT || st == DLOAD_EAGAIN || st == DLOAD_ECLOSED ||
+           st == DLOAD_ENOMEM || st == DLOAD_EDEADLK;
 }
 
 /* Asks for every key; what is answered at once goes into statuses. No batch goes before all are asked

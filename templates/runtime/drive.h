@@ -20,12 +20,6 @@ DLOAD_I_LOCAL bool dload_i_runs_here(const dload_i_core *c)
     return false;
 }
 
-/* Would a caller that waits for b wait for itself? */
-DLOAD_I_INLINE bool dload_i_is_own(const dload_i_core *c, const dload_i_batch *b)
-{
-    return b->state == DLOAD_I_RUNNING && b->in_fetch && b->runner == dload_i_self(c->env);
-}
-
 /* A fetch function that loads must not wait for its own place among the running ones. */
 DLOAD_I_LOCAL bool dload_i_may_send(const dload_i_core *c)
 {
@@ -152,6 +146,8 @@ DLOAD_I_NOINLINE dload_status dload_i_wait(dload_i_core *c, dload_i_parker *p, u
 {
     dload_status st = DLOAD_OK;
     dload_i_batch *led = NULL;
+    if (!dload_i_nest_wait(c, p))
+        return DLOAD_EDEADLK;
     while (p->pending != 0) {
         uint64_t now_ns = dload_i_now(c->env);
         if (now_ns >= deadline_ns) {
@@ -175,6 +171,7 @@ DLOAD_I_NOINLINE dload_status dload_i_wait(dload_i_core *c, dload_i_parker *p, u
         if (st < 0)
             break;
     }
+    dload_i_nest_end(c);
     if (p->pending == 0)
         return DLOAD_OK;
     dload_i_nudge(c, p); /* the lead, if it was ours, passes on */

@@ -71,6 +71,7 @@ typedef struct dload_i_batch {
     uint64_t rest_ttl_ns;      /* how long the answer of the keys not answered is kept */
     uint64_t token;            /* clear_seq when it was sent */
     uint64_t runner;           /* env->self() of who runs it */
+    dload_i_parker *nested;    /* where its function waits for other batches; see nest.h */
     dload_i_parker *leader;    /* the sleeper that will send it when it is due */
     dload_i_parker *last_call; /* who asked last */
 } dload_i_batch;
@@ -239,7 +240,7 @@ DLOAD_I_LOCAL void dload_i_detach(dload_i_core *c, dload_i_ref *ref)
 DLOAD_I_LOCAL void dload_i_wait_for(dload_i_waiter *w, dload_i_batch *b, uint32_t place)
 {
     dload_i_flight *f = &b->flights[place];
-    w->batch = b;
+    DLOAD_I_STORE_RELEASE(&w->batch, b); /* nest.h reads it without this mutex */
     w->place = place;
     w->status = DLOAD_PENDING;
     w->next = NULL;
@@ -272,7 +273,7 @@ DLOAD_I_LOCAL void dload_i_unlink(dload_i_waiter *w)
     else
         f->tail = w->prev;
     DLOAD_I_STORE_RELAXED(&w->batch->n_waiters, w->batch->n_waiters - 1);
-    w->batch = NULL;
+    DLOAD_I_STORE_RELEASE(&w->batch, NULL);
     if (w->parker != NULL)
         w->parker->pending--;
 }

@@ -7,6 +7,7 @@
 #define DLOAD_I_RUN_H
 
 #include "batch.h"
+#include "nest.h"
 
 /* ---- answers leave ---- */
 
@@ -221,9 +222,9 @@ DLOAD_I_LOCAL uint32_t dload_i_run_held(dload_i_core *c, dload_i_batch *b)
         return 0;
     }
     b->state = DLOAD_I_RUNNING;
-    b->in_fetch = 1;
     b->token = c->clear_seq; /* clears from here on concern what this call returns */
-    b->runner = dload_i_self(c->env);
+    DLOAD_I_STORE_RELEASE(&b->runner, dload_i_self(c->env));
+    DLOAD_I_STORE_RELEASE(&b->in_fetch, (uint8_t)1); /* after the runner: nest.h reads both */
     b->started_ns = dload_i_now(c->env);
     b->next = c->running;
     c->running = b;
@@ -238,9 +239,11 @@ DLOAD_I_LOCAL uint32_t dload_i_run_held(dload_i_core *c, dload_i_batch *b)
     dload_i_core_unlock(c);
     if (c->hooks != NULL && c->hooks->batch_start != NULL)
         c->hooks->batch_start(c->hooks->ctx, n_keys, why);
+    dload_i_batch *outer = dload_i_nest_enter(b);
     dload_status status = c->ops->run(c->owner, b);
+    dload_i_nest_leave(outer);
     dload_i_core_lock(c);
-    b->in_fetch = 0;
+    DLOAD_I_STORE_RELEASE(&b->in_fetch, (uint8_t)0);
     b->ended_ns = dload_i_now(c->env);
     if (status == DLOAD_PENDING && !b->done) {
         if (b->state == DLOAD_I_RUNNING)

@@ -264,7 +264,8 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_collect)(DLOAD_NAME *l, dload_i_parker *p, dload
 /* Is this about the call, and not about one key's answer? */
 DLOAD_I_INLINE bool DLOAD_I_FN(i_of_call)(dload_status st)
 {
-    return st == DLOAD_ETIMEDOUT || st == DLOAD_EAGAIN || st == DLOAD_ECLOSED || st == DLOAD_ENOMEM;
+    return st == DLOAD_ETIMEDOUT || st == DLOAD_EAGAIN || st == DLOAD_ECLOSED ||
+           st == DLOAD_ENOMEM || st == DLOAD_EDEADLK;
 }
 
 /* Asks for every key; what is answered at once goes into statuses. No batch goes before all are asked

@@ -294,3 +294,13 @@ mutant("fork_not_seen", "runtime/lock_pthread.h",
        "    DLOAD_I_STORE_RELAXED(&dload_i_fork_epoch, dload_i_fork_epoch + 1);",
        "    (void)dload_i_fork_epoch;",
        "test_cancel:PTHREAD")
+
+# ---- circles of fetch functions ----
+mutant("nested_wait_not_written_down", "runtime/nest.h",
+       "    current->nested = p;\n    bool circle",
+       "    bool circle",
+       "test_nest:PTHREAD")
+mutant("circle_not_closed", "runtime/nest.h",
+       "    *circle = *circle || own;",
+       "    (void)own;",
+       "test_nest:PTHREAD")
