@@ -3145,7 +3145,7 @@ DLOAD_I_NOINLINE void dload_i_finish(dload_i_core *c, dload_i_batch *b, dload_st
 }
 
 /* dload_i_run, in a thread that cannot be cancelled. */
-DLOAD_I_LOCAL uint32_t dload_i_run_held(dload_i_core *c, dload_i_batch *b)
+DLOAD_I_NOINLINE uint32_t dload_i_run_held(dload_i_core *c, dload_i_batch *b)
 {
     dload_i_compact(c, b);
     uint32_t n_keys = b->n;
