@@ -21,7 +21,7 @@ links = $(patsubst %,-l%,$(shell sed -n 's|^/\* links: *\(.*[^ ]\) *\*/.*|\1|p' 
     $(if $(shell grep -l '<sqlite3\.h>' $(1) $(1:.c=.h) 2>/dev/null),-lsqlite3)
 
 define example
-$(EXDIR)/$(1): $(wildcard examples/$(1).c examples/$(1)_*.c examples/*.h) dataloader.h $(GEN)/.made
+$(EXDIR)/$(1): $(wildcard examples/$(1).c examples/$(1)_*.c examples/*.h adapters/*.h) dataloader.h $(GEN)/.made
 	@mkdir -p $$(@D)
 	$$(CC) -std=c11 $$(CFLAGS) $$(WARN) -I. -Iexamples -I$$(GEN) -o $$@ \
 	    $$(filter %.c,$$^) $$(call links,$$(filter %.c,$$^)) -lpthread

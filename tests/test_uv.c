@@ -411,7 +411,7 @@ static void test_pending_keeps_the_loop(void **state)
     answered(&asks[0], 10);
 }
 
-/* A batch that waits for its turn goes when the one before it ends, even if nobody waits for that. */
+/* A batch that waits for its turn goes when the one before it ends, though nobody waits for it. */
 static void test_queue_moves(void **state)
 {
     struct world *x = *state;
@@ -763,8 +763,7 @@ static void worker_answers(void *ctx)
         (void)tl_batch_set(b, i, &value); /* DLOAD_ECANCELED when it was given up */
     }
     (void)tl_batch_done(b, DLOAD_OK);
-    sleep_ms(
-        5); /* the loop has the answers; this thread may still be inside the call, for all it knows */
+    sleep_ms(5); /* the loop has the answers by now, and this thread is not through */
     __atomic_store_n(&x->worked, true, __ATOMIC_RELAXED);
     dload_uv_drop(&x->u);
 }
