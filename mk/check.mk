@@ -9,7 +9,7 @@ THREADS := $(patsubst tests/%.c,%,$(THREADS))
 
 CORE_STEPS := header compile-fail-$(CC) $(SUITES:%=plain-%)
 # The long ones first, so that none of them is the last to run alone.
-CHECK_STEPS := $(if $(wildcard tests/mutants/run.py),mutants) \
+CHECK_STEPS := $(if $(wildcard tests/mutants/run.py),mutants) models \
     matrix-clang++ matrix-g++ matrix-clang matrix-gcc $(SUITES:%=asan-%) $(THREADS:%=tsan-%) \
     compile-fail-g++ compile-fail-clang++ compile-fail-gcc compile-fail-clang \
     depgraph make-demo selftest setup install mkloader readme examples-gcc examples-clang \
@@ -68,6 +68,8 @@ step/golden:
 	@$(STEP) golden $(PYTHON) tests/golden/make.py --check
 step/mutants:
 	@$(STEP) mutants $(PYTHON) tests/mutants/run.py
+step/models:
+	@$(STEP) models $(PYTHON) tests/models/run.py
 step/format step/shape step/names step/parameters step/readme step/install step/selftest step/setup: step/%:
 	@$(STEP) $* tests/tools/$*
 step/version:

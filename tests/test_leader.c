@@ -157,12 +157,17 @@ static struct task *load(uint64_t deadline_ns, const uint64_t *keys, size_t n)
 #define LOAD(...)        load(DLOAD_NEVER, KEYS(__VA_ARGS__))
 #define LOAD_IN(ns, ...) load(s.f.now_ns + (ns), KEYS(__VA_ARGS__))
 
+static bool is_woken(const struct task *t)
+{
+    return t->state == TASK_ASLEEP && *t->word != t->seen;
+}
+
 /* Everybody goes on who was woken or whose wait is over; not who fetches. */
 static void settle(void)
 {
     for (size_t i = 0; i < s.n_tasks; i++) {
         struct task *t = &s.tasks[i];
-        if (t->state == TASK_ASLEEP && (*t->word != t->seen || s.f.now_ns >= t->until_ns)) {
+        if (is_woken(t) || (t->state == TASK_ASLEEP && s.f.now_ns >= t->until_ns)) {
             turn(t);
             i = (size_t)-1; /* from the first again */
         }
@@ -346,7 +351,7 @@ static void test_leader_nested_load_has_a_place(void **state)
     text_must(&s.calls, "B(1) B(2)");
 }
 
-/* A loop whose clock is ahead gives a batch up: its place goes to who sleeps for one. */
+/* Who gives a batch up tells one who sleeps for its place. */
 static void test_leader_abandoned_place_is_used(void **state)
 {
     (void)state;
@@ -354,8 +359,12 @@ static void test_leader_abandoned_place_is_used(void **state)
     s.cfg.run_limit_ns = RUN_LIMIT_NS;
     must_ok(tl_init(&s.l, &s.cfg));
     hold(1);
-    struct task *a = LOAD(1), *b = LOAD(2);
-    must_ok(tl_process(&s.l, s.f.now_ns + RUN_LIMIT_NS + 1));
+    struct task *a = LOAD(1), *b = LOAD(2), *c = LOAD(1);
+    s.f.now_ns += RUN_LIMIT_NS + 1;
+    assert_false(is_woken(b));
+    turn(c);
+    must_be_done(c, DLOAD_ETIMEDOUT);
+    assert_true(is_woken(b));
     settle();
     must_be_done(b, DLOAD_OK);
     go_on(a);

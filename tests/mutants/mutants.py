@@ -304,3 +304,49 @@ mutant("circle_not_closed", "runtime/nest.h",
        "    *circle = *circle || own;",
        "    (void)own;",
        "test_nest:PTHREAD")
+
+# ---- who sends: twins of the model's mutants (tests/models/run.py names them) ----
+mutant("deadline_keeps_lead", "runtime/drive.h",
+       "    dload_i_nudge(c, p); /* the lead, if it was ours, passes on */\n",
+       "",
+       "test_leader:PTHREAD")
+mutant("sender_keeps_lead", "runtime/drive.h",
+       "            dload_i_nudge(c, p); /* while this call is busy, somebody else leads what comes"
+       " next */\n",
+       "",
+       "test_leader:PTHREAD")
+mutant("dead_leader_stays", "runtime/drive.h",
+       "        if (led != NULL && led->leader == p)\n"
+       "            led->leader = NULL;\n",
+       "",
+       "test_leader:PTHREAD")
+mutant("enqueue_wakes_nobody", "runtime/batch.h",
+       "        c->sync->unpark(b->leader, c->env); /* it need not linger any more */",
+       "        (void)0;",
+       "test_leader:PTHREAD")
+mutant("finish_wakes_nobody", "runtime/run.h",
+       "    dload_i_batch_give(c, b);\n"
+       "    dload_i_nudge(c, NULL);\n",
+       "    dload_i_batch_give(c, b);\n",
+       "test_leader:PTHREAD")
+mutant("abandon_wakes_nobody", "runtime/run.h",
+       "            dload_i_abandon(c, b, DLOAD_ETIMEDOUT);\n"
+       "            dload_i_nudge(c, NULL);\n",
+       "            dload_i_abandon(c, b, DLOAD_ETIMEDOUT);\n",
+       "test_leader:PTHREAD")
+mutant("nested_takes_a_place", "runtime/drive.h",
+       "    return c->n_running < c->max_in_flight || dload_i_runs_here(c);",
+       "    return c->n_running < c->max_in_flight;",
+       "test_leader:PTHREAD")
+mutant("answer_wakes_nobody", "runtime/run.h",
+       "            if (w->parker->pending == 0)\n"
+       "                c->sync->unpark(w->parker, c->env);\n",
+       "",
+       "test_leader:PTHREAD")
+mutant("token_taken_late", "runtime/run.h",
+       "    b->ended_ns = dload_i_now(c->env);\n"
+       "    if (status == DLOAD_PENDING && !b->done) {",
+       "    b->ended_ns = dload_i_now(c->env);\n"
+       "    b->token = c->clear_seq;\n"
+       "    if (status == DLOAD_PENDING && !b->done) {",
+       "test_leader:PTHREAD")
