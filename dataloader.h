@@ -2432,7 +2432,7 @@ typedef struct dload_i_core {
     dload_i_batch *running;
     dload_i_batch *free_;
     uint32_t n_running; /* RUNNING: what max_in_flight bounds */
-    uint32_t n_out;     /* RUNNING and LOST: what _destroy waits for */
+    uint32_t n_out;     /* RUNNING, LOST and in the batch_end hook: what _destroy waits for */
     uint32_t n_flights; /* keys in batches, not published */
     dload_i_ref *refs;
     uint32_t n_refs, refs_cap; /* cap is 2^n or 0 */
@@ -3131,17 +3131,23 @@ DLOAD_I_NOINLINE void dload_i_finish(dload_i_core *c, dload_i_batch *b, dload_st
         c->company = 8;
     else if (c->company > 0)
         c->company--;
-    c->n_out--;
     dload_i_batch_give(c, b);
     dload_i_nudge(c, NULL);
     if (c->closer != NULL)
         c->sync->unpark(c->closer, c->env);
-    if (c->hooks != NULL && c->hooks->batch_end != NULL) {
+    bool wake = c->wake != NULL && (c->queue != NULL || c->open != NULL);
+    bool hook = c->hooks != NULL && c->hooks->batch_end != NULL;
+    if (wake || hook) {
         dload_i_core_unlock(c);
-        uint64_t run_ns = dload_i_now(c->env) - started_ns;
-        c->hooks->batch_end(c->hooks->ctx, n_keys, status, run_ns);
+        if (hook) {
+            uint64_t run_ns = dload_i_now(c->env) - started_ns;
+            c->hooks->batch_end(c->hooks->ctx, n_keys, status, run_ns);
+        }
+        if (wake)
+            c->wake(c->wake_ctx); /* a batch that waited for its turn may go */
         dload_i_core_lock(c);
     }
+    c->n_out--; /* only now may the loader be destroyed */
 }
 
 /* dload_i_run, in a thread that cannot be cancelled. */
@@ -4230,7 +4236,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(init_checked)(DLOAD_NAME *l, const DLOAD_I_F
                                                   size_t config_bytes, uint64_t fingerprint);
 
 /* Ends a loader's life. Everything queued must have been sent or failed: call _close first.
- * Returns DLOAD_OK, or DLOAD_EBUSY while a batch or a waiter is out (the loader stays usable).
+ * Returns DLOAD_OK, or DLOAD_EBUSY while a batch, its batch_end hook or a waiter is out (the loader
+ * stays usable).
  * Owns: releases cached values. Threads: no other call may run. O(entries) for owned values. */
 DLOAD_I_API dload_status DLOAD_I_FN(destroy)(DLOAD_NAME *l);
 
@@ -4327,7 +4334,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_put)(DLOAD_I_FN(batch) * b, DLOAD_I_K 
  * DLOAD_MISSING when it is DLOAD_OK. b is gone afterwards. Any thread. Callbacks run inside. */
 DLOAD_I_API dload_status DLOAD_I_FN(batch_done)(DLOAD_I_FN(batch) * b, dload_status status);
 
-/* True once nobody waits for any key of b any more, or b was abandoned: the function may stop. */
+/* True once nobody waits for any key of b any more, or b was abandoned: the function may stop. Somebody
+ * may still join a key of b until it ends, and gets the status it ends with. */
 DLOAD_I_API bool DLOAD_I_FN(batch_cancelled)(const DLOAD_I_FN(batch) * b);
 
 /* ---- the loader's cache, from outside ---- */
@@ -6409,6 +6417,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(expect)(DLOAD_NAME *l, size_t n)
         n = l->core.max_batch; /* a full batch goes anyway */
     DLOAD_I_ACQUIRE(&l->mutex);
     dload_i_expect(&l->core, (uint32_t)n);
+    DLOAD_I_FN(i_tell)(l);
     DLOAD_I_RELEASE(&l->mutex);
     return DLOAD_OK;
 }

@@ -126,7 +126,7 @@ typedef struct dload_i_core {
     dload_i_batch *running;
     dload_i_batch *free_;
     uint32_t n_running; /* RUNNING: what max_in_flight bounds */
-    uint32_t n_out;     /* RUNNING and LOST: what _destroy waits for */
+    uint32_t n_out;     /* RUNNING, LOST and in the batch_end hook: what _destroy waits for */
     uint32_t n_flights; /* keys in batches, not published */
     dload_i_ref *refs;
     uint32_t n_refs, refs_cap; /* cap is 2^n or 0 */

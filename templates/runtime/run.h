@@ -199,17 +199,23 @@ DLOAD_I_NOINLINE void dload_i_finish(dload_i_core *c, dload_i_batch *b, dload_st
         c->company = 8;
     else if (c->company > 0)
         c->company--;
-    c->n_out--;
     dload_i_batch_give(c, b);
     dload_i_nudge(c, NULL);
     if (c->closer != NULL)
         c->sync->unpark(c->closer, c->env);
-    if (c->hooks != NULL && c->hooks->batch_end != NULL) {
+    bool wake = c->wake != NULL && (c->queue != NULL || c->open != NULL);
+    bool hook = c->hooks != NULL && c->hooks->batch_end != NULL;
+    if (wake || hook) {
         dload_i_core_unlock(c);
-        uint64_t run_ns = dload_i_now(c->env) - started_ns;
-        c->hooks->batch_end(c->hooks->ctx, n_keys, status, run_ns);
+        if (hook) {
+            uint64_t run_ns = dload_i_now(c->env) - started_ns;
+            c->hooks->batch_end(c->hooks->ctx, n_keys, status, run_ns);
+        }
+        if (wake)
+            c->wake(c->wake_ctx); /* a batch that waited for its turn may go */
         dload_i_core_lock(c);
     }
+    c->n_out--; /* only now may the loader be destroyed */
 }
 
 /* dload_i_run, in a thread that cannot be cancelled. */

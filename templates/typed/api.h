@@ -27,7 +27,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(init_checked)(DLOAD_NAME *l, const DLOAD_I_F
                                                   size_t config_bytes, uint64_t fingerprint);
 
 /* Ends a loader's life. Everything queued must have been sent or failed: call _close first.
- * Returns DLOAD_OK, or DLOAD_EBUSY while a batch or a waiter is out (the loader stays usable).
+ * Returns DLOAD_OK, or DLOAD_EBUSY while a batch, its batch_end hook or a waiter is out (the loader
+ * stays usable).
  * Owns: releases cached values. Threads: no other call may run. O(entries) for owned values. */
 DLOAD_I_API dload_status DLOAD_I_FN(destroy)(DLOAD_NAME *l);
 
@@ -124,7 +125,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_put)(DLOAD_I_FN(batch) * b, DLOAD_I_K 
  * DLOAD_MISSING when it is DLOAD_OK. b is gone afterwards. Any thread. Callbacks run inside. */
 DLOAD_I_API dload_status DLOAD_I_FN(batch_done)(DLOAD_I_FN(batch) * b, dload_status status);
 
-/* True once nobody waits for any key of b any more, or b was abandoned: the function may stop. */
+/* True once nobody waits for any key of b any more, or b was abandoned: the function may stop. Somebody
+ * may still join a key of b until it ends, and gets the status it ends with. */
 DLOAD_I_API bool DLOAD_I_FN(batch_cancelled)(const DLOAD_I_FN(batch) * b);
 
 /* ---- the loader's cache, from outside ---- */

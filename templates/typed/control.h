@@ -196,6 +196,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(expect)(DLOAD_NAME *l, size_t n)
         n = l->core.max_batch; /* a full batch goes anyway */
     DLOAD_I_ACQUIRE(&l->mutex);
     dload_i_expect(&l->core, (uint32_t)n);
+    DLOAD_I_FN(i_tell)(l);
     DLOAD_I_RELEASE(&l->mutex);
     return DLOAD_OK;
 }
