@@ -1043,6 +1043,8 @@ typedef struct dload_i_parker {
     void *core;        /* for give_up */
     bool pooled;       /* the requests come from the core's pool */
     int cancel_before; /* the caller's cancellation state, in force while it sleeps */
+    bool asleep;       /* in park: a wake-up is heard; under the mutex */
+    bool inside;       /* called by a fetch function: needs no place of its own among the running */
 } dload_i_parker;
 
 /* What the core does with a mutex. hold and unhold keep the thread from being cancelled; NULL where threads
@@ -2372,6 +2374,8 @@ typedef struct dload_i_batch {
     uint8_t in_fetch; /* the function has not returned */
     uint8_t done;     /* _batch_done came before the function returned */
     uint8_t why;      /* dload_trigger */
+    uint8_t unwanted; /* ended while somebody was settling up for it */
+    uint32_t n_users; /* those who are */
     int32_t done_status;
     uint64_t opened_ns, last_key_ns, started_ns, ended_ns; /* ended: the last answers came */
     uint64_t rest_ttl_ns;      /* how long the answer of the keys not answered is kept */
@@ -2909,6 +2913,23 @@ DLOAD_I_LOCAL void dload_i_commit(dload_i_core *c, uint64_t hash)
         dload_i_enqueue(c, DLOAD_BY_EXPECT);
 }
 
+/* Nobody is left who would send this batch: mutant DEAD_STAYS_QUEUED. */
+DLOAD_I_LOCAL void dload_i_drop_dead(dload_i_core *c, dload_i_batch *b)
+{
+    if (b->state == DLOAD_I_OPEN) {
+        c->open = NULL;
+        c->tell_queued = false;
+    } else {
+        dload_i_batch *before = NULL;
+        for (dload_i_batch *q = c->queue; q != b; q = q->next)
+            before = q;
+        *(before == NULL ? &c->queue : &before->next) = b->next;
+        if (c->queue_tail == b)
+            c->queue_tail = before;
+    }
+    dload_i_batch_give(c, b);
+}
+
 /* A request gives up. A key that nobody else wants leaves a batch that was not sent. */
 DLOAD_I_NOINLINE void dload_i_unwait(dload_i_core *c, dload_i_waiter *w)
 {
@@ -2922,11 +2943,8 @@ DLOAD_I_NOINLINE void dload_i_unwait(dload_i_core *c, dload_i_waiter *w)
     b->n_dead++;
     c->n_flights--;
     dload_i_ref_remove(c, dload_i_ref_of(c, b, place));
-    if (b->state == DLOAD_I_OPEN && b->n_dead == b->n) {
-        c->open = NULL;
-        c->tell_queued = false;
-        dload_i_batch_give(c, b);
-    }
+    if (b->n_dead == b->n)
+        dload_i_drop_dead(c, b);
 }
 
 #endif /* DLOAD_I_BATCH_H */
@@ -2999,6 +3017,7 @@ DLOAD_I_LOCAL void dload_i_publish(dload_i_core *c, dload_i_batch *b, uint32_t i
     else if (f->status >= 0)
         c->stats.store_skipped++;
     if (f->holds) {
+        f->holds = 0; /* the chain has it now */
         f->next_held = ready->held;
         ready->held = i + 1;
     }
@@ -3035,20 +3054,36 @@ DLOAD_I_LOCAL void dload_i_defer(dload_i_core *c, dload_i_ready *ready)
     dload_i_core_lock(c);
 }
 
-/* Pays what is owed, without the mutex. */
+/* The function is through with b; but whoever is still settling up for it gives it back last. */
+DLOAD_I_LOCAL void dload_i_let_go(dload_i_core *c, dload_i_batch *b)
+{
+    if (b->n_users != 0)
+        b->unwanted = 1;
+    else
+        dload_i_batch_give(c, b);
+}
+
+/* Pays what is owed, without the mutex. A callback may end the batch meanwhile: it is not used again
+ * before this is through with it, mutant GIVE_WHILE_USED. */
 DLOAD_I_NOINLINE void dload_i_settle_up(dload_i_core *c, dload_i_batch *b, dload_i_ready *ready)
 {
+    if (b != NULL)
+        b->n_users++;
     dload_i_defer(c, ready);
     dload_i_call_all(c, ready);
-    if (ready->held == 0)
-        return;
-    dload_i_core_unlock(c);
-    for (uint32_t at = ready->held; at != 0;) {
-        uint32_t next = b->flights[at - 1].next_held;
-        c->ops->release(b, at - 1);
-        at = next;
+    if (ready->held != 0) {
+        dload_i_core_unlock(c);
+        for (uint32_t at = ready->held; at != 0;) {
+            uint32_t next = b->flights[at - 1].next_held;
+            c->ops->release(b, at - 1);
+            at = next;
+        }
+        dload_i_core_lock(c);
     }
-    dload_i_core_lock(c);
+    if (b != NULL && --b->n_users == 0 && b->unwanted) {
+        b->unwanted = 0;
+        dload_i_batch_give(c, b);
+    }
 }
 
 /* Publishes what is answered; with all set, the rest too, as status. Lets go of the mutex. */
@@ -3082,25 +3117,40 @@ DLOAD_I_LOCAL void dload_i_running_cut(dload_i_core *c, dload_i_batch *b)
     c->n_running--;
 }
 
-/* A batch may go: tell somebody who sleeps and can send it, other than but. Without this a batch waits
- * for its callers' next look: mutant NO_HANDOFF. */
-DLOAD_I_NOINLINE void dload_i_nudge(dload_i_core *c, const dload_i_parker *but)
+/* Wakes one who sleeps for b and may send it, other than but: mutant NUDGE_AWAKE. */
+DLOAD_I_LOCAL bool dload_i_nudge_one(dload_i_core *c, dload_i_batch *b, const dload_i_parker *but)
 {
-    dload_i_batch *b = c->queue != NULL ? c->queue : c->open;
-    if (!c->threaded || b == NULL || c->n_running >= c->max_in_flight)
-        return;
-    if (b->leader != NULL) {
-        c->sync->unpark(b->leader, c->env);
-        return;
+    bool place = c->n_running < c->max_in_flight;
+    dload_i_parker *p = b->leader;
+    if (p != NULL && p != but && p->asleep && (place || p->inside)) {
+        c->sync->unpark(p, c->env);
+        return true;
     }
     for (uint32_t i = 0; i < b->n; i++) {
         for (dload_i_waiter *w = b->flights[i].head; w != NULL; w = w->next) {
-            if (w->parker != NULL && w->parker != but) {
-                c->sync->unpark(w->parker, c->env);
-                return;
+            p = w->parker;
+            if (p != NULL && p != but && p->asleep && (place || p->inside)) {
+                c->sync->unpark(p, c->env);
+                return true;
             }
         }
     }
+    return false;
+}
+
+/* A batch may go: tell somebody who sleeps and can send it. Without this a batch waits for its callers'
+ * next look: mutant NO_HANDOFF. The head of the queue may have callbacks only, or callers who are
+ * busy: mutant NUDGE_HEAD_ONLY. */
+DLOAD_I_NOINLINE void dload_i_nudge(dload_i_core *c, const dload_i_parker *but)
+{
+    if (!c->threaded)
+        return;
+    for (dload_i_batch *b = c->queue; b != NULL; b = b->next) {
+        if (dload_i_nudge_one(c, b, but))
+            return;
+    }
+    if (c->open != NULL)
+        (void)dload_i_nudge_one(c, c->open, but);
 }
 
 /* Values that were answered before their batch was given up. Lets go of the mutex. */
@@ -3131,7 +3181,7 @@ DLOAD_I_NOINLINE void dload_i_finish(dload_i_core *c, dload_i_batch *b, dload_st
         c->company = 8;
     else if (c->company > 0)
         c->company--;
-    dload_i_batch_give(c, b);
+    dload_i_let_go(c, b);
     dload_i_nudge(c, NULL);
     if (c->closer != NULL)
         c->sync->unpark(c->closer, c->env);
@@ -3378,18 +3428,25 @@ DLOAD_I_NOINLINE dload_i_batch *dload_i_take_due(dload_i_core *c, const dload_i_
 DLOAD_I_NOINLINE uint64_t dload_i_sleep_until(dload_i_core *c, dload_i_parker *p,
                                               dload_i_batch **led)
 {
-    uint64_t until_ns = DLOAD_NEVER;
+    /* A batch that is sent while this caller sleeps may hang: mutant FOLLOWER_NO_LIMIT. */
+    uint64_t until_ns = dload_i_add_ns(dload_i_add_ns(dload_i_now(c->env), c->run_limit_ns), 1);
     for (const dload_i_batch *b = c->running; b != NULL; b = b->next) {
         uint64_t end_ns = dload_i_add_ns(b->started_ns, c->run_limit_ns);
         if (end_ns < until_ns)
             until_ns = dload_i_add_ns(end_ns, 1);
     }
     dload_i_batch *b = c->open;
-    if (b == NULL || !dload_i_waits_for(p, b) || (b->leader != NULL && b->leader != p))
+    if (b == NULL || !dload_i_waits_for(p, b) || dload_i_parks(c->env))
+        return until_ns; /* who is parked cannot send, and so not lead */
+    bool place = c->n_running < c->max_in_flight;
+    bool may_send = place || p->inside;
+    bool other_leads = b->leader != NULL && b->leader != p;
+    /* One who may send does not wait for a leader who may not: mutant NESTED_FOLLOWS. */
+    if (other_leads && (place || b->leader->inside || !may_send))
         return until_ns;
     b->leader = p;
     *led = b;
-    if (c->n_running < c->max_in_flight) {
+    if (may_send) {
         uint64_t settle_ns = dload_i_add_ns(b->last_key_ns, c->settle_ns);
         uint64_t age_ns = dload_i_add_ns(b->opened_ns, c->max_age_ns);
         until_ns = settle_ns < until_ns ? settle_ns : until_ns;
@@ -3436,17 +3493,20 @@ DLOAD_I_NOINLINE dload_status dload_i_wait(dload_i_core *c, dload_i_parker *p, u
             st = DLOAD_ETIMEDOUT;
             break;
         }
+        dload_i_abandon_overdue(c, now_ns); /* its place may be ours: mutant TAKE_BEFORE_ABANDON */
+        if (p->pending == 0)
+            break;
+        p->inside = dload_i_runs_here(c);
         dload_i_batch *b = dload_i_take_due(c, p, now_ns);
         if (b != NULL) {
             dload_i_nudge(c, p); /* while this call is busy, somebody else leads what comes next */
             (void)dload_i_run(c, b);
             continue;
         }
-        dload_i_abandon_overdue(c, now_ns);
-        if (p->pending == 0)
-            break;
         uint64_t until_ns = dload_i_sleep_until(c, p, &led);
+        p->asleep = true;
         st = c->sync->park(c->mutex, p, c->env, until_ns < deadline_ns ? until_ns : deadline_ns);
+        p->asleep = false;
         /* Somebody else may lead now, or nobody: batches are never freed before destroy. */
         if (led != NULL && led->leader == p)
             led->leader = NULL;

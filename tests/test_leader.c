@@ -416,6 +416,119 @@ static void test_leader_cleared_while_fetching(void **state)
     }
 }
 
+/* ---- what must not get lost ---- */
+
+/* A batch that nobody wants any more does not stay in the way. */
+static void test_leader_dead_batch_leaves_the_queue(void **state)
+{
+    (void)state;
+    s.cfg.max_batch = 1;
+    must_ok(tl_init(&s.l, &s.cfg));
+    hold(1);
+    struct task *a = LOAD(1), *b = LOAD_IN(SETTLE_NS, 2), *c = LOAD(3);
+    pass(SETTLE_NS);
+    must_be_done(b, DLOAD_ETIMEDOUT);
+    size_t n_allocs = s.f.n_allocs;
+    for (uint64_t key = 100; key < 200; key++) {
+        uint64_t out = 0;
+        must(tl_load(&s.l, key, &out), DLOAD_EAGAIN); /* the test itself cannot wait */
+    }
+    assert_true(s.f.n_allocs <= n_allocs + 2); /* nor does it keep its memory */
+    go_on(a);
+    must_be_done(c, DLOAD_OK);
+    text_must(&s.calls, "B(1) B(3)");
+}
+
+/* A batch of callbacks only, whose loop is late, does not stop those behind it. */
+static void test_leader_late_loop(void **state)
+{
+    (void)state;
+    static struct request r;
+    s.cfg.max_batch = 1;
+    must_ok(tl_init(&s.l, &s.cfg));
+    hold(1);
+    struct task *a = LOAD(1);
+    memset(&r, 0, sizeof r);
+    r.w.done = request_done;
+    r.w.ctx = &r;
+    must(tl_start(&s.l, 2, &r.w), DLOAD_PENDING);
+    struct task *c = LOAD(3);
+    go_on(a);
+    must_be_done(c, DLOAD_OK);
+    text_must(&s.calls, "B(1) B(3)");
+    must_ok(tl_dispatch(&s.l, NULL));
+    equal(r.n_done, 1);
+}
+
+/* Who gives a batch up uses its place. */
+static void test_leader_abandons_for_itself(void **state)
+{
+    (void)state;
+    s.cfg.max_batch = 1;
+    s.cfg.run_limit_ns = RUN_LIMIT_NS;
+    must_ok(tl_init(&s.l, &s.cfg));
+    hold(1);
+    struct task *a = LOAD(1), *b = LOAD(2);
+    pass(RUN_LIMIT_NS + 1);
+    must_be_done(b, DLOAD_OK);
+    go_on(a);
+    must_be_done(a, DLOAD_ETIMEDOUT);
+}
+
+/* A wake-up goes to somebody who sleeps. */
+static void test_leader_wakes_who_sleeps(void **state)
+{
+    (void)state;
+    s.cfg.max_batch = 1;
+    s.cfg.max_in_flight = 2;
+    must_ok(tl_init(&s.l, &s.cfg));
+    hold(1);
+    hold(2);
+    hold(3);
+    struct task *x = LOAD(1), *y = LOAD(2), *p = LOAD(3, 4), *q = LOAD(4);
+    go_on(x);
+    assert_int_equal(p->state, TASK_FETCHING);
+    go_on(y);
+    must_be_done(q, DLOAD_OK);
+    go_on(p);
+    must_be_done(p, DLOAD_OK);
+}
+
+/* A fetch function that loads does not wait for a leader that waits for it. */
+static void test_leader_nested_takes_the_lead(void **state)
+{
+    (void)state;
+    open_with_company();
+    hold(1);
+    struct task *a = LOAD(1);
+    pass(SETTLE_NS);
+    struct task *b = LOAD(2), *c = LOAD(3);
+    a->inside = 2;
+    go_on(a);
+    pass(SETTLE_NS);
+    must_be_done(a, DLOAD_OK);
+    must_ok(a->inside_result);
+    must_be_done(b, DLOAD_OK);
+    must_be_done(c, DLOAD_OK);
+}
+
+/* The run limit is kept by those too who fell asleep before the run began. */
+static void test_leader_follower_knows_the_limit(void **state)
+{
+    (void)state;
+    s.cfg.run_limit_ns = RUN_LIMIT_NS;
+    open_with_company();
+    hold(1);
+    struct task *a = LOAD(1), *b = LOAD(1);
+    pass(SETTLE_NS);
+    assert_int_equal(a->state, TASK_FETCHING);
+    for (int i = 0; i < 4 && b->state != TASK_DONE; i++) {
+        pass(RUN_LIMIT_NS);
+    }
+    must_be_done(b, DLOAD_ETIMEDOUT);
+    go_on(a);
+}
+
 #define TURN(text, fn)                  \
     {                                   \
         text, fn, setup, teardown, NULL \
@@ -432,6 +545,12 @@ int main(void)
         TURN("the place of an abandoned batch is used", test_leader_abandoned_place_is_used),
         TURN("an answer after the run limit changes nothing", test_leader_late_answer),
         TURN("cleared while it is fetched", test_leader_cleared_while_fetching),
+        TURN("a dead batch leaves the queue", test_leader_dead_batch_leaves_the_queue),
+        TURN("a late loop stops nobody", test_leader_late_loop),
+        TURN("who gives a batch up uses its place", test_leader_abandons_for_itself),
+        TURN("a wake-up goes to who sleeps", test_leader_wakes_who_sleeps),
+        TURN("a nested load takes the lead", test_leader_nested_takes_the_lead),
+        TURN("a follower knows the run limit", test_leader_follower_knows_the_limit),
     };
     return cmocka_run_group_tests_name("leader " TEST_STRING(TEST_LOCK), tests, NULL, NULL);
 }

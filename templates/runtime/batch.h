@@ -154,6 +154,23 @@ DLOAD_I_LOCAL void dload_i_commit(dload_i_core *c, uint64_t hash)
         dload_i_enqueue(c, DLOAD_BY_EXPECT);
 }
 
+/* Nobody is left who would send this batch: mutant DEAD_STAYS_QUEUED. */
+DLOAD_I_LOCAL void dload_i_drop_dead(dload_i_core *c, dload_i_batch *b)
+{
+    if (b->state == DLOAD_I_OPEN) {
+        c->open = NULL;
+        c->tell_queued = false;
+    } else {
+        dload_i_batch *before = NULL;
+        for (dload_i_batch *q = c->queue; q != b; q = q->next)
+            before = q;
+        *(before == NULL ? &c->queue : &before->next) = b->next;
+        if (c->queue_tail == b)
+            c->queue_tail = before;
+    }
+    dload_i_batch_give(c, b);
+}
+
 /* A request gives up. A key that nobody else wants leaves a batch that was not sent. */
 DLOAD_I_NOINLINE void dload_i_unwait(dload_i_core *c, dload_i_waiter *w)
 {
@@ -167,11 +184,8 @@ DLOAD_I_NOINLINE void dload_i_unwait(dload_i_core *c, dload_i_waiter *w)
     b->n_dead++;
     c->n_flights--;
     dload_i_ref_remove(c, dload_i_ref_of(c, b, place));
-    if (b->state == DLOAD_I_OPEN && b->n_dead == b->n) {
-        c->open = NULL;
-        c->tell_queued = false;
-        dload_i_batch_give(c, b);
-    }
+    if (b->n_dead == b->n)
+        dload_i_drop_dead(c, b);
 }
 
 #endif /* DLOAD_I_BATCH_H */

@@ -96,18 +96,25 @@ DLOAD_I_NOINLINE dload_i_batch *dload_i_take_due(dload_i_core *c, const dload_i_
 DLOAD_I_NOINLINE uint64_t dload_i_sleep_until(dload_i_core *c, dload_i_parker *p,
                                               dload_i_batch **led)
 {
-    uint64_t until_ns = DLOAD_NEVER;
+    /* A batch that is sent while this caller sleeps may hang: mutant FOLLOWER_NO_LIMIT. */
+    uint64_t until_ns = dload_i_add_ns(dload_i_add_ns(dload_i_now(c->env), c->run_limit_ns), 1);
     for (const dload_i_batch *b = c->running; b != NULL; b = b->next) {
         uint64_t end_ns = dload_i_add_ns(b->started_ns, c->run_limit_ns);
         if (end_ns < until_ns)
             until_ns = dload_i_add_ns(end_ns, 1);
     }
     dload_i_batch *b = c->open;
-    if (b == NULL || !dload_i_waits_for(p, b) || (b->leader != NULL && b->leader != p))
+    if (b == NULL || !dload_i_waits_for(p, b) || dload_i_parks(c->env))
+        return until_ns; /* who is parked cannot send, and so not lead */
+    bool place = c->n_running < c->max_in_flight;
+    bool may_send = place || p->inside;
+    bool other_leads = b->leader != NULL && b->leader != p;
+    /* One who may send does not wait for a leader who may not: mutant NESTED_FOLLOWS. */
+    if (other_leads && (place || b->leader->inside || !may_send))
         return until_ns;
     b->leader = p;
     *led = b;
-    if (c->n_running < c->max_in_flight) {
+    if (may_send) {
         uint64_t settle_ns = dload_i_add_ns(b->last_key_ns, c->settle_ns);
         uint64_t age_ns = dload_i_add_ns(b->opened_ns, c->max_age_ns);
         until_ns = settle_ns < until_ns ? settle_ns : until_ns;
@@ -154,17 +161,20 @@ DLOAD_I_NOINLINE dload_status dload_i_wait(dload_i_core *c, dload_i_parker *p, u
             st = DLOAD_ETIMEDOUT;
             break;
         }
+        dload_i_abandon_overdue(c, now_ns); /* its place may be ours: mutant TAKE_BEFORE_ABANDON */
+        if (p->pending == 0)
+            break;
+        p->inside = dload_i_runs_here(c);
         dload_i_batch *b = dload_i_take_due(c, p, now_ns);
         if (b != NULL) {
             dload_i_nudge(c, p); /* while this call is busy, somebody else leads what comes next */
             (void)dload_i_run(c, b);
             continue;
         }
-        dload_i_abandon_overdue(c, now_ns);
-        if (p->pending == 0)
-            break;
         uint64_t until_ns = dload_i_sleep_until(c, p, &led);
+        p->asleep = true;
         st = c->sync->park(c->mutex, p, c->env, until_ns < deadline_ns ? until_ns : deadline_ns);
+        p->asleep = false;
         /* Somebody else may lead now, or nobody: batches are never freed before destroy. */
         if (led != NULL && led->leader == p)
             led->leader = NULL;

@@ -66,6 +66,8 @@ typedef struct dload_i_batch {
     uint8_t in_fetch; /* the function has not returned */
     uint8_t done;     /* _batch_done came before the function returned */
     uint8_t why;      /* dload_trigger */
+    uint8_t unwanted; /* ended while somebody was settling up for it */
+    uint32_t n_users; /* those who are */
     int32_t done_status;
     uint64_t opened_ns, last_key_ns, started_ns, ended_ns; /* ended: the last answers came */
     uint64_t rest_ttl_ns;      /* how long the answer of the keys not answered is kept */

@@ -22,6 +22,8 @@ typedef struct dload_i_parker {
     void *core;        /* for give_up */
     bool pooled;       /* the requests come from the core's pool */
     int cancel_before; /* the caller's cancellation state, in force while it sleeps */
+    bool asleep;       /* in park: a wake-up is heard; under the mutex */
+    bool inside;       /* called by a fetch function: needs no place of its own among the running */
 } dload_i_parker;
 
 /* What the core does with a mutex. hold and unhold keep the thread from being cancelled; NULL where threads

@@ -67,6 +67,7 @@ DLOAD_I_LOCAL void dload_i_publish(dload_i_core *c, dload_i_batch *b, uint32_t i
     else if (f->status >= 0)
         c->stats.store_skipped++;
     if (f->holds) {
+        f->holds = 0; /* the chain has it now */
         f->next_held = ready->held;
         ready->held = i + 1;
     }
@@ -103,20 +104,36 @@ DLOAD_I_LOCAL void dload_i_defer(dload_i_core *c, dload_i_ready *ready)
     dload_i_core_lock(c);
 }
 
-/* Pays what is owed, without the mutex. */
+/* The function is through with b; but whoever is still settling up for it gives it back last. */
+DLOAD_I_LOCAL void dload_i_let_go(dload_i_core *c, dload_i_batch *b)
+{
+    if (b->n_users != 0)
+        b->unwanted = 1;
+    else
+        dload_i_batch_give(c, b);
+}
+
+/* Pays what is owed, without the mutex. A callback may end the batch meanwhile: it is not used again
+ * before this is through with it, mutant GIVE_WHILE_USED. */
 DLOAD_I_NOINLINE void dload_i_settle_up(dload_i_core *c, dload_i_batch *b, dload_i_ready *ready)
 {
+    if (b != NULL)
+        b->n_users++;
     dload_i_defer(c, ready);
     dload_i_call_all(c, ready);
-    if (ready->held == 0)
-        return;
-    dload_i_core_unlock(c);
-    for (uint32_t at = ready->held; at != 0;) {
-        uint32_t next = b->flights[at - 1].next_held;
-        c->ops->release(b, at - 1);
-        at = next;
+    if (ready->held != 0) {
+        dload_i_core_unlock(c);
+        for (uint32_t at = ready->held; at != 0;) {
+            uint32_t next = b->flights[at - 1].next_held;
+            c->ops->release(b, at - 1);
+            at = next;
+        }
+        dload_i_core_lock(c);
     }
-    dload_i_core_lock(c);
+    if (b != NULL && --b->n_users == 0 && b->unwanted) {
+        b->unwanted = 0;
+        dload_i_batch_give(c, b);
+    }
 }
 
 /* Publishes what is answered; with all set, the rest too, as status. Lets go of the mutex. */
@@ -150,25 +167,40 @@ DLOAD_I_LOCAL void dload_i_running_cut(dload_i_core *c, dload_i_batch *b)
     c->n_running--;
 }
 
-/* A batch may go: tell somebody who sleeps and can send it, other than but. Without this a batch waits
- * for its callers' next look: mutant NO_HANDOFF. */
-DLOAD_I_NOINLINE void dload_i_nudge(dload_i_core *c, const dload_i_parker *but)
+/* Wakes one who sleeps for b and may send it, other than but: mutant NUDGE_AWAKE. */
+DLOAD_I_LOCAL bool dload_i_nudge_one(dload_i_core *c, dload_i_batch *b, const dload_i_parker *but)
 {
-    dload_i_batch *b = c->queue != NULL ? c->queue : c->open;
-    if (!c->threaded || b == NULL || c->n_running >= c->max_in_flight)
-        return;
-    if (b->leader != NULL) {
-        c->sync->unpark(b->leader, c->env);
-        return;
+    bool place = c->n_running < c->max_in_flight;
+    dload_i_parker *p = b->leader;
+    if (p != NULL && p != but && p->asleep && (place || p->inside)) {
+        c->sync->unpark(p, c->env);
+        return true;
     }
     for (uint32_t i = 0; i < b->n; i++) {
         for (dload_i_waiter *w = b->flights[i].head; w != NULL; w = w->next) {
-            if (w->parker != NULL && w->parker != but) {
-                c->sync->unpark(w->parker, c->env);
-                return;
+            p = w->parker;
+            if (p != NULL && p != but && p->asleep && (place || p->inside)) {
+                c->sync->unpark(p, c->env);
+                return true;
             }
         }
     }
+    return false;
+}
+
+/* A batch may go: tell somebody who sleeps and can send it. Without this a batch waits for its callers'
+ * next look: mutant NO_HANDOFF. The head of the queue may have callbacks only, or callers who are
+ * busy: mutant NUDGE_HEAD_ONLY. */
+DLOAD_I_NOINLINE void dload_i_nudge(dload_i_core *c, const dload_i_parker *but)
+{
+    if (!c->threaded)
+        return;
+    for (dload_i_batch *b = c->queue; b != NULL; b = b->next) {
+        if (dload_i_nudge_one(c, b, but))
+            return;
+    }
+    if (c->open != NULL)
+        (void)dload_i_nudge_one(c, c->open, but);
 }
 
 /* Values that were answered before their batch was given up. Lets go of the mutex. */
@@ -199,7 +231,7 @@ DLOAD_I_NOINLINE void dload_i_finish(dload_i_core *c, dload_i_batch *b, dload_st
         c->company = 8;
     else if (c->company > 0)
         c->company--;
-    dload_i_batch_give(c, b);
+    dload_i_let_go(c, b);
     dload_i_nudge(c, NULL);
     if (c->closer != NULL)
         c->sync->unpark(c->closer, c->env);

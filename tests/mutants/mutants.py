@@ -325,9 +325,9 @@ mutant("enqueue_wakes_nobody", "runtime/batch.h",
        "        (void)0;",
        "test_leader:PTHREAD")
 mutant("finish_wakes_nobody", "runtime/run.h",
-       "    dload_i_batch_give(c, b);\n"
+       "    dload_i_let_go(c, b);\n"
        "    dload_i_nudge(c, NULL);\n",
-       "    dload_i_batch_give(c, b);\n",
+       "    dload_i_let_go(c, b);\n",
        "test_leader:PTHREAD")
 mutant("abandon_wakes_nobody", "runtime/run.h",
        "            dload_i_abandon(c, b, DLOAD_ETIMEDOUT);\n"
@@ -350,3 +350,42 @@ mutant("token_taken_late", "runtime/run.h",
        "    b->token = c->clear_seq;\n"
        "    if (status == DLOAD_PENDING && !b->done) {",
        "test_leader:PTHREAD")
+
+# ---- who sends, who is woken ----
+mutant("dead_batch_stays_queued", "runtime/batch.h",
+       "        *(before == NULL ? &c->queue : &before->next) = b->next;",
+       "        return;",
+       "test_leader:PTHREAD")
+mutant("wakes_who_is_awake", "runtime/run.h",
+       "            if (p != NULL && p != but && p->asleep && (place || p->inside)) {",
+       "            if (p != NULL && p != but && (place || p->inside)) {",
+       "test_leader:PTHREAD")
+mutant("wakes_at_the_head_only", "runtime/run.h",
+       "        if (dload_i_nudge_one(c, b, but))\n            return;",
+       "        (void)dload_i_nudge_one(c, b, but);\n        return;",
+       "test_leader:PTHREAD")
+mutant("takes_before_abandoning", "runtime/drive.h",
+       "        dload_i_abandon_overdue(c, now_ns); /* its place may be ours: mutant TAKE_BEFORE_ABANDON */\n"
+       "        if (p->pending == 0)\n"
+       "            break;\n"
+       "        p->inside = dload_i_runs_here(c);\n"
+       "        dload_i_batch *b = dload_i_take_due(c, p, now_ns);\n",
+       "        p->inside = dload_i_runs_here(c);\n"
+       "        dload_i_batch *b = dload_i_take_due(c, p, now_ns);\n"
+       "        if (b == NULL)\n"
+       "            dload_i_abandon_overdue(c, now_ns);\n"
+       "        if (p->pending == 0)\n"
+       "            break;\n",
+       "test_leader:PTHREAD")
+mutant("nested_load_follows", "runtime/drive.h",
+       "    if (other_leads && (place || b->leader->inside || !may_send))\n",
+       "    (void)place;\n    if (other_leads)\n",
+       "test_leader:PTHREAD")
+mutant("follower_without_limit", "runtime/drive.h",
+       "    uint64_t until_ns = dload_i_add_ns(dload_i_add_ns(dload_i_now(c->env), c->run_limit_ns), 1);",
+       "    uint64_t until_ns = DLOAD_NEVER;",
+       "test_leader:PTHREAD")
+mutant("batch_given_while_used", "runtime/run.h",
+       "    if (b->n_users != 0)\n        b->unwanted = 1;\n    else\n        dload_i_batch_give(c, b);",
+       "    dload_i_batch_give(c, b);",
+       "test_recycle:SPIN")
