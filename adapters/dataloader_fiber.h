@@ -57,7 +57,7 @@
 #error "dataloader_fiber.h: include dataloader.h, with a loader, before this file"
 #endif
 #if DLOAD_VERSION < 100
-#error "dataloader_fiber.h: needs dataloader.h 0.1.0 or later"
+#error "dataloader_fiber.h: this dataloader.h is older than this adapter"
 #endif
 
 #include <pthread.h>
