@@ -75,7 +75,7 @@ step/format step/shape step/names step/parameters step/readme step/install step/
 step/version:
 	@$(STEP) version tests/tools/version --check
 step/compile-time:
-	@$(STEP) compile-time tests/tools/compile_time 0.5
+	@$(STEP) compile-time tests/tools/compile_time
 $(COMPILERS:%=step/examples-%): step/examples-%:
 	@$(STEP) examples-$* tests/tools/examples $*
 step/make-demo:
