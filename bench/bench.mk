@@ -31,24 +31,37 @@ BENCH_PARAMS_no_ttl_fifo := -DHIT_TTL=0 -DHIT_EVICT=DLOAD_EVICT_FIFO
 BENCH_LOAD_PARAMS_none := -DLOAD_LOCK=DLOAD_LOCK_NONE
 BENCH_LOAD_PARAMS_pthread := -DLOAD_LOCK=DLOAD_LOCK_PTHREAD -pthread
 
+BENCH_THREADS_PARAMS_pthread := -DTHREADS_LOCK=DLOAD_LOCK_PTHREAD
+BENCH_THREADS_PARAMS_spin := -DTHREADS_LOCK=DLOAD_LOCK_SPIN
+BENCH_PLAIN_PARAMS_shared := -DPLAIN_SHARED=1
+BENCH_PLAIN_PARAMS_parallel := -DPLAIN_SHARED=0
+
 BENCH_HIT_PEERS := hit_stb hit_uthash hit_glib hit_boost hit_absl
 BENCH_HIT_ALL := $(addprefix $(BENCH_OUT)/hit_ours_,$(BENCH_HIT_OURS)) $(addprefix $(BENCH_OUT)/,$(BENCH_HIT_PEERS))
 BENCH_LOAD_ALL := $(BENCH_OUT)/load_ours_none $(BENCH_OUT)/load_ours_pthread $(BENCH_OUT)/node/.done
 
-.PHONY: bench-hit bench-load bench bench-clean bench-setup
+BENCH_THREADS_OURS := $(addprefix $(BENCH_OUT)/threads_ours_,pthread spin)
+BENCH_THREADS_PLAIN := $(addprefix $(BENCH_OUT)/threads_plain_,shared parallel)
+BENCH_THREADS_ALL := $(BENCH_THREADS_OURS) $(BENCH_THREADS_PLAIN) $(BENCH_OUT)/load_byhand $(BENCH_OUT)/call_server $(BENCH_OUT)/node/.done
+
+.PHONY: bench-hit bench-load bench-threads bench bench-clean bench-setup
 bench: bench-hit bench-load
 
 # A peer that cannot be installed is left out; only a missing compiler ends the benchmark.
 bench-setup:
 	@if [ -x mk/setup ]; then DLOAD_PACKAGES=bench/packages.txt mk/setup bench || true; fi
 
-$(BENCH_HIT_ALL) $(BENCH_LOAD_ALL): | bench-setup
+$(BENCH_HIT_ALL) $(BENCH_LOAD_ALL) $(BENCH_THREADS_ALL): | bench-setup
 
 bench-hit: $(BENCH_HIT_ALL)
 	@QUICK=$(QUICK) bench/run hit --build $(BENCH_OUT) $(if $(filter sequential,$(ORDER)),--sequential)
 
 bench-load: $(BENCH_LOAD_ALL)
 	@QUICK=$(QUICK) bench/run load --build $(BENCH_OUT)
+
+# The programs alone: to try one by hand, see threads.h.
+.PHONY: bench-threads-build
+bench-threads-build: $(BENCH_THREADS_ALL)
 
 bench-clean:
 	rm -rf $(BENCH_BUILD)
@@ -66,6 +79,25 @@ $(addprefix $(BENCH_OUT)/hit_ours_,$(BENCH_HIT_OURS)): $(BENCH_OUT)/hit_ours_%: 
 
 $(addprefix $(BENCH_OUT)/load_ours_,none pthread): $(BENCH_OUT)/load_ours_%: bench/load_ours.c dataloader.h $(BENCH_OUT)/harness.o
 	$(BENCH_C) -I. $(BENCH_LOAD_PARAMS_$*) -DLOAD_VARIANT='"ours-$*"' bench/load_ours.c $(BENCH_OUT)/harness.o -o $@
+
+BENCH_THREADS := bench/threads.h bench/calls.h $(BENCH_OUT)/threads.o $(BENCH_OUT)/calls.o $(BENCH_OUT)/harness.o
+BENCH_THREADS_OBJECTS := $(filter %.o,$(BENCH_THREADS))
+
+$(BENCH_OUT)/threads.o $(BENCH_OUT)/calls.o: $(BENCH_OUT)/%.o: bench/%.c bench/threads.h bench/calls.h bench/harness.h
+	@mkdir -p $(BENCH_OUT)
+	$(BENCH_C) -pthread -c $< -o $@
+
+$(BENCH_OUT)/call_server: bench/call_server.c bench/calls.h $(BENCH_OUT)/harness.o
+	$(BENCH_C) $< $(BENCH_OUT)/harness.o -o $@
+
+$(BENCH_THREADS_OURS): $(BENCH_OUT)/threads_ours_%: bench/threads_ours.c dataloader.h $(BENCH_THREADS)
+	$(BENCH_C) -I. -pthread $(BENCH_THREADS_PARAMS_$*) -DTHREADS_VARIANT='"ours-$*"' $< $(BENCH_THREADS_OBJECTS) -o $@
+
+$(BENCH_THREADS_PLAIN): $(BENCH_OUT)/threads_plain_%: bench/threads_plain.c $(BENCH_THREADS)
+	$(BENCH_C) -pthread $(BENCH_PLAIN_PARAMS_$*) $< $(BENCH_THREADS_OBJECTS) -o $@
+
+$(BENCH_OUT)/load_byhand: bench/load_byhand.c $(BENCH_THREADS)
+	$(BENCH_C) -pthread $< $(BENCH_THREADS_OBJECTS) -o $@
 
 # A peer whose package is missing is left out with a line that says how to get it; a peer that does
 # not compile although its header is there is an error. $(1) its header, $(2) flags, $(3) package.
