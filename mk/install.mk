@@ -1,5 +1,6 @@
-# make install: the header, mkloader with what it reads, and the files by which pkg-config and CMake
-# find the header. Nothing here is machine-dependent, so it all goes to include, bin and share.
+# make install: the header, the adapters beside it, mkloader with what it reads, and the files by which
+# pkg-config and CMake find the headers. Nothing here is machine-dependent, so it all goes to include,
+# bin and share.
 
 INSTALL  ?= install
 SHARE    := $(PREFIX)/share
@@ -7,6 +8,7 @@ PRIVATE  := $(SHARE)/dataloader
 # mkloader looks for its parts beside itself: share/dataloader is laid out as this tree is.
 CARRIED  := $(sort gen/amalgamate gen/mkloader $(wildcard gen/mkloader_lib/*.py templates/*.in \
     templates/*/*.h templates/wrapper/*))
+ADAPTERS := $(sort $(wildcard adapters/*.h))
 AT_BUILD := build/install
 
 $(AT_BUILD)/%: %.in dataloader.h
@@ -23,7 +25,7 @@ install: fresh-templates
 	    $(AT_BUILD)/cmake/dataloader-config.cmake $(AT_BUILD)/cmake/dataloader-config-version.cmake
 	$(INSTALL) -d '$(DESTDIR)$(PREFIX)/include' '$(DESTDIR)$(PREFIX)/bin' \
 	    '$(DESTDIR)$(SHARE)/pkgconfig' '$(DESTDIR)$(SHARE)/cmake/dataloader'
-	$(INSTALL) -m 644 dataloader.h '$(DESTDIR)$(PREFIX)/include/dataloader.h'
+	$(INSTALL) -m 644 dataloader.h $(ADAPTERS) '$(DESTDIR)$(PREFIX)/include/'
 	$(INSTALL) -m 644 $(AT_BUILD)/dataloader.pc '$(DESTDIR)$(SHARE)/pkgconfig/dataloader.pc'
 	$(INSTALL) -m 644 $(AT_BUILD)/cmake/dataloader-config.cmake \
 	    $(AT_BUILD)/cmake/dataloader-config-version.cmake '$(DESTDIR)$(SHARE)/cmake/dataloader/'
@@ -36,5 +38,6 @@ install: fresh-templates
 
 uninstall:
 	rm -f '$(DESTDIR)$(PREFIX)/include/dataloader.h' '$(DESTDIR)$(PREFIX)/bin/mkloader' \
-	    '$(DESTDIR)$(SHARE)/pkgconfig/dataloader.pc'
+	    '$(DESTDIR)$(SHARE)/pkgconfig/dataloader.pc' \
+	    $(ADAPTERS:adapters/%='$(DESTDIR)$(PREFIX)/include/%')
 	rm -rf '$(DESTDIR)$(PRIVATE)' '$(DESTDIR)$(SHARE)/cmake/dataloader'
