@@ -1,4 +1,4 @@
-# Benchmarks: `make bench-hit`, `make bench-load`; see bench/README.md.
+# Benchmarks: `make bench-hit`, `make bench-load` and its part `make bench-threads`; see bench/README.md.
 #   QUICK=1                 smaller, within 45 s each
 #   CC=clang                the other compiler, for every C and C++ contender
 #   OPT="-O3 -march=native" other flags, for every C and C++ contender (default -O2)
@@ -56,8 +56,13 @@ $(BENCH_HIT_ALL) $(BENCH_LOAD_ALL) $(BENCH_THREADS_ALL): | bench-setup
 bench-hit: $(BENCH_HIT_ALL)
 	@QUICK=$(QUICK) bench/run hit --build $(BENCH_OUT) $(if $(filter sequential,$(ORDER)),--sequential)
 
-bench-load: $(BENCH_LOAD_ALL)
+bench-load: $(BENCH_LOAD_ALL) $(BENCH_THREADS_ALL)
 	@QUICK=$(QUICK) bench/run load --build $(BENCH_OUT)
+	@echo
+	@QUICK=$(QUICK) bench/run threads --build $(BENCH_OUT)
+
+bench-threads: $(BENCH_THREADS_ALL)
+	@QUICK=$(QUICK) bench/run threads --build $(BENCH_OUT)
 
 # The programs alone: to try one by hand, see threads.h.
 .PHONY: bench-threads-build

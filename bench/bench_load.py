@@ -10,26 +10,30 @@ TITLE = "Loads: misses in batches, joins, hits, requests"
 CAPACITY = 100000
 FILES = ("load_ours_none", "load_ours_pthread")
 OURS = "ours-none"
+THREADED = "ours-pthread"
 NODE = "graphql/dataloader"
 HIT_KEYS = 1 << 29  # numbers of keys that no other shape asks for
 
 # A shape of work: the command, its arguments, n at full size and QUICK, how many key numbers one n
-# takes, the metric's name, DESIGN's target in ns or None, the target against node.
-Shape = namedtuple("Shape", "what command args n n_quick keys metric target_ns target_node")
+# takes, the metric's name against node; name and target in ns of what it costs by itself, or None; the
+# target against node.
+Shape = namedtuple("Shape", "what command args n n_quick keys metric metric_ns target_ns "
+                            "target_node")
 SHAPES = (
     Shape("load_many of distinct keys, 100 a call: fetch, insert, evict", "load_many", {},
-          200000, 50000, 1, "load_many", 40, 0.1),
+          200000, 50000, 1, "load_many", "load_many_distinct_ns", 40, 0.1),
     Shape("distinct keys started singly, dispatched, delivered, 100 at a time", "start_complete",
-          {}, 200000, 50000, 1, "start_complete", None, 0.1),
+          {}, 200000, 50000, 1, "start_complete", "start_complete_ns", 60, 0.1),
     Shape("join: start of a key already in flight", "join", {"deliver": 0}, 200, 50, 1, "join",
-          20, 0.5),
-    Shape("join and its delivery", "join", {"deliver": 1}, 200, 50, 1, "join_deliver", None, 0.1),
+          "join_ns", 20, 0.5),
+    Shape("join and its delivery", "join", {"deliver": 1}, 200, 50, 1, "join_deliver", None, None,
+          0.1),
     Shape("load of a cached key", "hit", {"passes": 16, "first": HIT_KEYS}, None, None, 0,
-          "load_hit", None, 0.2),
+          "load_hit", None, None, 0.2),
     Shape("request scope: loader made and destroyed, nothing loaded", "request", {"use": 0},
-          20000, 5000, 0, "request_empty", None, None),
+          20000, 5000, 0, "request_empty", None, None, None),
     Shape("request scope: made, 2 x 10 keys loaded, destroyed", "request",
-          {"use": 1, "first": 0}, 20000, 5000, 0, "request", None, 0.2),
+          {"use": 1, "first": 0}, 20000, 5000, 0, "request", None, None, 0.2),
 )
 
 
@@ -77,12 +81,20 @@ def show(report, names, results):
                     f"used {answer['pool_high_bytes']}.")
 
 
-def ratios(report, names, results):
+def show_idle(report, idle):
+    p99_us = idle.median_of(THREADED, lambda answer: answer["p99_ns"]) / 1000
+    report.text(f"\nA lone load, {THREADED}: one thread, a new key after each pause of 200 us, takes "
+                f"{idle.median(THREADED) / 1000:.2f} us beyond the fetch function (p99 {p99_us:.2f}).")
+
+
+def ratios(report, names, results, idle):
+    if idle is not None:
+        report.ratio("idle_latency_us", idle.median(THREADED) / 1000, 2)
     if OURS not in names:
         return
     for shape, rounds in results:
         if shape.target_ns is not None:
-            report.ratio(f"{shape.metric}_goal_ns", rounds.median(OURS), shape.target_ns)
+            report.ratio(shape.metric_ns, rounds.median(OURS), shape.target_ns)
     n_bytes = sum(rounds.last[OURS]["alloc_bytes"] for _, rounds in results)
     report.ratio("steady_state_allocated_bytes", n_bytes, 0)
     if NODE in names:
@@ -107,8 +119,12 @@ def run(report, find, options):
     report.head(contenders, f"capacity {CAPACITY}, batches of 100, uint64 -> 32 bytes "
                             "(node: small integer -> object of four numbers)")
     results = measure_shapes(report, contenders)
+    threaded = [contender for contender in contenders if contender.name == THREADED]
+    idle = measure(report, threaded, "idle") if threaded else None
     for contender in contenders:
         contender.close()
     names = [c.name for c in contenders]
     show(report, names, results)
-    ratios(report, names, results)
+    if idle is not None:
+        show_idle(report, idle)
+    ratios(report, names, results, idle)

@@ -12,7 +12,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-static call_counts counts; /* by atomic operations only */
+static __thread call_counts counts;
 
 static void broken(const char *what)
 {
@@ -40,16 +40,6 @@ void call_close(call_connection *c)
     if (c->fd >= 0) {
         close(c->fd);
         c->fd = -1;
-    }
-}
-
-static void count(uint64_t n)
-{
-    __atomic_fetch_add(&counts.calls, 1, __ATOMIC_RELAXED);
-    __atomic_fetch_add(&counts.keys, n, __ATOMIC_RELAXED);
-    uint64_t largest = __atomic_load_n(&counts.largest, __ATOMIC_RELAXED);
-    while (n > largest && !__atomic_compare_exchange_n(&counts.largest, &largest, n, true,
-                                                       __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
     }
 }
 
@@ -82,20 +72,17 @@ void call_source(call_connection *c, const uint64_t *keys, size_t n, call_value 
             values[i] = call_value_of(keys[i]);
         }
     }
-    count(n);
+    counts.calls++;
+    counts.keys += n;
+    counts.largest = n > counts.largest ? n : counts.largest;
 }
 
-call_counts call_counts_now(void)
+call_counts call_counts_mine(void)
 {
-    call_counts now = {__atomic_load_n(&counts.calls, __ATOMIC_RELAXED),
-                       __atomic_load_n(&counts.keys, __ATOMIC_RELAXED),
-                       __atomic_load_n(&counts.largest, __ATOMIC_RELAXED)};
-    return now;
+    return counts;
 }
 
 void call_counts_reset(void)
 {
-    __atomic_store_n(&counts.calls, 0, __ATOMIC_RELAXED);
-    __atomic_store_n(&counts.keys, 0, __ATOMIC_RELAXED);
-    __atomic_store_n(&counts.largest, 0, __ATOMIC_RELAXED);
+    counts = (call_counts){0, 0, 0};
 }

@@ -28,7 +28,7 @@ typedef struct call_connection {
     int fd;
 } call_connection;
 
-/* What was asked of the source since the last reset, over all connections. */
+/* What one thread asked of the source since it last reset its counts. */
 typedef struct call_counts {
     uint64_t calls;
     uint64_t keys;
@@ -50,8 +50,9 @@ void call_close(call_connection *c);
  * when the connection breaks: a benchmark has nothing better to do. */
 void call_source(call_connection *c, const uint64_t *keys, size_t n, call_value *values);
 
-/* The counts so far; call_counts_reset begins anew. Any thread. */
-call_counts call_counts_now(void);
+/* The counts of the thread that calls, over all connections; call_counts_reset begins anew. A thread's
+ * own, because a counter that threads share would cost more than a call in memory. */
+call_counts call_counts_mine(void);
 void call_counts_reset(void);
 
 #endif /* BENCH_CALLS_H */

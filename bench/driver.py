@@ -57,6 +57,11 @@ class Contender:
             answer[key] = int(value)
         return answer
 
+    @staticmethod
+    def share(answer):
+        """How much of the measured time the contender had to itself; 1 when it cannot be told."""
+        return answer["cpu_ns"] / max(answer["wall_ns"], 1) if "cpu_ns" in answer else 1
+
     def close(self):
         self.process.stdin.close()
         self.process.stdout.close()
@@ -68,10 +73,19 @@ class Rounds:
 
     def __init__(self):
         self.cost_ns = {}  # name -> [ns per operation, one per round]
-        self.last = {}     # name -> last answer
+        self.answers = {}  # name -> [answer, one per round]
+
+    @property
+    def last(self):
+        """name -> the answer of the last round."""
+        return {name: answers[-1] for name, answers in self.answers.items()}
 
     def median(self, name):
         return statistics.median(self.cost_ns[name])
+
+    def median_of(self, name, figure):
+        """The median over the rounds of figure(answer)."""
+        return statistics.median(figure(answer) for answer in self.answers[name])
 
     def spread_pct(self, name):
         """Half the distance between the quartiles, in percent of the median."""
@@ -92,7 +106,7 @@ def ask_undisturbed(report, contender, command, number, args_of):
         args = args_of(number * (RETRIES + 1) + attempt)
         start = time.monotonic()
         answer = contender.ask(command, **args)
-        share = answer["cpu_ns"] / max(answer["wall_ns"], 1) if "cpu_ns" in answer else 1
+        share = contender.share(answer)
         if best is None or share > best[0]:
             best = (share, args, answer)
         if share >= UNDISTURBED:
@@ -114,6 +128,7 @@ def measure(report, contenders, command, n_rounds=ROUNDS, same_work=True, args_o
     result = Rounds()
     for contender in contenders:
         result.cost_ns[contender.name] = []
+        result.answers[contender.name] = []
     for number in range(n_rounds):
         order = contenders if number % 2 == 0 else list(reversed(contenders))
         work = {}
@@ -124,7 +139,7 @@ def measure(report, contenders, command, n_rounds=ROUNDS, same_work=True, args_o
             work.setdefault(tuple(asked.items()), {})[contender.name] = (answer["n_ops"],
                                                                          answer["checksum"])
             result.cost_ns[contender.name].append(answer["wall_ns"] / answer["n_ops"])
-            result.last[contender.name] = answer
+            result.answers[contender.name].append(answer)
         for done in work.values():
             if same_work and len(set(done.values())) > 1:
                 raise BenchError(f"{command}: contenders disagree on (operations, checksum): "
@@ -232,14 +247,14 @@ def size_name(n):
     return f"{n / 1000:g}k" if n >= 1000 else str(n)
 
 
-def open_contenders(paths):
+def open_contenders(paths, kind=Contender):
     """Starts every contender that was built; says which were not. paths: list of (label, argv)."""
     contenders = []
     for label, argv in paths:
         if argv is None or not os.path.exists(argv[0]) and os.sep in argv[0]:
             print(f"(no contender {label}: see what its build said above)", file=sys.stderr)
             continue
-        contenders.append(Contender(argv))
+        contenders.append(kind(argv))
     if not contenders:
         raise BenchError("there is no contender: run this through make, which builds them")
     return contenders

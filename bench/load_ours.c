@@ -6,6 +6,7 @@
 #include "harness.h"
 
 #include <stdlib.h>
+#include <time.h>
 
 #ifndef LOAD_VARIANT
 #define LOAD_VARIANT "ours"
@@ -25,6 +26,7 @@ typedef struct load_value {
 #define DLOAD_EVICT DLOAD_EVICT_S3FIFO
 #include "dataloader.h"
 
+enum { IDLE_LOADS = 500 };
 enum { BATCH = 100, WAITERS = 1000, HIT_LIST = 1 << 16, REQUEST_KEYS = 10, POOL_BYTES = 1 << 18 };
 
 /* Counts what the loader asks of its allocator. */
@@ -53,6 +55,7 @@ static size_t capacity;
 static ours_waiter waiters[WAITERS];
 static uint64_t done_sum;
 static uint64_t n_done;
+static uint64_t fetched_ns; /* while idle() measures: time spent in the fetch function */
 
 /* Key number i: small integers in an order without pattern, distinct up to 2^30, so that the peer
  * can hold them in its fastest representation. */
@@ -69,6 +72,15 @@ static dload_status fetch(ours_batch *b)
         ours_batch_set(b, i, &v);
     }
     return DLOAD_OK;
+}
+
+/* fetch, and how long it took. */
+static dload_status fetch_timed(ours_batch *b)
+{
+    uint64_t start_ns = bench_now_ns();
+    dload_status st = fetch(b);
+    fetched_ns += bench_now_ns() - start_ns;
+    return st;
 }
 
 static ours_config config_for(size_t n_entries, const dload_env *with)
@@ -313,6 +325,48 @@ static void request(const bench_args *args, bench_reply *reply)
     bench_put(reply, "loader_bytes", sizeof(ours));
 }
 
+static int compare_ns(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a;
+    uint64_t y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* One load of a new key after each pause of pause_ns, by the only thread there is: what the loader
+ * adds to the fetch function when there is nothing to wait for. Answers the median as one operation.
+ * Includes two looks at the clock, those of the fetch function. */
+static void idle(const bench_args *args, bench_reply *reply)
+{
+    static uint64_t added_ns[IDLE_LOADS];
+    uint64_t first = bench_arg(args, "first", 0);
+    struct timespec pause = {0, (long)bench_arg(args, "pause_ns", 200000)};
+    uint64_t sum = 0;
+    ours l;
+    ours_config config = config_for(capacity, &env);
+    config.fetch = fetch_timed;
+    dload_status st = ours_init(&l, &config);
+    for (uint64_t i = 0; i < IDLE_LOADS && st == DLOAD_OK; i++) {
+        load_value v;
+        nanosleep(&pause, NULL);
+        uint64_t key = key_number(first + i);
+        fetched_ns = 0;
+        uint64_t start_ns = bench_now_ns();
+        st = ours_load(&l, key, &v);
+        added_ns[i] = bench_now_ns() - start_ns - fetched_ns;
+        sum += st == DLOAD_OK ? v.w[0] : 0;
+    }
+    if (st != DLOAD_OK || ours_close(&l, DLOAD_DRAIN, 0) != DLOAD_OK ||
+        ours_destroy(&l) != DLOAD_OK) {
+        bench_fail(reply, "a lone load: %s", dload_strerror(st));
+        return;
+    }
+    qsort(added_ns, IDLE_LOADS, sizeof added_ns[0], compare_ns);
+    bench_put(reply, "n_ops", 1);
+    bench_put(reply, "wall_ns", added_ns[IDLE_LOADS / 2]);
+    bench_put(reply, "p99_ns", added_ns[IDLE_LOADS * 99 / 100]);
+    bench_put(reply, "checksum", sum);
+}
+
 int main(void)
 {
     static const bench_command commands[] = {
@@ -322,6 +376,7 @@ int main(void)
         {"join", join},
         {"hit", hit},
         {"request", request},
+        {"idle", idle},
     };
     return bench_serve(LOAD_VARIANT,
                        "dataloader.h with the lock in its name and S3-FIFO, all other parameters "

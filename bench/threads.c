@@ -7,8 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -23,11 +21,13 @@ typedef struct histogram {
 typedef struct looper {
     pthread_t id;
     unsigned number;
-    uint64_t n_loads; /* in the measured stretch */
-    uint64_t sum;     /* of the keys asked for there */
-    uint64_t wrong;   /* values that were not the key's, at any time */
-    uint64_t failed;  /* loads without a value */
-    histogram added;  /* what a load took beyond the call itself, in ns */
+    uint64_t n_loads;  /* in the measured stretch */
+    uint64_t sum;      /* of the keys asked for there */
+    uint64_t wrong;    /* values that were not the key's, at any time */
+    uint64_t failed;   /* loads without a value */
+    uint64_t cpu_ns;   /* of this thread, in the measured stretch */
+    call_counts calls; /* that this thread made there */
+    histogram added;   /* what a load took beyond the call itself, in ns */
 } looper;
 
 static const threads_contender *contender;
@@ -38,10 +38,9 @@ static uint64_t in_flight;
 
 static struct {
     unsigned n_threads;
-    unsigned stride;    /* one of so many loads is timed */
-    uint64_t call_ns;   /* of one call, 0 in memory */
-    uint64_t first_key; /* keys of a round are new to the contender */
-    uint64_t begin_ns;  /* the measured stretch */
+    unsigned stride;   /* one of so many loads is timed */
+    uint64_t call_ns;  /* of one call, 0 in memory */
+    uint64_t begin_ns; /* the measured stretch */
     uint64_t end_ns;
 } plan;
 
@@ -98,12 +97,26 @@ static uint64_t load_next(looper *self, uint64_t *at)
     return key;
 }
 
+static uint64_t thread_cpu_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
+}
+
 static void *loop(void *arg)
 {
     looper *self = arg;
-    uint64_t at = plan.first_key + self->number;
-    for (uint64_t start_ns = bench_now_ns(); start_ns < plan.end_ns;) {
-        bool measured = start_ns >= plan.begin_ns;
+    uint64_t at = self->number;
+    bool measured = false;
+    /* On a busy machine the stretch may be over before this thread got to run: then one load counts. */
+    for (uint64_t start_ns = bench_now_ns(); start_ns < plan.end_ns || !measured;) {
+        if (!measured && start_ns >= plan.begin_ns) {
+            measured = true;
+            call_counts_reset();
+            self->cpu_ns = thread_cpu_ns();
+            start_ns = bench_now_ns();
+        }
         uint64_t sum = load_next(self, &at);
         uint64_t stop_ns = bench_now_ns();
         uint64_t took_ns = stop_ns - start_ns;
@@ -119,25 +132,13 @@ static void *loop(void *arg)
         }
         start_ns = plan.stride == 1 ? stop_ns : bench_now_ns();
     }
+    self->cpu_ns = thread_cpu_ns() - self->cpu_ns;
+    self->calls = call_counts_mine();
     return NULL;
 }
 
-static void sleep_until(uint64_t at_ns)
-{
-    struct timespec at = {(time_t)(at_ns / 1000000000), (long)(at_ns % 1000000000)};
-    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL) != 0) {
-    }
-}
-
-static uint64_t cpu_ns_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
-}
-
 /* Adds up what the threads found, and answers it. */
-static void answer(bench_reply *reply, call_counts calls, uint64_t cpu_ns)
+static void answer(bench_reply *reply)
 {
     static looper all;
     memset(&all, 0, sizeof all);
@@ -147,6 +148,12 @@ static void answer(bench_reply *reply, call_counts calls, uint64_t cpu_ns)
         all.sum += one->sum;
         all.wrong += one->wrong;
         all.failed += one->failed;
+        all.cpu_ns += one->cpu_ns;
+        all.calls.calls += one->calls.calls;
+        all.calls.keys += one->calls.keys;
+        if (one->calls.largest > all.calls.largest) {
+            all.calls.largest = one->calls.largest;
+        }
         all.added.total += one->added.total;
         for (unsigned i = 0; i < N_STEPS; i++) {
             all.added.n[i] += one->added.n[i];
@@ -159,23 +166,21 @@ static void answer(bench_reply *reply, call_counts calls, uint64_t cpu_ns)
     bench_put(reply, "n_ops", all.n_loads);
     bench_put(reply, "wall_ns", plan.end_ns - plan.begin_ns);
     bench_put(reply, "checksum", all.sum);
-    bench_put(reply, "calls", calls.calls);
-    bench_put(reply, "keys", calls.keys);
-    bench_put(reply, "largest", calls.largest);
+    bench_put(reply, "calls", all.calls.calls);
+    bench_put(reply, "keys", all.calls.keys);
+    bench_put(reply, "largest", all.calls.largest);
     bench_put(reply, "p50_ns", percentile(&all.added, 50));
     bench_put(reply, "p99_ns", percentile(&all.added, 99));
-    bench_put(reply, "used_ns", cpu_ns);
+    bench_put(reply, "used_ns", all.cpu_ns);
 }
 
-/* threads, memory, ms, warm_ms, first: one round. The contender begins anew in each. */
+/* threads, memory, ms, warm_ms: one round. The contender begins anew in each, so all keys are new. */
 static void run(const bench_args *args, bench_reply *reply)
 {
-    static uint64_t next_key;
     bool memory = bench_arg(args, "memory", 0) != 0;
     plan.n_threads = (unsigned)bench_arg(args, "threads", 1);
     plan.stride = memory ? MEMORY_STRIDE : 1;
     plan.call_ns = memory ? 0 : CALL_NS;
-    plan.first_key = bench_arg(args, "first", next_key);
     if (plan.n_threads == 0 || plan.n_threads > THREADS_MAX) {
         bench_fail(reply, "1 to %d threads", THREADS_MAX);
         return;
@@ -195,17 +200,11 @@ static void run(const bench_args *args, bench_reply *reply)
             exit(1);
         }
     }
-    sleep_until(plan.begin_ns);
-    call_counts_reset();
-    uint64_t cpu_ns = cpu_ns_now();
-    sleep_until(plan.end_ns);
-    cpu_ns = cpu_ns_now() - cpu_ns;
-    call_counts calls = call_counts_now();
     for (unsigned t = 0; t < plan.n_threads; t++) {
         pthread_join(loopers[t].id, NULL);
     }
     contender->close(reply);
-    answer(reply, calls, cpu_ns);
+    answer(reply);
 }
 
 /* Starts the call_server beside this program; it ends when this process does. */
@@ -282,6 +281,8 @@ int threads_main(int argc, char **argv, const threads_contender *given)
             server_path = value;
         } else if (strcmp(f->name, "name") == 0) {
             named.name = value;
+        } else if (strcmp(f->name, "note") == 0) {
+            named.note = value;
         }
     }
     contender = &named;

@@ -7,7 +7,7 @@
  *   build/threads_ours_pthread threads=8 memory=0 ms=1000 warm_ms=200 settle_ns=0 in_flight=0
  *
  * settle_ns and in_flight are for the contenders that have them; 0 = as they come. The server is the
- * call_server beside the program, or the one at server=PATH.
+ * call_server beside the program, or the one at server=PATH. name= and note= are for the page.
  */
 #ifndef BENCH_THREADS_H
 #define BENCH_THREADS_H
@@ -29,7 +29,8 @@ typedef struct threads_contender {
     const char *note;
     /* Makes what the threads share; fails the reply when it cannot. */
     void (*open)(const threads_setting *setting, bench_reply *reply);
-    /* Loads a key from thread number 0 .. n_threads - 1. False = an error. */
+    /* Loads a key from thread number 0 .. n_threads - 1, which itself makes the call that is due: calls of
+     * other threads are not counted. False = an error. */
     bool (*load)(unsigned thread, uint64_t key, call_value *out);
     void (*close)(bench_reply *reply);
 } threads_contender;

@@ -103,10 +103,10 @@ static void close_ours(bench_reply *reply)
 
 int main(int argc, char **argv)
 {
-    static const threads_contender contender = {
-        THREADS_VARIANT,
-        "dataloader.h with the lock in its name; all settings as they come but for the capacity "
-        "and what the name says; 4 batches side by side, on 4 connections",
-        open_ours, load_ours, close_ours};
+    static const threads_contender contender = {THREADS_VARIANT,
+                                                "dataloader.h with the lock in its name; all "
+                                                "settings as they come but for the capacity; up "
+                                                "to 4 batches side by side, on 4 connections",
+                                                open_ours, load_ours, close_ours};
     return threads_main(argc, argv, &contender);
 }

@@ -2,12 +2,9 @@
 /* graphql/dataloader on node as a contender of `make bench-load`: same keys and same work as
  * bench/load_ours.c, over the line protocol of bench/harness.h. */
 
-const readline = require('readline');
-const path = require('path');
-/* argv[2]: the folder that has node_modules, so that nothing is installed among the sources */
-const root = path.resolve(process.argv[2] || __dirname);
-const DataLoader = require(path.join(root, 'node_modules', 'dataloader'));
-const version = require(path.join(root, 'node_modules', 'dataloader', 'package.json')).version;
+const { findLoader, serve } = require('./serve.js');
+
+const { DataLoader, version } = findLoader(process.argv[2]);
 
 const BATCH = 100;
 const WAITERS = 1000;
@@ -130,27 +127,4 @@ const commands = {
   }),
 };
 
-async function main() {
-  console.log('name graphql/dataloader');
-  console.log(`note dataloader ${version} from npm, default Map as cache, emptied at the capacity`);
-  console.log(`compiler node ${process.version}`);
-  console.log('flags none');
-  console.log('ready');
-  for await (const line of readline.createInterface({ input: process.stdin })) {
-    const [name, ...words] = line.trim().split(' ');
-    const args = {};
-    for (const word of words) {
-      const [key, value] = word.split('=');
-      args[key] = Number(value);
-    }
-    try {
-      if (!Object.hasOwn(commands, name)) throw new Error(`unknown command ${name}`);
-      const answer = await commands[name](args);
-      console.log(['ok', ...Object.entries(answer).map(([k, v]) => `${k}=${v}`)].join(' '));
-    } catch (error) {
-      console.log(`error ${String(error.message).split('\n')[0]}`);
-    }
-  }
-}
-
-main();
+serve(`dataloader ${version} from npm, default Map as cache, emptied at the capacity`, commands);
