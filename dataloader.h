@@ -53,6 +53,8 @@
  *   DLOAD_EVICT        _AUTO     DLOAD_EVICT_NONE, _FIFO, _CLOCK, _LRU, _SIEVE, _S3FIFO, _AUTO
  *                                (CLOCK below 256 entries a shard, S3FIFO from there)
  *   DLOAD_TTL          1         0 = entries never expire; saves 9 to 20 bytes an entry
+ *   DLOAD_GROUP        0         1 = a key is known by its group, too (dload_call.group, a tenant or a
+ *                                transaction): batches, joins and the cache never mix groups
  *   DLOAD_CLOCK        _ENV      what expiry goes by: DLOAD_CLOCK_ENV (env->now), _COARSE (fast, 1 to
  *                                10 ms late), _PRECISE, _MANUAL (what _cache_advance said last)
  *   DLOAD_STATS        1         0 = hits are not counted
@@ -66,6 +68,14 @@
  *   DLOAD_LOOSE_POINTERS 0       1 = a wrong batch or key array type only warns, as the compiler does
  *   DLOAD_ASSERT(c)    nothing   how to check our own invariants
  *
+ * WHEN A BATCH GOES  With max_batch keys, on _dispatch, with the last key that _expect announced; without a
+ * lock as soon as a blocking call waits for it; in loops when _process comes and settle_ns or max_age_ns
+ * passed. Under a lock with settle_ns 0 a lone caller's goes at once; callers who have had company wait
+ * for an eighth of what a fetch takes, 1 ms at most, for those who were there lately, and up to half a
+ * fetch for those whose answers are due by then. At most max_in_flight run side by side, but for what
+ * _dispatch sends. At max_queue a call gets DLOAD_EAGAIN, or, with queue_wait, waits for room until its
+ * deadline; _start and calls from inside a fetch function never wait for room.
+ *
  * OWNERSHIP  Plain values are copied by assignment. With REF/UNREF, COPY/FREE or DLOAD_BLOB every value
  * that a call hands out is the caller's to release (dload_blob_release for blobs). REF and COPY run
  * under a lock and must not call a loader; UNREF and FREE run with no lock held and may.
@@ -77,8 +87,16 @@
  *                                                           that is being fetched is DLOAD_EDEADLK
  *   everything else under NONE             no               yes, likewise
  *
- * FORK  Under PTHREAD every call in a child returns DLOAD_EFORK for a loader of the parent, before any
- * lock: locks may be held there by threads that the child does not have. Make a loader after fork().
+ * FORK  Under PTHREAD and SPIN every call in a child returns DLOAD_EFORK for a loader of the parent, before
+ * any lock: locks may be held there by threads that the child does not have. Make a loader after fork().
+ *
+ * GROUPS  With DLOAD_GROUP 1 a key is known by (group, key): dload_call.group says which, calls without one
+ * mean group 0. Groups share capacity and limits, and nothing else: a batch has keys of one group
+ * (b->group), and no answer crosses. _clear_group forgets one.
+ *
+ * CHAINS  Loaders of one dload_registry are dispatched together, so that N callers who load from A and then
+ * from B cost two batches. Loops and fibers: dload_registry_dispatch when all callers wait. Threads:
+ * each calls dload_registry_join, and whoever waits last sends.
  *
  * CANCELLATION  Under PTHREAD a thread that is cancelled while it waits leaves its batch as at a deadline,
  * and passes the lead on. While the fetch function runs in it, cancellation waits.
@@ -88,10 +106,10 @@
  *
  * CONTENTS (search for the marks)
  *   once a translation unit: >>port >>status >>key >>env >>pool >>blob >>hash >>lock >>arena >>group
- *                            >>ghost >>evict >>wheel >>stats >>flight >>nest >>batch >>run
- *                            >>drive >>registry
- *   once a loader: >>params >>lock_pthread >>types >>api >>table >>store >>cache >>ops >>answer >>load
- *                  >>control >>undef
+ *                            >>ghost >>evict >>wheel >>stats >>flight >>nest >>batch >>pace
+ *                            >>run >>crew >>drive >>registry
+ *   once a loader: >>params >>fork >>lock_pthread >>types >>api >>table >>store >>cache >>ops >>answer >>load
+ *                  >>outside >>control >>undef
  */
 /* A name of the user's own, or -Wshadow, never decides whether this compiles without warnings. */
 #pragma GCC diagnostic push
@@ -577,6 +595,7 @@ typedef enum dload_close_mode {
 typedef struct dload_call {
     uint64_t deadline_ns; /* absolute, in _now() time; 0 = config.timeout_ns from now */
     uint32_t flags;       /* DLOAD_FRESH: do not take the answer from the cache */
+    uint64_t group;       /* DLOAD_GROUP 1: the keys' group; without it only 0 is allowed */
 } dload_call;
 
 /* What _peek found. */
@@ -972,6 +991,18 @@ DLOAD_I_INLINE uint64_t dload_i_mix64(uint64_t x)
     return x;
 }
 
+/* What a group adds to the hashes of its keys; group 0 adds nothing. */
+DLOAD_I_INLINE uint64_t dload_i_group_hash(uint64_t group)
+{
+    return dload_i_mix64(group);
+}
+
+/* By what a group itself is known: the clear of all of it, and its open batch. */
+DLOAD_I_INLINE uint64_t dload_i_group_mark(uint64_t group)
+{
+    return dload_i_mix64(~group);
+}
+
 DLOAD_I_INLINE uint64_t dload_i_read64(const unsigned char *p)
 {
     uint64_t v;
@@ -1035,8 +1066,11 @@ struct dload_i_waiter;
 /* Where a blocking call waits: one per call, on its stack; the completer of its last key wakes it. */
 typedef struct dload_i_parker {
     uint32_t pending; /* keys not answered; under the mutex */
-    uint32_t n_notes; /* wake-ups sent; changed under the mutex, read without it while waiting */
+    uint32_t n_notes; /* wake-ups sent; read without a lock while waiting */
     void *os;         /* the condition variable, where there is one */
+    struct dload_i_parker *next_owed;
+    bool promised; /* a wake-up comes without the mutex: the call may not return before; under it */
+    bool owed;     /* ... and has not come; under the bed's own mutex */
     struct dload_i_waiter *first, *last; /* the call's requests, in the order of its keys */
     /* The end of a sleeper that is cancelled: gives its requests up; mutex held. NULL = nothing to do. */
     void (*give_up)(struct dload_i_parker *p);
@@ -1045,6 +1079,11 @@ typedef struct dload_i_parker {
     int cancel_before; /* the caller's cancellation state, in force while it sleeps */
     bool asleep;       /* in park: a wake-up is heard; under the mutex */
     bool inside;       /* called by a fetch function: needs no place of its own among the running */
+    bool in_crew;      /* the thread joined the loader's registry; see crew.h */
+    bool counted;      /* ... and counts as parked there; under the mutex */
+    bool waits;        /* counts in the core's n_callers */
+    bool in_line;      /* waits for room in the queue; see batch.h */
+    struct dload_i_parker *next_in_line;
 } dload_i_parker;
 
 /* What the core does with a mutex. hold and unhold keep the thread from being cancelled; NULL where threads
@@ -1057,6 +1096,9 @@ typedef struct dload_i_sync {
     /* Waits until woken or until_ns of env's clock, mutex held before and after; may return early. */
     dload_status (*park)(void *mutex, dload_i_parker *p, const dload_env *env, uint64_t until_ns);
     void (*unpark)(dload_i_parker *p, const dload_env *env); /* mutex held */
+    /* Wakes without the mutex whoever is owed that; NULL = unpark does. And waits for that, mutex held. */
+    void (*pay)(dload_i_parker *p);
+    void (*collect)(dload_i_parker *p);
 } dload_i_sync;
 
 /* ---- none ---- */
@@ -1085,7 +1127,8 @@ DLOAD_I_LOCAL dload_status dload_i_env_park(const dload_i_sync *sync, void *mute
 DLOAD_I_LOCAL dload_status dload_i_none_park(void *mutex, dload_i_parker *p, const dload_env *env,
                                              uint64_t until_ns)
 {
-    static const dload_i_sync none = {NULL, NULL, dload_i_none_lock, dload_i_none_lock, NULL, NULL};
+    static const dload_i_sync none = {NULL, NULL, dload_i_none_lock, dload_i_none_lock, NULL, NULL,
+                                      NULL, NULL};
     if (env->wait == NULL)
         return DLOAD_EAGAIN;
     return dload_i_env_park(&none, mutex, p, env, until_ns);
@@ -1101,7 +1144,8 @@ DLOAD_I_LOCAL void dload_i_env_unpark(dload_i_parker *p, const dload_env *env)
 DLOAD_I_LOCAL const dload_i_sync *dload_i_sync_none(void)
 {
     static const dload_i_sync sync = {
-        NULL, NULL, dload_i_none_lock, dload_i_none_lock, dload_i_none_park, dload_i_env_unpark};
+        NULL, NULL, dload_i_none_lock, dload_i_none_lock, dload_i_none_park, dload_i_env_unpark,
+        NULL, NULL};
     return &sync;
 }
 
@@ -1166,8 +1210,8 @@ DLOAD_I_LOCAL void dload_i_spin_unlock_fn(void *mutex)
 DLOAD_I_LOCAL dload_status dload_i_spin_park(void *mutex, dload_i_parker *p, const dload_env *env,
                                              uint64_t until_ns)
 {
-    static const dload_i_sync spin = {NULL, NULL, dload_i_spin_lock_fn, dload_i_spin_unlock_fn,
-                                      NULL, NULL};
+    static const dload_i_sync spin = {
+        NULL, NULL, dload_i_spin_lock_fn, dload_i_spin_unlock_fn, NULL, NULL, NULL, NULL};
     if (env->wait != NULL)
         return dload_i_env_park(&spin, mutex, p, env, until_ns);
     (void)until_ns;
@@ -1190,7 +1234,9 @@ DLOAD_I_LOCAL const dload_i_sync *dload_i_sync_spin(void)
                                       dload_i_spin_lock_fn,
                                       dload_i_spin_unlock_fn,
                                       dload_i_spin_park,
-                                      dload_i_env_unpark};
+                                      dload_i_env_unpark,
+                                      NULL,
+                                      NULL};
     return &sync;
 }
 
@@ -2316,7 +2362,7 @@ DLOAD_I_LOCAL dload_status dload_stats_prometheus(const dload_stats *stats, cons
  * knows the key's type: keys and values lie in arrays of the typed batch, by the same place, and the
  * typed half joins the two through dload_i_ops.
  *
- *     OPEN     collects keys                       core.open
+ *     OPEN     collects keys, one batch a group    core.open
  *     QUEUED   complete, waits for its turn        core.queue
  *     RUNNING  with the fetch function, or pending core.running
  *     LOST     given up; its function still has it core.n_out only
@@ -2330,6 +2376,7 @@ DLOAD_I_LOCAL dload_status dload_stats_prometheus(const dload_stats *stats, cons
 #define DLOAD_I_LOST    4
 
 struct dload_i_batch;
+struct dload_registry;
 
 /* One request. Lives on the stack of a blocking call, in the core's pool, or in the caller's waiter. */
 typedef struct dload_i_waiter {
@@ -2362,7 +2409,9 @@ typedef struct dload_i_flight {
 
 /* The type-free part of a batch. */
 typedef struct dload_i_batch {
-    struct dload_i_batch *next; /* queue, running list or free list */
+    struct dload_i_batch *next; /* open list, queue, running list or free list */
+    struct dload_i_batch *prev; /* open list */
+    uint64_t group;             /* of all its keys */
     dload_i_flight *flights;
     uint32_t n, cap; /* places in use, and there */
     uint32_t n_dead;
@@ -2374,8 +2423,10 @@ typedef struct dload_i_batch {
     uint8_t in_fetch; /* the function has not returned */
     uint8_t done;     /* _batch_done came before the function returned */
     uint8_t why;      /* dload_trigger */
+    uint8_t lingered; /* its leader hoped for more callers than the n_calls_before */
     uint8_t unwanted; /* ended while somebody was settling up for it */
     uint32_t n_users; /* those who are */
+    uint32_t n_calls_before;
     int32_t done_status;
     uint64_t opened_ns, last_key_ns, started_ns, ended_ns; /* ended: the last answers came */
     uint64_t rest_ttl_ns;      /* how long the answer of the keys not answered is kept */
@@ -2386,12 +2437,15 @@ typedef struct dload_i_batch {
     dload_i_parker *last_call; /* who asked last */
 } dload_i_batch;
 
-/* An entry of the index: a hash and where the flight is. */
+/* An entry of the index: a hash and where the flight is. Where there are groups, their open batches are
+ * in it as well, by the group's mark. */
 typedef struct dload_i_ref {
     dload_i_batch *batch; /* NULL = free */
     uint32_t hash;
-    uint32_t place;
+    uint32_t place; /* DLOAD_I_OPEN_PLACE = the batch itself */
 } dload_i_ref;
+
+#define DLOAD_I_OPEN_PLACE UINT32_MAX
 
 /* What the typed half does for the core. Under the mutex but for run, release and call. */
 typedef struct dload_i_ops {
@@ -2426,12 +2480,20 @@ typedef struct dload_i_core {
     uint32_t max_batch, max_in_flight, max_queue;
     uint64_t settle_ns, max_age_ns, run_limit_ns;
     bool threaded;
+    bool grouped;    /* keys have groups; otherwise there is one open batch at most */
+    bool queue_wait; /* at the queue's bound blocking calls wait */
     bool closed;
-    bool tell_queued; /* the hook is to be told of a new open batch */
-    bool tell_wake;   /* the loop is to be told that there is something to do */
-    uint32_t company; /* > 0: recent batches had several callers, so lingering pays */
-    uint32_t expect;  /* keys announced for the open batch; 0 = none */
-    dload_i_batch *open;
+    bool tell_queued;     /* the hook is to be told of a new open batch */
+    bool tell_wake;       /* the loop is to be told that there is something to do */
+    uint32_t company;     /* > 0: recent batches had several callers, so lingering pays */
+    uint32_t n_callers;   /* blocking calls that wait now */
+    uint32_t peak;        /* ... at most, since a batch ended */
+    uint32_t crowd;       /* ... as many as lately waited side by side; see pace.h */
+    uint64_t fetch_ns;    /* what a batch lately took; 0 = not known yet */
+    uint64_t ended_ns;    /* when the last one ended */
+    uint32_t expect;      /* keys announced for the open batches; 0 = none */
+    uint32_t n_open_keys; /* in them, those that nobody wants left out */
+    dload_i_batch *open, *open_tail; /* oldest first */
     dload_i_batch *queue, *queue_tail;
     dload_i_batch *running;
     dload_i_batch *free_;
@@ -2443,6 +2505,9 @@ typedef struct dload_i_core {
     dload_i_waiter *free_waiters;
     dload_i_waiter_block *waiter_blocks;
     struct dload_i_core *next_in_registry;
+    struct dload_registry *registry;
+    dload_i_parker *owed;             /* answered, and to be woken once the mutex is free */
+    dload_i_parker *line, *line_tail; /* blocking calls that wait for room, first come first */
     dload_i_parker *closer;
     void (*wake)(
         void *wake_ctx); /* loop mode: callbacks wait for _process, and this announces them */
@@ -2453,6 +2518,15 @@ typedef struct dload_i_core {
     uint64_t last_clear[DLOAD_I_CLEAR_SLOTS]; /* clear_seq of the last clear, by hash */
     dload_stats stats;
 } dload_i_core;
+
+/* Loaders that are dispatched together (registry.h), and threads that are waited for (crew.h). Fields are
+ * private. Lives anywhere; must not move while loaders or threads are in it. */
+typedef struct dload_registry {
+    dload_i_core *first; /* loaders in the order in which they came */
+    uint32_t n_loaders;
+    uint32_t n_threads; /* joined; atomic */
+    uint32_t n_parked;  /* ... and wait for an answer or for room; atomic */
+} dload_registry;
 
 /* ---- the index of flights: open addressing, linear probing, no tombstones ---- */
 
@@ -2470,10 +2544,10 @@ DLOAD_I_LOCAL void dload_i_ref_insert(dload_i_core *c, dload_i_ref ref)
     c->refs[i] = ref;
 }
 
-/* Room for one more, at most half full. False when there is no memory. */
+/* Room for a key, and for a batch that it opens, at most half full. False when there is no memory. */
 DLOAD_I_LOCAL bool dload_i_refs_reserve(dload_i_core *c)
 {
-    if ((c->n_refs + 1) * 2 <= c->refs_cap)
+    if ((c->n_refs + 2) * 2 <= c->refs_cap)
         return true;
     uint32_t cap = c->refs_cap == 0 ? 64 : c->refs_cap * 2;
     dload_i_ref *refs = (dload_i_ref *)dload_i_alloc(c->env, cap * sizeof *refs);
@@ -2496,7 +2570,9 @@ DLOAD_I_LOCAL bool dload_i_refs_reserve(dload_i_core *c)
 DLOAD_I_LOCAL dload_i_ref *dload_i_ref_of(dload_i_core *c, const dload_i_batch *b, uint32_t place)
 {
     uint32_t mask = c->refs_cap - 1;
-    uint32_t i = dload_i_ref_hash(b->flights[place].hash) & mask;
+    uint64_t hash =
+        place == DLOAD_I_OPEN_PLACE ? dload_i_group_mark(b->group) : b->flights[place].hash;
+    uint32_t i = dload_i_ref_hash(hash) & mask;
     while (c->refs[i].batch != b || c->refs[i].place != place)
         i = (i + 1) & mask;
     return &c->refs[i];
@@ -2545,7 +2621,29 @@ DLOAD_I_LOCAL void dload_i_detach(dload_i_core *c, dload_i_ref *ref)
     dload_i_ref_remove(c, ref);
 }
 
+/* Everything of a group that was sent is out of date. */
+DLOAD_I_UNUSED static void dload_i_outdate_group(dload_i_core *c, uint64_t group)
+{
+    dload_i_note_clear(c, dload_i_group_mark(group));
+    for (dload_i_batch *b = c->running; b != NULL; b = b->next) {
+        for (uint32_t i = 0; i < b->n && b->group == group; i++) {
+            if (!b->flights[i].published && !b->flights[i].detached)
+                dload_i_detach(c, dload_i_ref_of(c, b, i));
+        }
+    }
+}
+
 /* ---- waiters ---- */
+
+/* Does any request of this call wait for b? */
+DLOAD_I_LOCAL bool dload_i_waits_for(const dload_i_parker *p, const dload_i_batch *b)
+{
+    for (const dload_i_waiter *w = p->first; w != NULL; w = w->sib) {
+        if (w->batch == b)
+            return true;
+    }
+    return false;
+}
 
 DLOAD_I_LOCAL void dload_i_wait_for(dload_i_waiter *w, dload_i_batch *b, uint32_t place)
 {
@@ -2638,7 +2736,23 @@ DLOAD_I_INLINE bool dload_i_is_own(const dload_i_core *c, const dload_i_batch *b
     return b->state == DLOAD_I_RUNNING && b->in_fetch && b->runner == dload_i_self(c->env);
 }
 
+DLOAD_I_LOCAL bool dload_i_runs_here(const dload_i_core *c)
+{
+    uint64_t self = dload_i_self(c->env);
+    for (const dload_i_batch *b = c->running; b != NULL; b = b->next) {
+        if (b->in_fetch && b->runner == self)
+            return true;
+    }
+    return false;
+}
+
 #if DLOAD_FREESTANDING
+
+/* Does a fetch function call? */
+DLOAD_I_LOCAL bool dload_i_nested(const dload_i_core *c)
+{
+    return dload_i_runs_here(c);
+}
 
 /* One thread: what is not its own batch is no circle. */
 DLOAD_I_INLINE dload_i_batch *dload_i_nest_enter(dload_i_batch *b)
@@ -2675,6 +2789,13 @@ __attribute__((__weak__)) dload_i_spin dload_i_nest_lock;
 #ifdef __cplusplus
 }
 #endif
+
+/* Does a fetch function call, of whatever loader? */
+DLOAD_I_LOCAL bool dload_i_nested(const dload_i_core *c)
+{
+    (void)c;
+    return dload_i_nest_current != NULL;
+}
 
 #define DLOAD_I_NEST_MAX 64u /* waits that one search follows; beyond, the deadline decides */
 
@@ -2772,9 +2893,18 @@ DLOAD_I_INLINE void dload_i_core_lock(dload_i_core *c)
     c->sync->lock(c->mutex);
 }
 
-DLOAD_I_INLINE void dload_i_core_unlock(dload_i_core *c)
+/* Whoever lets go of the mutex also wakes the callers who were answered under it: mutant
+ * DELIVER_NO_WAKE. */
+DLOAD_I_LOCAL void dload_i_core_unlock(dload_i_core *c)
 {
+    dload_i_parker *p = c->owed;
+    c->owed = NULL;
     c->sync->unlock(c->mutex);
+    while (p != NULL) {
+        dload_i_parker *next = p->next_owed;
+        c->sync->pay(p); /* p may be gone */
+        p = next;
+    }
 }
 
 /* ---- batches come and go ---- */
@@ -2791,7 +2921,7 @@ DLOAD_I_NOINLINE dload_i_batch *dload_i_batch_take(dload_i_core *c)
     b->next = NULL;
     b->n = b->n_dead = b->n_published = b->n_detached = b->n_waiters = b->n_calls = 0;
     b->state = DLOAD_I_OPEN;
-    b->in_fetch = b->done = 0;
+    b->in_fetch = b->done = b->lingered = 0;
     b->leader = b->last_call = NULL;
     return b;
 }
@@ -2832,41 +2962,106 @@ DLOAD_I_NOINLINE void dload_i_compact(dload_i_core *c, dload_i_batch *b)
     b->n_dead = 0;
 }
 
-/* The open batch is complete. */
-DLOAD_I_NOINLINE void dload_i_enqueue(dload_i_core *c, dload_trigger why)
+/* ---- open batches ---- */
+
+/* The open batch of a group, or NULL. */
+DLOAD_I_LOCAL dload_i_batch *dload_i_open_of(const dload_i_core *c, uint64_t group)
 {
-    dload_i_batch *b = c->open;
-    c->open = NULL;
-    c->expect = 0;
+    if (!c->grouped || c->open == NULL || c->open->group == group)
+        return c->open;
+    uint32_t mask = c->refs_cap - 1;
+    uint32_t hash = dload_i_ref_hash(dload_i_group_mark(group));
+    for (uint32_t i = hash & mask; c->refs[i].batch != NULL; i = (i + 1) & mask) {
+        if (c->refs[i].place == DLOAD_I_OPEN_PLACE && c->refs[i].batch->group == group)
+            return c->refs[i].batch;
+    }
+    return NULL;
+}
+
+DLOAD_I_LOCAL void dload_i_ref_add(dload_i_core *c, dload_i_batch *b, uint32_t place, uint64_t hash)
+{
+    dload_i_ref ref;
+    ref.batch = b;
+    ref.hash = dload_i_ref_hash(hash);
+    ref.place = place;
+    dload_i_ref_insert(c, ref);
+    c->n_refs++;
+}
+
+/* A batch has its first key. */
+DLOAD_I_LOCAL void dload_i_open_add(dload_i_core *c, dload_i_batch *b)
+{
+    b->next = NULL;
+    b->prev = c->open_tail;
+    *(c->open_tail == NULL ? &c->open : &c->open_tail->next) = b;
+    c->open_tail = b;
+    if (c->grouped)
+        dload_i_ref_add(c, b, DLOAD_I_OPEN_PLACE, dload_i_group_mark(b->group));
+    b->opened_ns = dload_i_now(c->env);
+    b->last_key_ns = b->opened_ns;
+    c->tell_wake = c->wake != NULL;
+    c->tell_queued = c->hooks != NULL && c->hooks->queued != NULL;
+}
+
+DLOAD_I_LOCAL void dload_i_open_cut(dload_i_core *c, dload_i_batch *b)
+{
+    *(b->prev == NULL ? &c->open : &b->prev->next) = b->next;
+    *(b->next == NULL ? &c->open_tail : &b->next->prev) = b->prev;
+    c->n_open_keys -= b->n - b->n_dead;
+    if (c->grouped)
+        dload_i_ref_remove(c, dload_i_ref_of(c, b, DLOAD_I_OPEN_PLACE));
+    if (c->open == NULL)
+        c->expect = 0;
+}
+
+/* An open batch is complete. */
+DLOAD_I_NOINLINE void dload_i_enqueue(dload_i_core *c, dload_i_batch *b, dload_trigger why)
+{
+    dload_i_open_cut(c, b);
     b->state = DLOAD_I_QUEUED;
     c->tell_wake = c->wake != NULL;
     b->why = (uint8_t)why;
     b->next = NULL;
-    if (c->queue == NULL)
-        c->queue = b;
-    else
-        c->queue_tail->next = b;
+    *(c->queue == NULL ? &c->queue : &c->queue_tail->next) = b;
     c->queue_tail = b;
     if (b->leader != NULL)
-        c->sync->unpark(b->leader, c->env); /* it need not linger any more */
+        c->sync->unpark(b->leader, c->env); /* it need not linger any more: mutant FULL_NO_WAKE */
+}
+
+DLOAD_I_LOCAL void dload_i_enqueue_all(dload_i_core *c, dload_trigger why)
+{
+    while (c->open != NULL)
+        dload_i_enqueue(c, c->open, why);
+}
+
+DLOAD_I_LOCAL dload_i_batch *dload_i_queue_pop(dload_i_core *c, dload_i_batch *before)
+{
+    dload_i_batch **at = before == NULL ? &c->queue : &before->next;
+    dload_i_batch *b = *at;
+    *at = b->next;
+    if (c->queue_tail == b)
+        c->queue_tail = before;
+    b->next = NULL;
+    return b;
 }
 
 /* ---- keys enter ---- */
 
-/* A place in the open batch for a key that is in no flight; commit or leave it. DLOAD_OK,
- * DLOAD_EAGAIN at the queue's bound, DLOAD_ENOMEM. */
-DLOAD_I_LOCAL dload_status dload_i_reserve(dload_i_core *c, dload_i_batch **batch, uint32_t *place)
+/* A place in the open batch of a group for a key that is in no flight; commit or unreserve it.
+ * DLOAD_OK, DLOAD_EAGAIN at the queue's bound, DLOAD_ENOMEM. */
+DLOAD_I_LOCAL dload_status dload_i_reserve(dload_i_core *c, uint64_t group, dload_i_batch **batch,
+                                           uint32_t *place)
 {
     if (c->n_flights >= c->max_queue)
         return DLOAD_EAGAIN;
     if (!dload_i_refs_reserve(c))
         return DLOAD_ENOMEM;
-    dload_i_batch *b = c->open;
+    dload_i_batch *b = dload_i_open_of(c, group);
     if (b == NULL) {
         b = dload_i_batch_take(c);
         if (b == NULL)
             return DLOAD_ENOMEM;
-        c->open = b;
+        b->group = group;
     }
     if (b->n == b->cap)
         dload_i_compact(c, b);
@@ -2880,52 +3075,82 @@ DLOAD_I_LOCAL dload_status dload_i_reserve(dload_i_core *c, dload_i_batch **batc
     return DLOAD_OK;
 }
 
-/* The reserved place has its key now. */
-DLOAD_I_LOCAL void dload_i_commit(dload_i_core *c, uint64_t hash)
+/* The key could not be written. */
+DLOAD_I_LOCAL void dload_i_unreserve(dload_i_core *c, dload_i_batch *b)
 {
-    dload_i_batch *b = c->open;
+    if (b->n == 0)
+        dload_i_batch_give(c, b); /* taken for it alone */
+}
+
+/* The reserved place has its key now. */
+DLOAD_I_LOCAL void dload_i_commit(dload_i_core *c, dload_i_batch *b, uint64_t hash)
+{
     dload_i_flight *f = &b->flights[b->n];
     memset(f, 0, sizeof *f);
     f->hash = hash;
     f->ttl_ns = DLOAD_I_TTL_DEFAULT;
     f->status = DLOAD_MISSING;
-    dload_i_ref ref;
-    ref.batch = b;
-    ref.hash = dload_i_ref_hash(hash);
-    ref.place = b->n;
-    dload_i_ref_insert(c, ref);
-    c->n_refs++;
+    dload_i_ref_add(c, b, b->n, hash);
     c->n_flights++;
-    if (c->settle_ns != 0 || b->n == 0) {
+    if (b->n == 0)
+        dload_i_open_add(c, b);
+    else if (c->settle_ns != 0)
         b->last_key_ns = dload_i_now(c->env);
-        if (b->n == 0)
-            b->opened_ns = b->last_key_ns;
-    }
-    if (b->n == 0)
-        c->tell_wake = c->wake != NULL;
-    if (b->n == 0)
-        c->tell_queued = c->hooks != NULL && c->hooks->queued != NULL;
     b->n++;
-    uint32_t n_live = b->n - b->n_dead;
-    if (n_live >= c->max_batch)
-        dload_i_enqueue(c, DLOAD_BY_SIZE);
-    else if (c->expect != 0 && n_live >= c->expect)
-        dload_i_enqueue(c, DLOAD_BY_EXPECT);
+    c->n_open_keys++;
+    if (b->n - b->n_dead >= c->max_batch)
+        dload_i_enqueue(c, b, DLOAD_BY_SIZE);
+    else if (c->expect != 0 && c->n_open_keys >= c->expect)
+        dload_i_enqueue_all(c, DLOAD_BY_EXPECT);
+}
+
+/* ---- keys leave ---- */
+
+/* A key is in no batch any more: there is room for whoever waits longest for it. Without this they wait for
+ * their next look: mutant ROOM_NO_WAKE. */
+DLOAD_I_LOCAL void dload_i_leave(dload_i_core *c)
+{
+    if (c->n_flights-- >= c->max_queue && c->line != NULL)
+        c->sync->unpark(c->line, c->env);
+}
+
+/* A call waits for room behind those who came before it. */
+DLOAD_I_LOCAL void dload_i_line_enter(dload_i_core *c, dload_i_parker *p)
+{
+    p->in_line = true;
+    p->next_in_line = NULL;
+    *(c->line == NULL ? &c->line : &c->line_tail->next_in_line) = p;
+    c->line_tail = p;
+}
+
+/* ... and does not any more: what room is left is for the next. */
+DLOAD_I_LOCAL void dload_i_line_leave(dload_i_core *c, dload_i_parker *p)
+{
+    if (!p->in_line)
+        return;
+    p->in_line = false;
+    dload_i_parker *before = NULL;
+    for (dload_i_parker *q = c->line; q != p; q = q->next_in_line)
+        before = q;
+    *(before == NULL ? &c->line : &before->next_in_line) = p->next_in_line;
+    if (c->line_tail == p)
+        c->line_tail = before;
+    if (c->line != NULL && c->n_flights < c->max_queue)
+        c->sync->unpark(c->line, c->env); /* mutant LINE_NO_NEXT */
 }
 
 /* Nobody is left who would send this batch: mutant DEAD_STAYS_QUEUED. */
 DLOAD_I_LOCAL void dload_i_drop_dead(dload_i_core *c, dload_i_batch *b)
 {
     if (b->state == DLOAD_I_OPEN) {
-        c->open = NULL;
-        c->tell_queued = false;
+        dload_i_open_cut(c, b);
+        if (c->open == NULL)
+            c->tell_queued = false;
     } else {
         dload_i_batch *before = NULL;
         for (dload_i_batch *q = c->queue; q != b; q = q->next)
             before = q;
-        *(before == NULL ? &c->queue : &before->next) = b->next;
-        if (c->queue_tail == b)
-            c->queue_tail = before;
+        (void)dload_i_queue_pop(c, before);
     }
     dload_i_batch_give(c, b);
 }
@@ -2941,13 +3166,123 @@ DLOAD_I_NOINLINE void dload_i_unwait(dload_i_core *c, dload_i_waiter *w)
         return;
     f->dead = 1;
     b->n_dead++;
-    c->n_flights--;
+    c->n_open_keys -= b->state == DLOAD_I_OPEN;
+    dload_i_leave(c);
     dload_i_ref_remove(c, dload_i_ref_of(c, b, place));
     if (b->n_dead == b->n)
         dload_i_drop_dead(c, b);
 }
 
 #endif /* DLOAD_I_BATCH_H */
+
+/* ==== runtime/pace.h ==== */
+
+/* >>pace -- when an open batch goes by itself: the settle time that was set, or the one that is found.
+ *
+ * With config.settle_ns a batch goes after a pause in the arrivals. Without it the core watches its
+ * callers: how many wait side by side (crowd), and what a fetch takes. A lone caller never lingers. One
+ * who has had company lingers for a small part of a fetch, and no longer than until everybody is there
+ * who was there lately: callers who were served together come back together. All under the mutex.
+ */
+#ifndef DLOAD_I_PACE_H
+#define DLOAD_I_PACE_H
+
+#define DLOAD_I_LINGER_PART   8u /* of a fetch: what lingering may add to a load */
+#define DLOAD_I_LINGER_MAX_NS DLOAD_MILLISECOND
+#define DLOAD_I_LINGER_MIN_NS DLOAD_MICROSECOND /* less is not worth a look at the clock */
+#define DLOAD_I_COMPANY_MAX   8u
+
+/* A call begins to wait. */
+DLOAD_I_LOCAL void dload_i_pace_enter(dload_i_core *c, dload_i_parker *p)
+{
+    p->waits = true;
+    if (++c->n_callers > c->peak)
+        c->peak = c->n_callers;
+}
+
+DLOAD_I_LOCAL void dload_i_pace_leave(dload_i_core *c, dload_i_parker *p)
+{
+    c->n_callers -= p->waits;
+    p->waits = false;
+}
+
+/* A batch ended: what it teaches. Company is the hope for more callers. It comes with a batch that had
+ * several, and goes with those that had one; without a settle time it grows step by step, and a leader who
+ * lingered in vain takes one back. */
+DLOAD_I_LOCAL void dload_i_pace_learn(dload_i_core *c, const dload_i_batch *b)
+{
+    uint64_t run_ns = b->ended_ns - b->started_ns;
+    bool found = c->settle_ns == 0;
+    bool alone = b->n_calls <= 1 || (found && b->lingered && b->n_calls <= b->n_calls_before);
+    if (alone)
+        c->company -= c->company > 0;
+    else if (found && c->company < DLOAD_I_COMPANY_MAX)
+        c->company++;
+    else
+        c->company = DLOAD_I_COMPANY_MAX;
+    c->fetch_ns = c->fetch_ns == 0 ? run_ns : c->fetch_ns - c->fetch_ns / 8 + run_ns / 8;
+    c->ended_ns = b->ended_ns;
+    if (c->peak >= c->crowd)
+        c->crowd = c->peak;
+    else
+        c->crowd -= (c->crowd - c->peak + 3) / 4; /* who went away is waited for a few times more */
+    c->peak = c->n_callers;
+}
+
+/* When b goes by itself, and why. For loops: they come round by themselves, and find nothing. */
+DLOAD_I_LOCAL uint64_t dload_i_settled_at(const dload_i_core *c, const dload_i_batch *b,
+                                          dload_trigger *why)
+{
+    uint64_t settle_ns = dload_i_add_ns(b->last_key_ns, c->settle_ns);
+    uint64_t age_ns = dload_i_add_ns(b->opened_ns, c->max_age_ns);
+    *why = settle_ns <= age_ns ? DLOAD_BY_SETTLE : DLOAD_BY_AGE;
+    return settle_ns <= age_ns ? settle_ns : age_ns;
+}
+
+/* Without a settle time: how long it pays to linger. */
+DLOAD_I_LOCAL uint64_t dload_i_found_at(const dload_i_core *c, const dload_i_batch *b,
+                                        dload_trigger *why)
+{
+    uint64_t part_ns = c->fetch_ns / DLOAD_I_LINGER_PART;
+    if (part_ns > DLOAD_I_LINGER_MAX_NS)
+        part_ns = DLOAD_I_LINGER_MAX_NS;
+    if (part_ns < DLOAD_I_LINGER_MIN_NS)
+        return 0;
+    uint64_t from_ns = b->opened_ns;
+    uint64_t last_ns = from_ns + c->fetch_ns / 2; /* no batch is waited for longer than that */
+    if (c->n_callers >= c->crowd) {
+        /* Everybody waits. Those of a batch that is about to end will be back. */
+        from_ns = DLOAD_NEVER;
+        for (const dload_i_batch *r = c->running; r != NULL; r = r->next) {
+            uint64_t end_ns = r->started_ns + c->fetch_ns;
+            from_ns = end_ns < from_ns ? end_ns : from_ns;
+        }
+        if (from_ns > last_ns)
+            return 0;
+    } else if (c->ended_ns > from_ns) {
+        from_ns = c->ended_ns < last_ns ? c->ended_ns : last_ns;
+    }
+    *why = DLOAD_BY_SETTLE;
+    return from_ns + part_ns;
+}
+
+/* The same for a blocking call that waits for b. */
+DLOAD_I_NOINLINE uint64_t dload_i_due_at(const dload_i_core *c, const dload_i_batch *b,
+                                         const dload_i_parker *p, dload_trigger *why)
+{
+    if (p->in_crew) { /* goes when all are parked; only an age bounds that */
+        *why = DLOAD_BY_AGE;
+        return c->max_age_ns == 0 ? DLOAD_NEVER : dload_i_add_ns(b->opened_ns, c->max_age_ns);
+    }
+    *why = DLOAD_BY_IDLE;
+    if (c->company == 0 && b->n_calls <= 1)
+        return 0; /* no hope of more */
+    if (c->settle_ns != 0)
+        return dload_i_settled_at(c, b, why);
+    return dload_i_found_at(c, b, why);
+}
+
+#endif /* DLOAD_I_PACE_H */
 
 /* ==== runtime/run.h ==== */
 
@@ -2968,6 +3303,30 @@ typedef struct dload_i_ready {
     uint32_t held; /* place + 1 of the first value to release; 0 = none */
 } dload_i_ready;
 
+/* A call of the registry's threads does not count as parked any more; see crew.h. */
+DLOAD_I_LOCAL void dload_i_uncount(dload_i_core *c, dload_i_parker *p)
+{
+    if (p->counted)
+        (void)__atomic_sub_fetch(&c->registry->n_parked, 1u, __ATOMIC_ACQ_REL);
+    p->counted = false;
+}
+
+/* A call has all its answers. */
+DLOAD_I_LOCAL void dload_i_answered_all(dload_i_core *c, dload_i_parker *p)
+{
+    dload_i_uncount(c, p);
+    dload_i_pace_leave(c, p);
+    if (!p->asleep)
+        return; /* it looks by itself */
+    if (c->sync->pay == NULL || c->env->wait != NULL) {
+        c->sync->unpark(p, c->env);
+        return;
+    }
+    p->promised = p->owed = true; /* nobody else has heard of that yet */
+    p->next_owed = c->owed;
+    c->owed = p;
+}
+
 DLOAD_I_LOCAL void dload_i_deliver(dload_i_core *c, dload_i_batch *b, uint32_t i,
                                    dload_i_ready *ready)
 {
@@ -2982,8 +3341,9 @@ DLOAD_I_LOCAL void dload_i_deliver(dload_i_core *c, dload_i_batch *b, uint32_t i
                 w->status = st;
         }
         if (w->parker != NULL) {
-            if (w->parker->pending == 0)
-                c->sync->unpark(w->parker, c->env);
+            if (w->parker->pending == 0) {
+                dload_i_answered_all(c, w->parker);
+            }
             continue;
         }
         w->next = NULL;
@@ -3002,7 +3362,7 @@ DLOAD_I_LOCAL void dload_i_publish(dload_i_core *c, dload_i_batch *b, uint32_t i
     dload_i_flight *f = &b->flights[i];
     f->published = 1;
     b->n_published++;
-    c->n_flights--;
+    dload_i_leave(c);
     if (!f->detached)
         dload_i_ref_remove(c, dload_i_ref_of(c, b, i));
     if (f->status < 0 && f->status != DLOAD_MISSING)
@@ -3011,7 +3371,8 @@ DLOAD_I_LOCAL void dload_i_publish(dload_i_core *c, dload_i_batch *b, uint32_t i
     if (b->state != DLOAD_I_RUNNING)
         return; /* never sent, or given up: nothing to store, and _finish releases */
     if (f->detached || b->token < c->clear_all_seq)
-        c->stats.cleared_in_flight++; /* what was fetched before a clear is cached nowhere */
+        c->stats
+            .cleared_in_flight++; /* fetched before a clear, cached nowhere: mutant CLEARED_STORED */
     else if (c->ops->store(c->owner, b, i))
         c->stats.stores++;
     else if (f->status >= 0)
@@ -3117,25 +3478,25 @@ DLOAD_I_LOCAL void dload_i_running_cut(dload_i_core *c, dload_i_batch *b)
     c->n_running--;
 }
 
-/* Wakes one who sleeps for b and may send it, other than but: mutant NUDGE_AWAKE. */
+/* Wakes p when it sleeps and may send a batch, and is not but: mutant NUDGE_AWAKE. */
+DLOAD_I_LOCAL bool dload_i_nudge_sleeper(dload_i_core *c, dload_i_parker *p,
+                                         const dload_i_parker *but)
+{
+    if (p == NULL || p == but || !p->asleep || !(c->n_running < c->max_in_flight || p->inside))
+        return false;
+    c->sync->unpark(p, c->env);
+    return true;
+}
+
+/* Wakes one who sleeps for b and may send it, other than but. */
 DLOAD_I_LOCAL bool dload_i_nudge_one(dload_i_core *c, dload_i_batch *b, const dload_i_parker *but)
 {
-    bool place = c->n_running < c->max_in_flight;
-    dload_i_parker *p = b->leader;
-    if (p != NULL && p != but && p->asleep && (place || p->inside)) {
-        c->sync->unpark(p, c->env);
-        return true;
+    bool woken = dload_i_nudge_sleeper(c, b->leader, but);
+    for (uint32_t i = 0; i < b->n && !woken; i++) {
+        for (dload_i_waiter *w = b->flights[i].head; w != NULL && !woken; w = w->next)
+            woken = dload_i_nudge_sleeper(c, w->parker, but);
     }
-    for (uint32_t i = 0; i < b->n; i++) {
-        for (dload_i_waiter *w = b->flights[i].head; w != NULL; w = w->next) {
-            p = w->parker;
-            if (p != NULL && p != but && p->asleep && (place || p->inside)) {
-                c->sync->unpark(p, c->env);
-                return true;
-            }
-        }
-    }
-    return false;
+    return woken;
 }
 
 /* A batch may go: tell somebody who sleeps and can send it. Without this a batch waits for its callers'
@@ -3149,8 +3510,10 @@ DLOAD_I_NOINLINE void dload_i_nudge(dload_i_core *c, const dload_i_parker *but)
         if (dload_i_nudge_one(c, b, but))
             return;
     }
-    if (c->open != NULL)
-        (void)dload_i_nudge_one(c, c->open, but);
+    for (dload_i_batch *b = c->open; b != NULL; b = b->next) {
+        if (dload_i_nudge_one(c, b, but))
+            return;
+    }
 }
 
 /* Values that were answered before their batch was given up. Lets go of the mutex. */
@@ -3177,12 +3540,9 @@ DLOAD_I_NOINLINE void dload_i_finish(dload_i_core *c, dload_i_batch *b, dload_st
         dload_i_release_lost(c, b);
     uint32_t n_keys = b->n;
     uint64_t started_ns = b->started_ns;
-    if (b->n_calls > 1)
-        c->company = 8;
-    else if (c->company > 0)
-        c->company--;
+    dload_i_pace_learn(c, b);
     dload_i_let_go(c, b);
-    dload_i_nudge(c, NULL);
+    dload_i_nudge(c, NULL); /* mutant FINISH_NO_NUDGE */
     if (c->closer != NULL)
         c->sync->unpark(c->closer, c->env);
     bool wake = c->wake != NULL && (c->queue != NULL || c->open != NULL);
@@ -3210,7 +3570,8 @@ DLOAD_I_NOINLINE uint32_t dload_i_run_held(dload_i_core *c, dload_i_batch *b)
         return 0;
     }
     b->state = DLOAD_I_RUNNING;
-    b->token = c->clear_seq; /* clears from here on concern what this call returns */
+    b->token =
+        c->clear_seq; /* clears from here on concern what this call returns: mutant TOKEN_LATE */
     DLOAD_I_STORE_RELEASE(&b->runner, dload_i_self(c->env));
     DLOAD_I_STORE_RELEASE(&b->in_fetch, (uint8_t)1); /* after the runner: nest.h reads both */
     b->started_ns = dload_i_now(c->env);
@@ -3261,7 +3622,7 @@ DLOAD_I_NOINLINE void dload_i_abandon(dload_i_core *c, dload_i_batch *b, dload_s
 {
     dload_i_ready ready = {NULL, NULL, 0};
     dload_i_running_cut(c, b);
-    b->state = DLOAD_I_LOST;
+    b->state = DLOAD_I_LOST; /* mutant ABANDONED_STAYS */
     c->stats.abandoned++;
     for (uint32_t i = 0; i < b->n; i++) {
         dload_i_flight *f = &b->flights[i];
@@ -3287,7 +3648,7 @@ DLOAD_I_NOINLINE void dload_i_abandon_overdue(dload_i_core *c, uint64_t now_ns)
         bool overdue = now_ns > dload_i_add_ns(b->started_ns, c->run_limit_ns);
         if (overdue) {
             dload_i_abandon(c, b, DLOAD_ETIMEDOUT);
-            dload_i_nudge(c, NULL);
+            dload_i_nudge(c, NULL); /* mutant ABANDON_NO_NUDGE */
         }
         b = overdue ? c->running : b->next; /* the list may have changed meanwhile */
     }
@@ -3324,11 +3685,163 @@ DLOAD_I_LOCAL void dload_i_done(dload_i_core *c, dload_i_batch *b, dload_status 
         b->done = 1;
         b->done_status = status;
     } else {
+        b->ended_ns = dload_i_now(c->env);
         dload_i_finish(c, b, status);
     }
 }
 
 #endif /* DLOAD_I_RUN_H */
+
+/* ==== runtime/crew.h ==== */
+
+/* >>crew -- a registry and the threads that joined it: batches go when all of them wait.
+ *
+ * N threads that load from A, and with the answer from B, cost two batches when B is sent to only once
+ * all of them wait for it. A thread that joins promises to come back soon: while it runs, nobody's batch
+ * goes but by size, age or _dispatch. Who parks last finds nobody running, and sends what was gathered
+ * in every loader of the registry. A call stops counting as parked when it is answered, not when its
+ * thread wakes up: otherwise the first one awake would take the others for parked and send for itself
+ * alone (mutant COUNTED_TOO_LONG).
+ */
+#ifndef DLOAD_I_CREW_H
+#define DLOAD_I_CREW_H
+
+#if DLOAD_FREESTANDING
+
+DLOAD_I_INLINE void dload_i_crew_enter(const dload_i_core *c, dload_i_parker *p)
+{
+    (void)c;
+    p->in_crew = false;
+}
+
+DLOAD_I_INLINE void dload_i_crew_desert(dload_i_core *c, dload_i_parker *p)
+{
+    (void)c;
+    (void)p;
+}
+
+DLOAD_I_INLINE bool dload_i_crew_park(dload_i_core *c, dload_i_parker *p)
+{
+    (void)c;
+    (void)p;
+    return false;
+}
+
+#else
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+/* The registry that this thread joined. Shared by all translation units, as in nest.h. */
+__attribute__((__weak__)) __thread dload_registry *dload_i_crew_mine;
+#ifdef __cplusplus
+}
+#endif
+
+/* A call begins to wait: as one of the crew? Not from inside a fetch function, which others wait for. */
+DLOAD_I_LOCAL void dload_i_crew_enter(const dload_i_core *c, dload_i_parker *p)
+{
+    p->in_crew = c->threaded && c->registry != NULL && dload_i_crew_mine == c->registry &&
+                 !dload_i_nested(c);
+}
+
+/* A queued batch of this loader is somebody's: they are woken, or it is run here when only callbacks wait
+ * for it. Returns whether it ran. Lets go of the mutex. */
+DLOAD_I_LOCAL bool dload_i_crew_hand_out(dload_i_core *c, const dload_i_parker *p)
+{
+    for (dload_i_batch *b = c->queue, *before = NULL; b != NULL; before = b, b = b->next) {
+        if (c->n_running >= c->max_in_flight)
+            return false; /* who ends a batch wakes the next */
+        if ((p != NULL && dload_i_waits_for(p, b)) || dload_i_nudge_one(c, b, p))
+            continue;
+        (void)dload_i_run(c, dload_i_queue_pop(c, before));
+        return true;
+    }
+    return false;
+}
+
+/* Everybody waits: sends what is open in every loader. What is queued from before goes first: its callers
+ * are on their way to it. Returns whether the caller, p or NULL, should look again. No mutex is held. */
+DLOAD_I_NOINLINE bool dload_i_crew_round(dload_registry *r, const dload_i_parker *p)
+{
+    bool queued = false;
+    bool any = false;
+    for (dload_i_core *c = r->first; c != NULL; c = c->next_in_registry) {
+        dload_i_core_lock(c);
+        while (dload_i_crew_hand_out(c, p))
+            any = true;
+        queued = queued || c->queue != NULL;
+        dload_i_core_unlock(c);
+    }
+    for (dload_i_core *c = r->first; c != NULL && !queued; c = c->next_in_registry) {
+        dload_i_core_lock(c);
+        any = any || c->open != NULL;
+        dload_i_enqueue_all(c, DLOAD_BY_IDLE);
+        while (dload_i_crew_hand_out(c, p)) {
+        }
+        dload_i_core_unlock(c);
+    }
+    return any;
+}
+
+/* A call of c is about to sleep. The last one of the crew sends instead: true = look again. Lets go of
+ * the mutex. */
+DLOAD_I_NOINLINE bool dload_i_crew_park(dload_i_core *c, dload_i_parker *p)
+{
+    if (!p->in_crew || p->counted)
+        return false;
+    dload_registry *r = c->registry;
+    p->counted = true;
+    uint32_t n_parked = __atomic_add_fetch(&r->n_parked, 1u, __ATOMIC_ACQ_REL);
+    if (n_parked < DLOAD_I_LOAD_ACQUIRE(&r->n_threads))
+        return false;
+    dload_i_core_unlock(c);
+    bool any = dload_i_crew_round(r, p);
+    dload_i_core_lock(c);
+    if (any)
+        dload_i_uncount(c, p);
+    return true; /* even if nothing was sent: something may have come for it meanwhile */
+}
+
+/* Makes this thread one of those whose loads from the registry's loaders are sent together, once all of
+ * them wait. Join before the first of the threads begins to load. Under DLOAD_LOCK_NONE it has no
+ * effect. DLOAD_OK; DLOAD_EBUSY when the thread is in a registry already. O(1). */
+DLOAD_I_LOCAL dload_status dload_registry_join(dload_registry *r)
+{
+    if (dload_i_crew_mine != NULL)
+        return DLOAD_EBUSY;
+    dload_i_crew_mine = r;
+    (void)__atomic_add_fetch(&r->n_threads, 1u, __ATOMIC_ACQ_REL);
+    return DLOAD_OK;
+}
+
+/* A thread was cancelled in its sleep: nobody waits for it any more. The others see it when they look
+ * again, within 100 ms. */
+DLOAD_I_LOCAL void dload_i_crew_desert(dload_i_core *c, dload_i_parker *p)
+{
+    dload_i_uncount(c, p);
+    if (dload_i_crew_mine != NULL)
+        (void)__atomic_sub_fetch(&dload_i_crew_mine->n_threads, 1u, __ATOMIC_ACQ_REL);
+    dload_i_crew_mine = NULL;
+}
+
+/* The end of that; a thread that has nothing more to load leaves, so that the others do not wait for it.
+ * One that is cancelled in a load leaves by itself. DLOAD_OK; DLOAD_EINVAL when it is not in r. May
+ * run fetch functions that only callbacks wait for. */
+DLOAD_I_LOCAL dload_status dload_registry_leave(dload_registry *r)
+{
+    if (r == NULL || dload_i_crew_mine != r)
+        return DLOAD_EINVAL;
+    dload_i_crew_mine = NULL;
+    uint32_t n_threads = __atomic_sub_fetch(&r->n_threads, 1u, __ATOMIC_ACQ_REL);
+    if (n_threads != 0 && DLOAD_I_LOAD_ACQUIRE(&r->n_parked) >= n_threads)
+        (void)dload_i_crew_round(r, NULL);
+    return DLOAD_OK;
+}
+
+#endif /* DLOAD_FREESTANDING */
+
+#endif /* DLOAD_I_CREW_H */
 
 /* ==== runtime/drive.h ==== */
 
@@ -3342,58 +3855,24 @@ DLOAD_I_LOCAL void dload_i_done(dload_i_core *c, dload_i_batch *b, dload_status 
 #ifndef DLOAD_I_DRIVE_H
 #define DLOAD_I_DRIVE_H
 
-DLOAD_I_LOCAL bool dload_i_runs_here(const dload_i_core *c)
-{
-    uint64_t self = dload_i_self(c->env);
-    for (const dload_i_batch *b = c->running; b != NULL; b = b->next) {
-        if (b->in_fetch && b->runner == self)
-            return true;
-    }
-    return false;
-}
-
 /* A fetch function that loads must not wait for its own place among the running ones. */
 DLOAD_I_LOCAL bool dload_i_may_send(const dload_i_core *c)
 {
     return c->n_running < c->max_in_flight || dload_i_runs_here(c);
 }
 
-/* Why the open batch would go now by itself; DLOAD_N_TRIGGERS = not yet. */
-DLOAD_I_LOCAL dload_trigger dload_i_open_due(const dload_i_core *c, uint64_t now_ns)
+/* The open batch that this call waits for, or NULL. Its keys share one group, so that there is one. */
+DLOAD_I_LOCAL dload_i_batch *dload_i_open_for(const dload_i_core *c, const dload_i_parker *p)
 {
-    const dload_i_batch *b = c->open;
-    if (now_ns >= dload_i_add_ns(b->last_key_ns, c->settle_ns))
-        return DLOAD_BY_SETTLE;
-    if (now_ns >= dload_i_add_ns(b->opened_ns, c->max_age_ns))
-        return DLOAD_BY_AGE;
-    return DLOAD_N_TRIGGERS;
-}
-
-DLOAD_I_LOCAL dload_i_batch *dload_i_queue_pop(dload_i_core *c, dload_i_batch *before)
-{
-    dload_i_batch **at = before == NULL ? &c->queue : &before->next;
-    dload_i_batch *b = *at;
-    *at = b->next;
-    if (c->queue_tail == b)
-        c->queue_tail = before;
-    b->next = NULL;
-    return b;
-}
-
-/* Does any request of this call wait for b? */
-DLOAD_I_LOCAL bool dload_i_waits_for(const dload_i_parker *p, const dload_i_batch *b)
-{
+    if (c->open == NULL)
+        return NULL;
+    if (!c->grouped)
+        return dload_i_waits_for(p, c->open) ? c->open : NULL;
     for (const dload_i_waiter *w = p->first; w != NULL; w = w->sib) {
-        if (w->batch == b)
-            return true;
+        if (w->batch != NULL && w->batch->state == DLOAD_I_OPEN)
+            return w->batch;
     }
-    return false;
-}
-
-/* A lone caller does not linger: only when batches have had company lately is there hope of more. */
-DLOAD_I_INLINE bool dload_i_lone(const dload_i_core *c)
-{
-    return c->settle_ns == 0 || (c->company == 0 && c->open->n_calls <= 1);
+    return NULL;
 }
 
 /* The batch that a blocking call should send now, out of the queue; NULL = wait. */
@@ -3403,8 +3882,9 @@ DLOAD_I_NOINLINE dload_i_batch *dload_i_take_due(dload_i_core *c, const dload_i_
     if (dload_i_parks(c->env))
         return NULL; /* others of this thread go on, and may ask for more */
     if (!c->threaded) {
-        if (c->queue == NULL && c->open != NULL)
-            dload_i_enqueue(c, DLOAD_BY_IDLE);
+        dload_i_batch *b = c->queue == NULL ? dload_i_open_for(c, p) : NULL;
+        if (b != NULL)
+            dload_i_enqueue(c, b, DLOAD_BY_IDLE);
         return c->queue != NULL ? dload_i_queue_pop(c, NULL) : NULL;
     }
     if (!dload_i_may_send(c))
@@ -3414,13 +3894,12 @@ DLOAD_I_NOINLINE dload_i_batch *dload_i_take_due(dload_i_core *c, const dload_i_
         if (dload_i_waits_for(p, b))
             return dload_i_queue_pop(c, before);
     }
-    if (c->open == NULL || !dload_i_waits_for(p, c->open))
-        return NULL;
-    dload_trigger why = dload_i_lone(c) ? DLOAD_BY_IDLE : dload_i_open_due(c, now_ns);
-    if (why == DLOAD_N_TRIGGERS)
+    dload_i_batch *b = dload_i_open_for(c, p);
+    dload_trigger why = DLOAD_BY_IDLE;
+    if (b == NULL || now_ns < dload_i_due_at(c, b, p, &why))
         return NULL;
     before = c->queue_tail;
-    dload_i_enqueue(c, why);
+    dload_i_enqueue(c, b, why);
     return dload_i_queue_pop(c, before);
 }
 
@@ -3435,28 +3914,32 @@ DLOAD_I_NOINLINE uint64_t dload_i_sleep_until(dload_i_core *c, dload_i_parker *p
         if (end_ns < until_ns)
             until_ns = dload_i_add_ns(end_ns, 1);
     }
-    dload_i_batch *b = c->open;
-    if (b == NULL || !dload_i_waits_for(p, b) || dload_i_parks(c->env))
+    dload_i_batch *b = dload_i_parks(c->env) ? NULL : dload_i_open_for(c, p);
+    if (b == NULL)
         return until_ns; /* who is parked cannot send, and so not lead */
     bool place = c->n_running < c->max_in_flight;
     bool may_send = place || p->inside;
     bool other_leads = b->leader != NULL && b->leader != p;
+    dload_trigger why = DLOAD_BY_IDLE;
+    uint64_t due_ns = dload_i_due_at(c, b, p, &why);
     /* One who may send does not wait for a leader who may not: mutant NESTED_FOLLOWS. */
-    if (other_leads && (place || b->leader->inside || !may_send))
+    if (other_leads && (place || b->leader->inside || !may_send)) {
+        if (due_ns == 0 && may_send && b->leader->asleep)
+            c->sync->unpark(b->leader, c->env); /* everybody is here: it lingers for nobody */
         return until_ns;
+    }
     b->leader = p;
     *led = b;
-    if (may_send) {
-        uint64_t settle_ns = dload_i_add_ns(b->last_key_ns, c->settle_ns);
-        uint64_t age_ns = dload_i_add_ns(b->opened_ns, c->max_age_ns);
-        until_ns = settle_ns < until_ns ? settle_ns : until_ns;
-        until_ns = age_ns < until_ns ? age_ns : until_ns;
-    }
-    return until_ns;
+    if (!may_send)
+        return until_ns;
+    if (!b->lingered)
+        b->n_calls_before = b->n_calls;
+    b->lingered = 1;
+    return due_ns < until_ns ? due_ns : until_ns;
 }
 
 /* A sleeper ends without waking up: its thread was cancelled. Its requests leave as at a deadline, and
- * the lead, if it had it, passes on. Without that the others wait for a dead leader: mutant NO_HANDOFF. */
+ * the lead, if it had it, passes on: otherwise the others wait for a dead leader. */
 DLOAD_I_UNUSED static void dload_i_give_up(dload_i_parker *p)
 {
     dload_i_core *c = (dload_i_core *)p->core;
@@ -3468,55 +3951,89 @@ DLOAD_I_UNUSED static void dload_i_give_up(dload_i_parker *p)
             dload_i_waiter_give(c, w);
         w = next;
     }
-    if (c->open != NULL && c->open->leader == p)
-        c->open->leader = NULL;
+    for (dload_i_batch *b = c->open; b != NULL; b = b->next) {
+        if (b->leader == p)
+            b->leader = NULL; /* mutant LEAD_KEPT */
+    }
     for (dload_i_batch *b = c->queue; b != NULL; b = b->next) {
         if (b->leader == p)
             b->leader = NULL;
     }
+    dload_i_line_leave(c, p);
+    dload_i_pace_leave(c, p);
+    dload_i_crew_desert(c, p);
     if (c->closer == p)
         c->closer = NULL;
     dload_i_nudge(c, p);
 }
 
-/* Waits until every request of this call is answered: sends what is due, leads, sleeps.
- * DLOAD_OK; DLOAD_ETIMEDOUT or what env->wait said, and then some are not answered. */
-DLOAD_I_NOINLINE dload_status dload_i_wait(dload_i_core *c, dload_i_parker *p, uint64_t deadline_ns)
+/* Sleeps until somebody has something for p, or until_ns; one of a crew counts as parked meanwhile. */
+DLOAD_I_LOCAL dload_status dload_i_rest(dload_i_core *c, dload_i_parker *p, uint64_t until_ns)
 {
-    dload_status st = DLOAD_OK;
+    if (c->owed != NULL) {
+        dload_i_core_unlock(c); /* others first; meanwhile anything may have happened */
+        dload_i_core_lock(c);
+        return DLOAD_OK;
+    }
+    p->asleep = true;
+    dload_status st = c->sync->park(c->mutex, p, c->env, until_ns);
+    p->asleep = false;
+    dload_i_uncount(c, p);
+    return st;
+}
+
+/* dload_i_wait, for a call that waits for itself nowhere. */
+DLOAD_I_NOINLINE dload_status dload_i_wait_loop(dload_i_core *c, dload_i_parker *p,
+                                                uint64_t deadline_ns)
+{
     dload_i_batch *led = NULL;
-    if (!dload_i_nest_wait(c, p))
-        return DLOAD_EDEADLK;
     while (p->pending != 0) {
         uint64_t now_ns = dload_i_now(c->env);
-        if (now_ns >= deadline_ns) {
-            st = DLOAD_ETIMEDOUT;
-            break;
-        }
+        if (now_ns >= deadline_ns)
+            return DLOAD_ETIMEDOUT;
         dload_i_abandon_overdue(c, now_ns); /* its place may be ours: mutant TAKE_BEFORE_ABANDON */
         if (p->pending == 0)
             break;
         p->inside = dload_i_runs_here(c);
         dload_i_batch *b = dload_i_take_due(c, p, now_ns);
         if (b != NULL) {
-            dload_i_nudge(c, p); /* while this call is busy, somebody else leads what comes next */
+            dload_i_uncount(c, p);
+            /* While this call is busy, somebody else leads: mutant SENDER_KEEPS_LEAD. */
+            dload_i_nudge(c, p);
             (void)dload_i_run(c, b);
             continue;
         }
+        if (dload_i_crew_park(c, p))
+            continue;
         uint64_t until_ns = dload_i_sleep_until(c, p, &led);
-        p->asleep = true;
-        st = c->sync->park(c->mutex, p, c->env, until_ns < deadline_ns ? until_ns : deadline_ns);
-        p->asleep = false;
+        dload_status st = dload_i_rest(c, p, until_ns < deadline_ns ? until_ns : deadline_ns);
         /* Somebody else may lead now, or nobody: batches are never freed before destroy. */
         if (led != NULL && led->leader == p)
             led->leader = NULL;
         if (st < 0)
-            break;
+            return st;
     }
+    return DLOAD_OK;
+}
+
+/* Waits until every request of this call is answered: sends what is due, leads, sleeps.
+ * DLOAD_OK; DLOAD_ETIMEDOUT or what env->wait said, and then some are not answered. */
+DLOAD_I_NOINLINE dload_status dload_i_wait(dload_i_core *c, dload_i_parker *p, uint64_t deadline_ns)
+{
+    if (!dload_i_nest_wait(c, p))
+        return DLOAD_EDEADLK;
+    dload_i_pace_enter(c, p);
+    dload_i_crew_enter(c, p);
+    dload_status st = dload_i_wait_loop(c, p, deadline_ns);
+    if (p->promised)
+        c->sync->collect(p);
+    p->promised = false;
+    dload_i_uncount(c, p);
+    dload_i_pace_leave(c, p);
     dload_i_nest_end(c);
     if (p->pending == 0)
         return DLOAD_OK;
-    dload_i_nudge(c, p); /* the lead, if it was ours, passes on */
+    dload_i_nudge(c, p); /* the lead, if it was ours, passes on: mutant NO_HANDOFF */
     return st;
 }
 
@@ -3532,8 +4049,7 @@ DLOAD_I_LOCAL void dload_i_call_back(dload_i_core *c)
 DLOAD_I_NOINLINE size_t dload_i_dispatch(dload_i_core *c, dload_trigger why)
 {
     size_t n_keys = 0;
-    if (c->open != NULL)
-        dload_i_enqueue(c, why);
+    dload_i_enqueue_all(c, why);
     uint32_t n_batches = 0;
     for (const dload_i_batch *b = c->queue; b != NULL; b = b->next)
         n_batches++;
@@ -3543,15 +4059,45 @@ DLOAD_I_NOINLINE size_t dload_i_dispatch(dload_i_core *c, dload_trigger why)
     return n_keys;
 }
 
+/* The queue is full: waits until there is room for a key, where that is wanted. DLOAD_OK, and it is worth
+ * asking again; DLOAD_EAGAIN when this call may not wait; DLOAD_ECLOSED, DLOAD_ETIMEDOUT, or what
+ * env->wait said. A fetch function never waits here: what fills the queue may wait for it. */
+DLOAD_I_NOINLINE dload_status dload_i_wait_room(dload_i_core *c, dload_i_parker *p,
+                                                uint64_t deadline_ns)
+{
+    if (!c->queue_wait || dload_i_nested(c))
+        return DLOAD_EAGAIN;
+    if (!c->threaded && !dload_i_parks(c->env))
+        (void)dload_i_dispatch(c, DLOAD_BY_IDLE); /* nobody else makes room */
+    dload_status st = DLOAD_OK;
+    dload_i_crew_enter(c, p);
+    dload_i_line_enter(c, p);
+    while (st >= 0 && !c->closed && c->n_flights >= c->max_queue) {
+        uint64_t now_ns = dload_i_now(c->env);
+        if (now_ns >= deadline_ns) {
+            st = DLOAD_ETIMEDOUT;
+            break;
+        }
+        dload_i_abandon_overdue(c, now_ns);
+        if (c->n_flights < c->max_queue || dload_i_crew_park(c, p))
+            continue;
+        st = dload_i_rest(c, p, deadline_ns);
+    }
+    dload_i_uncount(c, p);
+    dload_i_line_leave(c, p);
+    return c->closed ? DLOAD_ECLOSED : st;
+}
+
 /* An event loop's turn at now_ns. */
 DLOAD_I_LOCAL void dload_i_process(dload_i_core *c, uint64_t now_ns)
 {
     dload_i_call_back(c);
     dload_i_abandon_overdue(c, now_ns);
-    if (c->open != NULL) {
-        dload_trigger why = dload_i_open_due(c, now_ns);
-        if (why != DLOAD_N_TRIGGERS && dload_i_may_send(c))
-            dload_i_enqueue(c, why);
+    for (dload_i_batch *b = c->open, *next = NULL; b != NULL && dload_i_may_send(c); b = next) {
+        dload_trigger why = DLOAD_BY_SETTLE;
+        next = b->next;
+        if (now_ns >= dload_i_settled_at(c, b, &why))
+            dload_i_enqueue(c, b, why);
     }
     uint32_t n_batches = 0;
     for (const dload_i_batch *b = c->queue; b != NULL; b = b->next)
@@ -3576,11 +4122,10 @@ DLOAD_I_LOCAL uint64_t dload_i_deadline(const dload_i_core *c)
         return at_ns; /* a batch has to end first */
     if (c->queue != NULL)
         return c->queue->opened_ns;
-    if (c->open != NULL) {
-        uint64_t settle_ns = dload_i_add_ns(c->open->last_key_ns, c->settle_ns);
-        uint64_t age_ns = dload_i_add_ns(c->open->opened_ns, c->max_age_ns);
-        at_ns = settle_ns < at_ns ? settle_ns : at_ns;
-        at_ns = age_ns < at_ns ? age_ns : at_ns;
+    for (const dload_i_batch *b = c->open; b != NULL; b = b->next) {
+        dload_trigger why = DLOAD_BY_SETTLE;
+        uint64_t due_ns = dload_i_settled_at(c, b, &why);
+        at_ns = due_ns < at_ns ? due_ns : at_ns;
     }
     return at_ns;
 }
@@ -3588,8 +4133,8 @@ DLOAD_I_LOCAL uint64_t dload_i_deadline(const dload_i_core *c)
 DLOAD_I_LOCAL void dload_i_expect(dload_i_core *c, uint32_t n)
 {
     c->expect = n;
-    if (n != 0 && c->open != NULL && c->open->n - c->open->n_dead >= n)
-        dload_i_enqueue(c, DLOAD_BY_EXPECT);
+    if (n != 0 && c->n_open_keys >= n)
+        dload_i_enqueue_all(c, DLOAD_BY_EXPECT);
 }
 
 /* ---- the end ---- */
@@ -3597,8 +4142,7 @@ DLOAD_I_LOCAL void dload_i_expect(dload_i_core *c, uint32_t n)
 /* Ends every key that was not sent with status. */
 DLOAD_I_LOCAL void dload_i_fail_queued(dload_i_core *c, dload_status status)
 {
-    if (c->open != NULL)
-        dload_i_enqueue(c, DLOAD_BY_CLOSE);
+    dload_i_enqueue_all(c, DLOAD_BY_CLOSE);
     while (c->queue != NULL) {
         dload_i_batch *b = dload_i_queue_pop(c, NULL);
         dload_i_ready ready = {NULL, NULL, 0};
@@ -3619,6 +4163,8 @@ DLOAD_I_LOCAL dload_status dload_i_close(dload_i_core *c, dload_close_mode mode,
     if (dload_i_runs_here(c))
         return DLOAD_EBUSY; /* from inside the fetch function: it would wait for itself */
     DLOAD_I_STORE_RELAXED(&c->closed, true);
+    for (dload_i_parker *q = c->line; q != NULL; q = q->next_in_line)
+        c->sync->unpark(q, c->env);
     if (mode == DLOAD_FAIL)
         dload_i_fail_queued(c, DLOAD_ECLOSED);
     else
@@ -3635,7 +4181,7 @@ DLOAD_I_LOCAL dload_status dload_i_close(dload_i_core *c, dload_close_mode mode,
             break;
         }
         c->closer = p;
-        st = c->sync->park(c->mutex, p, c->env, deadline_ns);
+        st = dload_i_rest(c, p, deadline_ns);
         if (c->closer == p)
             c->closer = NULL;
     }
@@ -3659,18 +4205,11 @@ DLOAD_I_LOCAL dload_status dload_i_close(dload_i_core *c, dload_close_mode mode,
 #ifndef DLOAD_I_REGISTRY_H
 #define DLOAD_I_REGISTRY_H
 
-/* Fields are private. Lives anywhere; must not move while loaders are in it. */
-typedef struct dload_registry {
-    dload_i_core *first; /* loaders in the order in which they came */
-    uint32_t n_loaders;
-} dload_registry;
-
 /* Prepares a registry; loaders enter it by config.registry and leave it by _destroy. Loaders enter, leave
  * and are dispatched from one thread at a time. */
 DLOAD_I_LOCAL void dload_registry_init(dload_registry *r)
 {
-    r->first = NULL;
-    r->n_loaders = 0;
+    memset(r, 0, sizeof *r);
 }
 
 DLOAD_I_LOCAL void dload_i_registry_add(dload_registry *r, dload_i_core *c)
@@ -3799,6 +4338,12 @@ DLOAD_I_LOCAL size_t dload_registry_dispatch(dload_registry *r)
 #if DLOAD_TTL != 0 && DLOAD_TTL != 1
 #error "dataloader.h: DLOAD_TTL must be 0 (entries never expire) or 1"
 #endif
+#ifndef DLOAD_GROUP
+#define DLOAD_GROUP 0
+#endif
+#if DLOAD_GROUP != 0 && DLOAD_GROUP != 1
+#error "dataloader.h: DLOAD_GROUP must be 0 or 1 (a key is known by its group, too)"
+#endif
 #ifndef DLOAD_STATS
 #define DLOAD_STATS 1
 #endif
@@ -3868,6 +4413,42 @@ DLOAD_I_LOCAL size_t dload_registry_dispatch(dload_registry *r)
 
 #endif /* DLOAD_I_HAVE_PARAMS */
 
+/* ==== runtime/fork.h ==== */
+
+/* >>fork -- how a child process knows that a loader is its parent's.
+ *
+ * In a child, locks may be held for ever by threads that are not there. Loaders with a lock remember the
+ * epoch they were made in; the handler begins a new one in the child, and every call compares before any
+ * lock. Included once, by the first loader that has a lock, so that nobody else gets <pthread.h>.
+ */
+
+#if DLOAD_LOCK != DLOAD_LOCK_NONE && !DLOAD_FREESTANDING && !defined(DLOAD_I_FORK_H)
+#define DLOAD_I_FORK_H
+
+#include <pthread.h>
+
+DLOAD_I_UNUSED static uint32_t dload_i_fork_epoch;
+
+DLOAD_I_UNUSED static void dload_i_in_child(void)
+{
+    DLOAD_I_STORE_RELAXED(&dload_i_fork_epoch, dload_i_fork_epoch + 1);
+}
+
+DLOAD_I_UNUSED static void dload_i_watch_forks_once(void)
+{
+    (void)pthread_atfork(NULL, NULL, dload_i_in_child);
+}
+
+/* The epoch of this process; the handler is in place from the first call on. */
+DLOAD_I_LOCAL uint32_t dload_i_watch_forks(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&once, dload_i_watch_forks_once);
+    return DLOAD_I_LOAD_RELAXED(&dload_i_fork_epoch);
+}
+
+#endif /* DLOAD_I_FORK_H */
+
 /* ==== runtime/lock_pthread.h ==== */
 
 /* >>lock_pthread -- the pthread strategy, and the choice of strategy for one loader.
@@ -3891,30 +4472,6 @@ int pthread_condattr_setclock(pthread_condattr_t *attr, int clock_id);
 }
 #endif
 #endif
-
-/* ---- fork ----
- *
- * In a child, locks may be held for ever by threads that are not there. Loaders remember the epoch they
- * were made in; the handler begins a new one in the child, and every call compares before any lock. */
-DLOAD_I_UNUSED static uint32_t dload_i_fork_epoch;
-
-DLOAD_I_UNUSED static void dload_i_in_child(void)
-{
-    DLOAD_I_STORE_RELAXED(&dload_i_fork_epoch, dload_i_fork_epoch + 1);
-}
-
-DLOAD_I_UNUSED static void dload_i_watch_forks_once(void)
-{
-    (void)pthread_atfork(NULL, NULL, dload_i_in_child);
-}
-
-/* The epoch of this process; the handler is in place from the first call on. */
-DLOAD_I_LOCAL uint32_t dload_i_watch_forks(void)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    (void)pthread_once(&once, dload_i_watch_forks_once);
-    return DLOAD_I_LOAD_RELAXED(&dload_i_fork_epoch);
-}
 
 /* ---- mutex and condition variable ---- */
 
@@ -3940,18 +4497,110 @@ DLOAD_I_LOCAL void dload_i_pthread_unhold(int before)
     (void)pthread_setcancelstate(before, &before);
 }
 
-typedef struct dload_i_sleep {
+/* Where one call sleeps. A mutex of its own, so that who is woken finds no other lock taken: signalled
+ * under the loader's, eight sleepers would wake up to queue for that. */
+typedef struct dload_i_bed {
+    pthread_mutex_t mutex;
+    pthread_cond_t cond;
+} dload_i_bed;
+
+/* A condition variable on the monotonic clock. */
+DLOAD_I_LOCAL bool dload_i_bed_init(dload_i_bed *bed)
+{
+    pthread_condattr_t attr;
+    if (pthread_condattr_init(&attr) != 0)
+        return false;
+    bool ok = pthread_condattr_setclock(&attr, DLOAD_I_CLOCK_PRECISE) == 0 &&
+              pthread_cond_init(&bed->cond, &attr) == 0;
+    (void)pthread_condattr_destroy(&attr);
+    if (ok && pthread_mutex_init(&bed->mutex, NULL) != 0) {
+        (void)pthread_cond_destroy(&bed->cond);
+        ok = false;
+    }
+    return ok;
+}
+
+DLOAD_I_LOCAL void dload_i_bed_destroy(dload_i_bed *bed)
+{
+    (void)pthread_mutex_destroy(&bed->mutex);
+    (void)pthread_cond_destroy(&bed->cond);
+}
+
+/* ---- waking ---- */
+
+DLOAD_I_LOCAL void dload_i_pthread_note(dload_i_parker *p, bool pays)
+{
+    dload_i_bed *bed = (dload_i_bed *)p->os;
+    (void)pthread_mutex_lock(&bed->mutex);
+    DLOAD_I_STORE_RELEASE(&p->n_notes, p->n_notes + 1);
+    p->owed = p->owed && !pays;
+    (void)pthread_cond_signal(&bed->cond);
+    (void)pthread_mutex_unlock(&bed->mutex); /* p may be gone */
+}
+
+DLOAD_I_LOCAL void dload_i_pthread_unpark(dload_i_parker *p, const dload_env *env)
+{
+    if (env->wait != NULL) {
+        dload_i_env_unpark(p, env);
+        return;
+    }
+    dload_i_pthread_note(p, false);
+}
+
+DLOAD_I_LOCAL void dload_i_pthread_pay(dload_i_parker *p)
+{
+    dload_i_pthread_note(p, true);
+}
+
+/* The other end of a debt: not before it is paid may the call return, and its bed be gone. */
+DLOAD_I_LOCAL void dload_i_pthread_collect(dload_i_parker *p)
+{
+    dload_i_bed *bed = (dload_i_bed *)p->os;
+    bool owed = true;
+    while (owed) {
+        (void)pthread_mutex_lock(&bed->mutex);
+        owed = p->owed;
+        (void)pthread_mutex_unlock(&bed->mutex);
+        if (owed)
+            (void)sched_yield();
+    }
+}
+
+/* ---- sleeping ---- */
+
+typedef struct dload_i_nap_ctx {
     dload_i_parker *parker;
     void *mutex;
-} dload_i_sleep;
+} dload_i_nap_ctx;
 
 DLOAD_I_LOCAL void dload_i_pthread_cancelled(void *arg)
 {
-    dload_i_sleep *sleep = (dload_i_sleep *)arg;
-    if (sleep->parker->give_up != NULL)
-        sleep->parker->give_up(sleep->parker);
-    dload_i_pthread_unlock(sleep->mutex);
-    (void)pthread_cond_destroy((pthread_cond_t *)sleep->parker->os);
+    dload_i_nap_ctx *nap = (dload_i_nap_ctx *)arg;
+    dload_i_parker *p = nap->parker;
+    dload_i_bed *bed = (dload_i_bed *)p->os;
+    (void)pthread_mutex_unlock(&bed->mutex);
+    dload_i_pthread_lock(nap->mutex);
+    if (p->give_up != NULL)
+        p->give_up(p);
+    dload_i_pthread_collect(p);
+    dload_i_pthread_unlock(nap->mutex);
+    dload_i_bed_destroy(bed);
+}
+
+/* Timers are late by some 50 us: a wait that is shorter than this gives the processor away instead, to
+ * those whom it lingers for. */
+#define DLOAD_I_SHORT_NS (100 * DLOAD_MICROSECOND)
+
+DLOAD_I_LOCAL void dload_i_pthread_linger(pthread_mutex_t *mutex, dload_i_parker *p,
+                                          uint64_t span_ns)
+{
+    uint32_t seen = p->n_notes;
+    uint64_t end_ns = dload_i_clock_precise(NULL) + span_ns;
+    dload_i_pthread_unlock(mutex);
+    do
+        (void)sched_yield();
+    while (DLOAD_I_LOAD_ACQUIRE(&p->n_notes) == seen && dload_i_clock_precise(NULL) < end_ns);
+    dload_i_pthread_lock(mutex);
 }
 
 /* Waits at most 100 ms at a time: some releases of glibc lose a wake-up (bug 25847), and the clock of
@@ -3959,54 +4608,48 @@ DLOAD_I_LOCAL void dload_i_pthread_cancelled(void *arg)
 DLOAD_I_LOCAL dload_status dload_i_pthread_park(void *mutex, dload_i_parker *p,
                                                 const dload_env *env, uint64_t until_ns)
 {
-    static const dload_i_sync sync = {NULL, NULL, dload_i_pthread_lock, dload_i_pthread_unlock,
-                                      NULL, NULL};
+    static const dload_i_sync sync = {
+        NULL, NULL, dload_i_pthread_lock, dload_i_pthread_unlock, NULL, NULL, NULL, NULL};
     if (env->wait != NULL)
         return dload_i_env_park(&sync, mutex, p, env, until_ns);
     uint64_t now_ns = dload_i_now(env);
     uint64_t span_ns = until_ns > now_ns ? until_ns - now_ns : 0;
+    if (span_ns <= DLOAD_I_SHORT_NS) {
+        dload_i_pthread_linger((pthread_mutex_t *)mutex, p, span_ns);
+        return DLOAD_OK;
+    }
     if (span_ns > 100 * DLOAD_MILLISECOND)
         span_ns = 100 * DLOAD_MILLISECOND;
     uint64_t end_ns = dload_i_clock_precise(NULL) + span_ns;
     struct timespec ts;
     ts.tv_sec = (time_t)(end_ns / DLOAD_SECOND);
     ts.tv_nsec = (long)(end_ns % DLOAD_SECOND);
+    dload_i_bed *bed = (dload_i_bed *)p->os;
+    dload_i_nap_ctx nap = {p, mutex};
+    uint32_t seen = p->n_notes;
+    dload_i_pthread_unlock(mutex);
+    (void)pthread_mutex_lock(&bed->mutex);
     /* The only place where a cancelled thread may end: everywhere else it would hold what others need.
-     * Waking with the mutex held, the handler leaves the call as a passed deadline would. */
-    dload_i_sleep sleep = {p, mutex};
-    pthread_cleanup_push(dload_i_pthread_cancelled, &sleep);
+     * The handler leaves the call as a passed deadline would. */
+    pthread_cleanup_push(dload_i_pthread_cancelled, &nap);
     dload_i_pthread_unhold(p->cancel_before);
-    (void)pthread_cond_timedwait((pthread_cond_t *)p->os, (pthread_mutex_t *)mutex, &ts);
+    int rc = 0;
+    while (p->n_notes == seen && rc == 0)
+        rc = pthread_cond_timedwait(&bed->cond, &bed->mutex, &ts);
     (void)dload_i_pthread_hold();
     pthread_cleanup_pop(0);
+    (void)pthread_mutex_unlock(&bed->mutex);
+    dload_i_pthread_lock(mutex);
     return DLOAD_OK;
-}
-
-DLOAD_I_LOCAL void dload_i_pthread_unpark(dload_i_parker *p, const dload_env *env)
-{
-    dload_i_env_unpark(p, env);
-    if (env->wait == NULL)
-        (void)pthread_cond_broadcast((pthread_cond_t *)p->os);
 }
 
 DLOAD_I_LOCAL const dload_i_sync *dload_i_sync_pthread(void)
 {
     static const dload_i_sync sync = {dload_i_pthread_hold, dload_i_pthread_unhold,
                                       dload_i_pthread_lock, dload_i_pthread_unlock,
-                                      dload_i_pthread_park, dload_i_pthread_unpark};
+                                      dload_i_pthread_park, dload_i_pthread_unpark,
+                                      dload_i_pthread_pay,  dload_i_pthread_collect};
     return &sync;
-}
-
-/* A condition variable on the monotonic clock. */
-DLOAD_I_LOCAL bool dload_i_cond_init(pthread_cond_t *cond)
-{
-    pthread_condattr_t attr;
-    if (pthread_condattr_init(&attr) != 0)
-        return false;
-    bool ok = pthread_condattr_setclock(&attr, DLOAD_I_CLOCK_PRECISE) == 0 &&
-              pthread_cond_init(cond, &attr) == 0;
-    (void)pthread_condattr_destroy(&attr);
-    return ok;
 }
 
 #endif /* DLOAD_I_LOCK_PTHREAD_H */
@@ -4021,14 +4664,11 @@ DLOAD_I_LOCAL bool dload_i_cond_init(pthread_cond_t *cond)
 #define DLOAD_I_ACQUIRE(m)      ((void)pthread_mutex_lock(m))
 #define DLOAD_I_RELEASE(m)      ((void)pthread_mutex_unlock(m))
 #define DLOAD_I_SYNC            dload_i_sync_pthread()
-#define DLOAD_I_COND_T          pthread_cond_t
-#define DLOAD_I_COND_INIT(c)    dload_i_cond_init(c)
-#define DLOAD_I_COND_DESTROY(c) ((void)pthread_cond_destroy(c))
+#define DLOAD_I_COND_T          dload_i_bed
+#define DLOAD_I_COND_INIT(c)    dload_i_bed_init(c)
+#define DLOAD_I_COND_DESTROY(c) dload_i_bed_destroy(c)
 #define DLOAD_I_HOLD()          dload_i_pthread_hold()
 #define DLOAD_I_UNHOLD(before)  dload_i_pthread_unhold(before)
-#define DLOAD_I_FORK_EPOCH      dload_i_watch_forks()
-#define DLOAD_I_FORKED(cache) \
-    DLOAD_I_UNLIKELY(DLOAD_I_LOAD_RELAXED(&dload_i_fork_epoch) != (cache)->fork_epoch)
 #else
 #if DLOAD_LOCK == DLOAD_LOCK_SPIN
 #define DLOAD_I_LOCK_T       dload_i_spin
@@ -4049,8 +4689,14 @@ DLOAD_I_LOCAL bool dload_i_cond_init(pthread_cond_t *cond)
 #define DLOAD_I_COND_DESTROY(c) ((void)(c))
 #define DLOAD_I_HOLD()          0
 #define DLOAD_I_UNHOLD(before)  ((void)(before))
-#define DLOAD_I_FORK_EPOCH      0
-#define DLOAD_I_FORKED(cache)   ((void)(cache), false)
+#endif
+#if DLOAD_LOCK != DLOAD_LOCK_NONE && !DLOAD_FREESTANDING
+#define DLOAD_I_FORK_EPOCH dload_i_watch_forks()
+#define DLOAD_I_FORKED(cache) \
+    DLOAD_I_UNLIKELY(DLOAD_I_LOAD_RELAXED(&dload_i_fork_epoch) != (cache)->fork_epoch)
+#else
+#define DLOAD_I_FORK_EPOCH    0
+#define DLOAD_I_FORKED(cache) ((void)(cache), false)
 #endif
 #define DLOAD_I_MUTEX_T DLOAD_I_LOCK_T
 #endif /* DLOAD_I_HAVE_LOCK */
@@ -4074,8 +4720,9 @@ typedef dload_blob DLOAD_I_FN(value);
 #else
 typedef DLOAD_VALUE DLOAD_I_FN(value);
 #endif
-#define DLOAD_I_K DLOAD_I_FN(key)
-#define DLOAD_I_V DLOAD_I_FN(value)
+#define DLOAD_I_K  DLOAD_I_FN(key)
+#define DLOAD_I_ID DLOAD_I_FN(i_ident)
+#define DLOAD_I_V  DLOAD_I_FN(value)
 
 #ifdef DLOAD_KEY_AS
 /* 0 unsigned, 1 signed, 2 float, 3 double. Where C++ cannot compute with an enum's values, its sign is
@@ -4099,10 +4746,13 @@ DLOAD_I_STATIC_ASSERT(sizeof(DLOAD_KEY) == sizeof(DLOAD_KEY_AS) &&
 /* One batch, as the fetch function sees it. It lives until the function returned, or, after
  * DLOAD_PENDING, until _batch_done. */
 typedef struct DLOAD_I_FN(batch) {
-    dload_i_batch base;       /* private */
-    const DLOAD_I_K *keys;    /* keys asked for, each once, in the order of first request */
-    size_t n;                 /* how many; 1 .. config.max_batch */
-    void *ctx;                /* config.ctx */
+    dload_i_batch base;    /* private */
+    const DLOAD_I_K *keys; /* keys asked for, each once, in the order of first request */
+    size_t n;              /* how many; 1 .. config.max_batch */
+    void *ctx;             /* config.ctx */
+#if DLOAD_GROUP
+    uint64_t group; /* of all keys: dload_call.group */
+#endif
     uint64_t deadline_ns;     /* when run_limit_ns ends, in env->now time; DLOAD_NEVER = no limit */
     DLOAD_I_K *own_keys;      /* private: what keys points at */
     DLOAD_I_V *values;        /* private: answers, by the same index */
@@ -4129,9 +4779,9 @@ typedef struct DLOAD_I_FN(config) {
     /* Event loops: announces, from any thread and with no lock held, that _process has something to do.
      * done() then runs inside _process and _dispatch only. NULL = done() runs where the answer came. */
     void (*wake)(void *wake_ctx);
-    void *wake_ctx; /* handed to wake */
-    dload_registry
-        *registry;   /* loaders to dispatch together, must outlive the loader; NULL = none */
+    void *wake_ctx;           /* handed to wake */
+    dload_registry *registry; /* loaders to dispatch together, must outlive the loader; NULL = none.
+                         Under a lock, for threads that joined it; see dload_registry_join */
     size_t capacity; /* entries cached; default 4096; DLOAD_NO_CACHE; DLOAD_UNBOUNDED grows */
     size_t
         shards; /* locks over the cache; default 16; always 1 without a lock; rounded down to 2^n, <= 256 */
@@ -4141,11 +4791,12 @@ typedef struct DLOAD_I_FN(config) {
     /* How long to keep an error other than MISSING: a TTL in ns, DLOAD_NEVER, 0 = drop; NULL = drop all.
      * Called with no lock held. */
     uint64_t (*error_ttl)(void *ctx, dload_status status);
-    size_t max_batch;      /* keys a call; default 100; 1 = no batching; <= 2^20 */
-    uint64_t settle_ns;    /* a batch goes when no new key came for so long; default 0 = at once */
-    uint64_t max_age_ns;   /* ... or when its oldest key is so old; default 10 * settle_ns */
-    size_t max_in_flight;  /* batches running side by side; default 4 */
-    size_t max_queue;      /* keys waiting or running; default 65536; beyond: DLOAD_EAGAIN */
+    size_t max_batch;     /* keys a call; default 100; 1 = no batching; <= 2^20 */
+    uint64_t settle_ns;   /* a batch goes when no new key came for so long; default 0 = is found */
+    uint64_t max_age_ns;  /* ... or when its oldest key is so old; default 10 * settle_ns */
+    size_t max_in_flight; /* batches running side by side, but for _dispatch's; default 4 */
+    size_t max_queue;     /* keys waiting or running; default 65536 */
+    bool queue_wait; /* at max_queue: no = DLOAD_EAGAIN, yes = blocking calls wait; default no */
     uint64_t timeout_ns;   /* longest wait of a blocking call; default 30 s; DLOAD_NEVER */
     uint64_t run_limit_ns; /* longest run of a batch; default 60 s; DLOAD_NEVER; then abandoned */
     size_t max_key_bytes;  /* DLOAD_STRING only; default 65536; beyond: DLOAD_ETOOBIG */
@@ -4161,6 +4812,15 @@ typedef struct DLOAD_I_FN(cache_config) {
     size_t max_key_bytes;
 } DLOAD_I_FN(cache_config);
 
+/* What an entry or a flight is known by. Private. */
+typedef struct DLOAD_I_FN(i_ident) {
+    uint64_t hash;
+    DLOAD_I_K key;
+#if DLOAD_GROUP
+    uint64_t group;
+#endif
+} DLOAD_I_FN(i_ident);
+
 /* Where an entry lives: what a hit touches and nothing else. Private.
  *
  *   meta  bits 0..1 uses since the policy last looked, 2 in the main queue (S3-FIFO), 4 expires,
@@ -4171,6 +4831,9 @@ typedef struct DLOAD_I_FN(slot) {
     uint32_t meta;
 #if DLOAD_TTL
     uint32_t expiry; /* tick after which the entry is gone; meaningful with bit 4 of meta */
+#endif
+#if DLOAD_GROUP
+    uint64_t group;
 #endif
 #if DLOAD_I_IS_STRING
     dload_i_skey key;
@@ -4221,7 +4884,7 @@ typedef struct DLOAD_I_FN(cache) {
     uint64_t ttl_ns;
     size_t max_key_bytes;
     bool unbounded;
-    uint32_t fork_epoch; /* PTHREAD: of the process it was made in */
+    uint32_t fork_epoch; /* with a lock: of the process it was made in */
     const dload_env *env;
     uint64_t manual_ns; /* DLOAD_CLOCK_MANUAL: what _cache_advance said last */
     uint64_t seed;      /* of the jitter when env->random is NULL */
@@ -4229,8 +4892,7 @@ typedef struct DLOAD_I_FN(cache) {
 
 /* A value on its way into the cache. Private. */
 typedef struct DLOAD_I_FN(item) {
-    uint64_t hash;
-    DLOAD_I_K key;
+    DLOAD_I_FN(i_ident) id;
     const DLOAD_I_V *value; /* moved into the cache when that took it; not used with an error */
     int32_t status;         /* >= 0, or the error to cache */
     uint64_t ttl_ns;
@@ -4246,11 +4908,11 @@ typedef struct DLOAD_I_FN(sleeper) {
 } DLOAD_I_FN(sleeper);
 
 /* What two translation units must agree on. */
-#define DLOAD_I_FINGERPRINT                                                                  \
-    ((uint64_t)DLOAD_TEMPLATE_VERSION << 56 | (uint64_t)DLOAD_LOCK << 52 |                   \
-     (uint64_t)DLOAD_EVICT << 48 | (uint64_t)DLOAD_CLOCK << 44 | (uint64_t)DLOAD_TTL << 43 | \
-     (uint64_t)DLOAD_STATS << 42 | (uint64_t)DLOAD_I_OWNED << 41 |                           \
-     (uint64_t)DLOAD_I_KEY_KIND << 36 | (uint64_t)(sizeof(DLOAD_I_K) & 0xff) << 28 |         \
+#define DLOAD_I_FINGERPRINT                                                                      \
+    ((uint64_t)DLOAD_TEMPLATE_VERSION << 56 | (uint64_t)DLOAD_LOCK << 52 |                       \
+     (uint64_t)DLOAD_EVICT << 48 | (uint64_t)DLOAD_CLOCK << 44 | (uint64_t)DLOAD_TTL << 43 |     \
+     (uint64_t)DLOAD_STATS << 42 | (uint64_t)DLOAD_I_OWNED << 41 | (uint64_t)DLOAD_GROUP << 40 | \
+     (uint64_t)DLOAD_I_KEY_KIND << 36 | (uint64_t)(sizeof(DLOAD_I_K) & 0xff) << 28 |             \
      ((uint64_t)sizeof(DLOAD_I_V) * 31 + sizeof(DLOAD_NAME)) % (UINT64_C(1) << 28))
 
 /* A loader. All fields are private; the struct is public so that it can live anywhere. It must not
@@ -4439,6 +5101,23 @@ DLOAD_I_API dload_status DLOAD_I_FN(clear)(DLOAD_NAME *l, DLOAD_I_K key);
 /* _clear for n keys. Returns the first status that is not DLOAD_OK; the others are cleared. */
 DLOAD_I_API dload_status DLOAD_I_FN(clear_many)(DLOAD_NAME *l, const DLOAD_I_K *keys, size_t n);
 
+#if DLOAD_GROUP
+/* The same for a key of a group; the functions above are for group 0. */
+DLOAD_I_API dload_status DLOAD_I_FN(prime_in)(DLOAD_NAME *l, DLOAD_I_K key, uint64_t group,
+                                              const DLOAD_I_V *value, uint32_t flags);
+DLOAD_I_API dload_status DLOAD_I_FN(prime_error_in)(DLOAD_NAME *l, DLOAD_I_K key, uint64_t group,
+                                                    dload_status status, uint64_t ttl_ns);
+DLOAD_I_API dload_status DLOAD_I_FN(put_if_in)(DLOAD_NAME *l, DLOAD_I_K key, uint64_t group,
+                                               const DLOAD_I_V *value, dload_token token);
+DLOAD_I_API dload_status DLOAD_I_FN(peek_in)(DLOAD_NAME *l, DLOAD_I_K key, uint64_t group,
+                                             dload_state *state, DLOAD_I_V *out);
+DLOAD_I_API dload_status DLOAD_I_FN(clear_in)(DLOAD_NAME *l, DLOAD_I_K key, uint64_t group);
+
+/* Forgets every key of a group, with what _clear promises for each of them. Looks at every entry of the
+ * cache, one shard at a time: O(capacity). */
+DLOAD_I_API dload_status DLOAD_I_FN(clear_group)(DLOAD_NAME *l, uint64_t group);
+#endif
+
 /* Forgets everything, in time that does not depend on how much that is; O(shards). */
 DLOAD_I_API dload_status DLOAD_I_FN(clear_all)(DLOAD_NAME *l);
 
@@ -4470,6 +5149,20 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_set)(DLOAD_I_FN(cache) * c, DLOAD_I_K 
 
 /* Removes an entry; absent is no error: DLOAD_OK, or DLOAD_EKEY. */
 DLOAD_I_API dload_status DLOAD_I_FN(cache_delete)(DLOAD_I_FN(cache) * c, DLOAD_I_K key);
+
+#if DLOAD_GROUP
+/* The same for a key of a group; the functions above are for group 0. */
+DLOAD_I_API dload_status DLOAD_I_FN(cache_get_in)(DLOAD_I_FN(cache) * c, DLOAD_I_K key,
+                                                  uint64_t group, DLOAD_I_V *out);
+DLOAD_I_API dload_status DLOAD_I_FN(cache_set_in)(DLOAD_I_FN(cache) * c, DLOAD_I_K key,
+                                                  uint64_t group, const DLOAD_I_V *value,
+                                                  uint64_t ttl_ns);
+DLOAD_I_API dload_status DLOAD_I_FN(cache_delete_in)(DLOAD_I_FN(cache) * c, DLOAD_I_K key,
+                                                     uint64_t group);
+
+/* Removes every entry of a group, and releases it. O(capacity). */
+DLOAD_I_API dload_status DLOAD_I_FN(cache_clear_group)(DLOAD_I_FN(cache) * c, uint64_t group);
+#endif
 
 /* Removes every entry, O(shards); owned values are released a few per later operation. */
 DLOAD_I_API dload_status DLOAD_I_FN(cache_clear)(DLOAD_I_FN(cache) * c);
@@ -4523,6 +5216,12 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_set_bytes)(DLOAD_I_FN(batch) * b, size
 #define DLOAD_I_SLOT  DLOAD_I_FN(slot)
 #define DLOAD_I_CACHE DLOAD_I_FN(cache)
 
+#if DLOAD_GROUP
+#define DLOAD_I_GROUP_HASH(e) dload_i_group_hash((e)->group)
+#else
+#define DLOAD_I_GROUP_HASH(e) 0
+#endif
+
 /* ---- keys ---- */
 
 /* Brings a key to its one form; DLOAD_EKEY or DLOAD_ETOOBIG when it cannot be a key. */
@@ -4559,6 +5258,20 @@ DLOAD_I_INLINE uint64_t DLOAD_I_FN(i_hash)(DLOAD_I_K key)
 #endif
 }
 
+/* What key is known by in group; the key is in its one form. */
+DLOAD_I_INLINE DLOAD_I_ID DLOAD_I_FN(i_id)(DLOAD_I_K key, uint64_t group)
+{
+    DLOAD_I_ID id;
+    id.hash = DLOAD_I_FN(i_hash)(key);
+    id.key = key;
+#if DLOAD_GROUP
+    id.hash ^= dload_i_group_hash(group);
+    id.group = group;
+#endif
+    (void)group;
+    return id;
+}
+
 DLOAD_I_INLINE bool DLOAD_I_FN(i_same)(const DLOAD_I_K *a, const DLOAD_I_K *b)
 {
 #if DLOAD_I_IS_STRING
@@ -4570,15 +5283,19 @@ DLOAD_I_INLINE bool DLOAD_I_FN(i_same)(const DLOAD_I_K *a, const DLOAD_I_K *b)
 #endif
 }
 
-/* Is this entry's key the one? */
-DLOAD_I_INLINE bool DLOAD_I_FN(i_is)(const DLOAD_I_SLOT *e, uint64_t hash, const DLOAD_I_K *key)
+/* Is this entry the one? */
+DLOAD_I_INLINE bool DLOAD_I_FN(i_is)(const DLOAD_I_SLOT *e, const DLOAD_I_ID *id)
 {
+#if DLOAD_GROUP
+    if (e->group != id->group)
+        return false;
+#endif
 #if DLOAD_I_IS_STRING
-    return e->key.hash_hi == (uint32_t)(hash >> 32) && e->key.len == key->len &&
+    const DLOAD_I_K *key = &id->key;
+    return e->key.hash_hi == (uint32_t)(id->hash >> 32) && e->key.len == key->len &&
            (key->len == 0 || memcmp(e->key.ptr, key->ptr, key->len) == 0);
 #else
-    (void)hash;
-    return DLOAD_I_FN(i_same)(&e->key, key);
+    return DLOAD_I_FN(i_same)(&e->key, &id->key);
 #endif
 }
 
@@ -4588,7 +5305,7 @@ DLOAD_I_INLINE uint64_t DLOAD_I_FN(i_home_hash)(const DLOAD_I_SLOT *e)
 #if DLOAD_I_IS_STRING
     return (uint64_t)e->key.hash_hi << 32;
 #else
-    return DLOAD_I_FN(i_hash)(e->key);
+    return DLOAD_I_FN(i_hash)(e->key) ^ DLOAD_I_GROUP_HASH(e);
 #endif
 }
 
@@ -4596,9 +5313,9 @@ DLOAD_I_UNUSED static uint64_t DLOAD_I_FN(i_hash_of)(const void *slot)
 {
     const DLOAD_I_SLOT *e = (const DLOAD_I_SLOT *)slot;
 #if DLOAD_I_IS_STRING
-    return dload_i_hash_bytes(e->key.ptr, e->key.len);
+    return dload_i_hash_bytes(e->key.ptr, e->key.len) ^ DLOAD_I_GROUP_HASH(e);
 #else
-    return DLOAD_I_FN(i_hash)(e->key);
+    return DLOAD_I_FN(i_hash)(e->key) ^ DLOAD_I_GROUP_HASH(e);
 #endif
 }
 
@@ -4729,48 +5446,45 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_arm)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uint32_
 /* ---- finding ---- */
 
 /* Searches on from the home group, which passed the key's class on. */
-DLOAD_I_NOINLINE DLOAD_I_SLOT *DLOAD_I_FN(i_find_far)(const DLOAD_I_SHARD *s, uint64_t hash,
-                                                      DLOAD_I_K key)
+DLOAD_I_NOINLINE DLOAD_I_SLOT *DLOAD_I_FN(i_find_far)(const DLOAD_I_SHARD *s, DLOAD_I_ID id)
 {
-    uint32_t at = dload_i_home(hash, s->n_groups);
-    uint8_t tag = dload_i_tag(hash);
+    uint32_t at = dload_i_home(id.hash, s->n_groups);
+    uint8_t tag = dload_i_tag(id.hash);
     for (uint32_t tried = 1; tried < s->n_groups; tried++) {
         at = dload_i_next_group(at, s->n_groups);
         const dload_i_group *g = &s->groups[at];
         for (dload_i_match m = dload_i_find_tag(g, tag); dload_i_match_any(m);
              m = dload_i_match_rest(m)) {
             DLOAD_I_SLOT *e = &s->slots[at * DLOAD_I_GROUP_SLOTS + dload_i_match_first(m)];
-            if (DLOAD_I_FN(i_is)(e, hash, &key))
+            if (DLOAD_I_FN(i_is)(e, &id))
                 return e;
         }
-        if (g->over[dload_i_class(hash)] == 0)
+        if (g->over[dload_i_class(id.hash)] == 0)
             break;
     }
     return NULL;
 }
 
 /* The entry of a key, whatever its epoch and expiry, or NULL. */
-DLOAD_I_INLINE DLOAD_I_SLOT *DLOAD_I_FN(i_find)(const DLOAD_I_SHARD *s, uint64_t hash,
-                                                const DLOAD_I_K *key)
+DLOAD_I_INLINE DLOAD_I_SLOT *DLOAD_I_FN(i_find)(const DLOAD_I_SHARD *s, const DLOAD_I_ID *id)
 {
-    uint32_t at = dload_i_home(hash, s->n_groups);
+    uint32_t at = dload_i_home(id->hash, s->n_groups);
     const dload_i_group *g = &s->groups[at];
-    for (dload_i_match m = dload_i_find_tag(g, dload_i_tag(hash)); dload_i_match_any(m);
+    for (dload_i_match m = dload_i_find_tag(g, dload_i_tag(id->hash)); dload_i_match_any(m);
          m = dload_i_match_rest(m)) {
         DLOAD_I_SLOT *e = s->slots + (size_t)at * DLOAD_I_GROUP_SLOTS + dload_i_match_first(m);
-        if (DLOAD_I_LIKELY(DLOAD_I_FN(i_is)(e, hash, key)))
+        if (DLOAD_I_LIKELY(DLOAD_I_FN(i_is)(e, id)))
             return e;
     }
-    if (DLOAD_I_LIKELY(g->over[dload_i_class(hash)] == 0))
+    if (DLOAD_I_LIKELY(g->over[dload_i_class(id->hash)] == 0))
         return NULL;
-    return DLOAD_I_FN(i_find_far)(s, hash, *key);
+    return DLOAD_I_FN(i_find_far)(s, *id);
 }
 
 /* The same where a call more does not matter: everywhere but on a hit. */
-DLOAD_I_NOINLINE DLOAD_I_SLOT *DLOAD_I_FN(i_locate)(const DLOAD_I_SHARD *s, uint64_t hash,
-                                                    const DLOAD_I_K *key)
+DLOAD_I_NOINLINE DLOAD_I_SLOT *DLOAD_I_FN(i_locate)(const DLOAD_I_SHARD *s, const DLOAD_I_ID *id)
 {
-    return DLOAD_I_FN(i_find)(s, hash, key);
+    return DLOAD_I_FN(i_find)(s, id);
 }
 
 DLOAD_I_INLINE uint32_t DLOAD_I_FN(i_slot_of)(const DLOAD_I_SHARD *s, const DLOAD_I_SLOT *e)
@@ -4826,9 +5540,9 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_read_rare)(DLOAD_I_SHARD *s, DLOAD_I_
 
 /* A hit: DLOAD_OK and *out, or the cached error. A miss: DLOAD_PENDING. */
 DLOAD_I_INLINE dload_status DLOAD_I_FN(i_read)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
-                                               uint64_t hash, const DLOAD_I_K *key, DLOAD_I_V *out)
+                                               const DLOAD_I_ID *id, DLOAD_I_V *out)
 {
-    DLOAD_I_SLOT *e = DLOAD_I_FN(i_find)(s, hash, key);
+    DLOAD_I_SLOT *e = DLOAD_I_FN(i_find)(s, id);
     if (DLOAD_I_UNLIKELY(e == NULL))
         return DLOAD_PENDING;
     uint32_t meta = e->meta ^ s->epoch;
@@ -5106,35 +5820,38 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_put)(DLOAD_I_CACHE *c, DLOAD_I_SHARD 
     bool more = false;
     if (!DLOAD_I_OWNED && DLOAD_I_FN(i_untidy)(s, item->now_ns))
         (void)DLOAD_I_FN(i_tidy)(s, item->now_ns, NULL, DLOAD_I_GROUP_SLOTS, &more);
-    DLOAD_I_SLOT *e = DLOAD_I_FN(i_locate)(s, item->hash, &item->key);
+    DLOAD_I_SLOT *e = DLOAD_I_FN(i_locate)(s, &item->id);
     if (e != NULL) {
         DLOAD_I_FN(i_replace)(c, s, DLOAD_I_FN(i_slot_of)(s, e), item);
         return DLOAD_OK;
     }
 #if DLOAD_I_IS_STRING
     const char *bytes = NULL;
-    if (!dload_i_arena_put(&s->arena, item->key.ptr, item->key.len, &bytes)) {
+    if (!dload_i_arena_put(&s->arena, item->id.key.ptr, item->id.key.len, &bytes)) {
         s->skipped++;
         return DLOAD_ENOMEM;
     }
 #endif
-    bool was_ghost = dload_i_ghost_take(&s->evict.ghost, item->hash);
+    bool was_ghost = dload_i_ghost_take(&s->evict.ghost, item->id.hash);
     dload_status st = DLOAD_I_FN(i_make_room)(c, s, item);
     if (st < 0) {
 #if DLOAD_I_IS_STRING
-        dload_i_arena_drop(&s->arena, bytes, item->key.len);
+        dload_i_arena_drop(&s->arena, bytes, item->id.key.len);
 #endif
         s->skipped++;
         return st;
     }
-    uint32_t slot = dload_i_take_slot(s->groups, s->n_groups, item->hash);
+    uint32_t slot = dload_i_take_slot(s->groups, s->n_groups, item->id.hash);
     e = &s->slots[slot];
+#if DLOAD_GROUP
+    e->group = item->id.group;
+#endif
 #if DLOAD_I_IS_STRING
     e->key.ptr = bytes;
-    e->key.len = (uint32_t)item->key.len;
-    e->key.hash_hi = (uint32_t)(item->hash >> 32);
+    e->key.len = (uint32_t)item->id.key.len;
+    e->key.hash_hi = (uint32_t)(item->id.hash >> 32);
 #else
-    e->key = item->key;
+    e->key = item->id.key;
 #endif
     e->meta = s->epoch;
     s->n_used++;
@@ -5171,27 +5888,27 @@ DLOAD_I_INLINE DLOAD_I_SHARD *DLOAD_I_FN(i_shard)(const DLOAD_I_CACHE *c, uint64
 }
 
 /* Looks a key up and counts the use: a hit's status, or DLOAD_PENDING. */
-DLOAD_I_INLINE dload_status DLOAD_I_FN(i_lookup)(DLOAD_I_CACHE *c, uint64_t hash,
-                                                 const DLOAD_I_K *key, DLOAD_I_V *out)
+DLOAD_I_INLINE dload_status DLOAD_I_FN(i_lookup)(DLOAD_I_CACHE *c, const DLOAD_I_ID *id,
+                                                 DLOAD_I_V *out)
 {
 #if DLOAD_I_THREADED
     if (DLOAD_I_UNLIKELY(c->n_shards == 0))
         return DLOAD_PENDING;
-    DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(c, hash);
+    DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(c, id->hash);
     DLOAD_I_ACQUIRE(&s->lock);
-    dload_status st = DLOAD_I_FN(i_read)(c, s, hash, key, out);
+    dload_status st = DLOAD_I_FN(i_read)(c, s, id, out);
     DLOAD_I_RELEASE(&s->lock);
     return st;
 #else
-    return DLOAD_I_FN(i_read)(c, &c->one, hash, key, out);
+    return DLOAD_I_FN(i_read)(c, &c->one, id, out);
 #endif
 }
 
 /* The same, not inlined: for the calls where a hit is one answer among others. */
-DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_look)(DLOAD_I_CACHE *c, uint64_t hash,
-                                                 const DLOAD_I_K *key, DLOAD_I_V *out)
+DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_look)(DLOAD_I_CACHE *c, const DLOAD_I_ID *id,
+                                                 DLOAD_I_V *out)
 {
-    return DLOAD_I_FN(i_lookup)(c, hash, key, out);
+    return DLOAD_I_FN(i_lookup)(c, id, out);
 }
 
 /* Cleans one shard up, unlocking to release what it removed. With max_rounds 0, to the end. */
@@ -5211,7 +5928,7 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_sweep)(DLOAD_I_SHARD *s, uint64_t now_ns, uint32
 /* Puts an item under its shard's lock; releases nothing, so that the loader's mutex may be held. */
 DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_store)(DLOAD_I_CACHE *c, DLOAD_I_FN(item) * item)
 {
-    DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(c, item->hash);
+    DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(c, item->id.hash);
     DLOAD_I_ACQUIRE(&s->lock);
     dload_status st = DLOAD_I_FN(i_put)(c, s, item);
     DLOAD_I_RELEASE(&s->lock);
@@ -5223,7 +5940,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_store)(DLOAD_I_CACHE *c, DLOAD_I_FN(item
 DLOAD_I_INLINE void DLOAD_I_FN(i_before_store)(DLOAD_I_CACHE *c, const DLOAD_I_FN(item) * item)
 {
 #if DLOAD_I_OWNED
-    DLOAD_I_FN(i_sweep)(DLOAD_I_FN(i_shard)(c, item->hash), item->now_ns, 1);
+    DLOAD_I_FN(i_sweep)(DLOAD_I_FN(i_shard)(c, item->id.hash), item->now_ns, 1);
 #else
     (void)c;
     (void)item;
@@ -5237,15 +5954,14 @@ DLOAD_I_INLINE void DLOAD_I_FN(i_after_store)(DLOAD_I_FN(item) * item)
 }
 
 /* Takes a key out; its value, if any, comes back in *old. */
-DLOAD_I_LOCAL bool DLOAD_I_FN(i_drop)(DLOAD_I_CACHE *c, uint64_t hash, const DLOAD_I_K *key,
-                                      DLOAD_I_V *old)
+DLOAD_I_LOCAL bool DLOAD_I_FN(i_drop)(DLOAD_I_CACHE *c, const DLOAD_I_ID *id, DLOAD_I_V *old)
 {
     if (c->n_shards == 0)
         return false;
-    DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(c, hash);
+    DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(c, id->hash);
     bool has_old = false;
     DLOAD_I_ACQUIRE(&s->lock);
-    const DLOAD_I_SLOT *e = DLOAD_I_FN(i_locate)(s, hash, key);
+    const DLOAD_I_SLOT *e = DLOAD_I_FN(i_locate)(s, id);
     if (e != NULL)
         has_old = DLOAD_I_FN(i_remove)(s, DLOAD_I_FN(i_slot_of)(s, e), old);
     DLOAD_I_RELEASE(&s->lock);
@@ -5395,15 +6111,22 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_destroy)(DLOAD_I_CACHE *c)
 
 /* ---- reading and writing ---- */
 
-DLOAD_I_HOT dload_status DLOAD_I_FN(cache_get)(DLOAD_I_CACHE *c, DLOAD_I_K key, DLOAD_I_V *out)
+DLOAD_I_INLINE dload_status DLOAD_I_FN(i_cache_get)(DLOAD_I_CACHE *c, uint64_t group, DLOAD_I_K key,
+                                                    DLOAD_I_V *out)
 {
     dload_status st = DLOAD_I_FN(i_canon)(&key, c->max_key_bytes);
     if (DLOAD_I_UNLIKELY(st < 0 || out == NULL))
         return out == NULL ? DLOAD_EINVAL : st;
     if (DLOAD_I_FORKED(c))
         return DLOAD_EFORK;
-    st = DLOAD_I_FN(i_lookup)(c, DLOAD_I_FN(i_hash)(key), &key, out);
+    DLOAD_I_ID id = DLOAD_I_FN(i_id)(key, group);
+    st = DLOAD_I_FN(i_lookup)(c, &id, out);
     return st == DLOAD_PENDING ? DLOAD_MISSING : st;
+}
+
+DLOAD_I_HOT dload_status DLOAD_I_FN(cache_get)(DLOAD_I_CACHE *c, DLOAD_I_K key, DLOAD_I_V *out)
+{
+    return DLOAD_I_FN(i_cache_get)(c, 0, key, out);
 }
 
 DLOAD_I_API dload_status DLOAD_I_FN(cache_get_many)(DLOAD_I_CACHE *c, const DLOAD_I_K *keys,
@@ -5422,8 +6145,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_get_many)(DLOAD_I_CACHE *c, const DLOA
     return DLOAD_OK;
 }
 
-DLOAD_I_API dload_status DLOAD_I_FN(cache_set)(DLOAD_I_CACHE *c, DLOAD_I_K key,
-                                               const DLOAD_I_V *value, uint64_t ttl_ns)
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_cache_set)(DLOAD_I_CACHE *c, uint64_t group, DLOAD_I_K key,
+                                                   const DLOAD_I_V *value, uint64_t ttl_ns)
 {
     if (value == NULL || DLOAD_I_FORKED(c))
         return value == NULL ? DLOAD_EINVAL : DLOAD_EFORK;
@@ -5435,8 +6158,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_set)(DLOAD_I_CACHE *c, DLOAD_I_K key,
     if (st < 0)
         return st;
     DLOAD_I_FN(item) item;
-    item.hash = DLOAD_I_FN(i_hash)(key);
-    item.key = key;
+    item.id = DLOAD_I_FN(i_id)(key, group);
     item.value = &copy;
     item.status = DLOAD_OK;
     item.ttl_ns = ttl_ns != 0 ? ttl_ns : c->ttl_ns;
@@ -5449,7 +6171,14 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_set)(DLOAD_I_CACHE *c, DLOAD_I_K key,
     return st;
 }
 
-DLOAD_I_API dload_status DLOAD_I_FN(cache_delete)(DLOAD_I_CACHE *c, DLOAD_I_K key)
+DLOAD_I_API dload_status DLOAD_I_FN(cache_set)(DLOAD_I_CACHE *c, DLOAD_I_K key,
+                                               const DLOAD_I_V *value, uint64_t ttl_ns)
+{
+    return DLOAD_I_FN(i_cache_set)(c, 0, key, value, ttl_ns);
+}
+
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_cache_delete)(DLOAD_I_CACHE *c, uint64_t group,
+                                                      DLOAD_I_K key)
 {
     if (DLOAD_I_FORKED(c))
         return DLOAD_EFORK;
@@ -5457,9 +6186,15 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_delete)(DLOAD_I_CACHE *c, DLOAD_I_K ke
     if (st < 0)
         return st;
     DLOAD_I_V old;
-    if (DLOAD_I_FN(i_drop)(c, DLOAD_I_FN(i_hash)(key), &key, &old))
+    DLOAD_I_ID id = DLOAD_I_FN(i_id)(key, group);
+    if (DLOAD_I_FN(i_drop)(c, &id, &old))
         DLOAD_I_FN(i_release)(&old);
     return DLOAD_OK;
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(cache_delete)(DLOAD_I_CACHE *c, DLOAD_I_K key)
+{
+    return DLOAD_I_FN(i_cache_delete)(c, 0, key);
 }
 
 DLOAD_I_API dload_status DLOAD_I_FN(cache_clear)(DLOAD_I_CACHE *c)
@@ -5506,6 +6241,68 @@ DLOAD_I_API size_t DLOAD_I_FN(cache_bytes)(DLOAD_I_CACHE *c)
     }
     return n;
 }
+
+#if DLOAD_GROUP
+
+DLOAD_I_HOT dload_status DLOAD_I_FN(cache_get_in)(DLOAD_I_CACHE *c, DLOAD_I_K key, uint64_t group,
+                                                  DLOAD_I_V *out)
+{
+    return DLOAD_I_FN(i_cache_get)(c, group, key, out);
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(cache_set_in)(DLOAD_I_CACHE *c, DLOAD_I_K key, uint64_t group,
+                                                  const DLOAD_I_V *value, uint64_t ttl_ns)
+{
+    return DLOAD_I_FN(i_cache_set)(c, group, key, value, ttl_ns);
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(cache_delete_in)(DLOAD_I_CACHE *c, DLOAD_I_K key,
+                                                     uint64_t group)
+{
+    return DLOAD_I_FN(i_cache_delete)(c, group, key);
+}
+
+/* Removes up to DLOAD_I_TIDY_MAX entries of a group from slot *at on; *at is where to go on, n_slots at
+ * the end. Returns how many values there are to release. */
+DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_cut_group)(DLOAD_I_SHARD *s, uint64_t group, uint32_t *at,
+                                               DLOAD_I_V *old)
+{
+    uint32_t n_slots = s->n_groups * DLOAD_I_GROUP_SLOTS;
+    uint32_t n_old = 0;
+    for (; *at < n_slots && n_old < DLOAD_I_TIDY_MAX; ++*at) {
+        if (s->groups[*at / DLOAD_I_GROUP_SLOTS].tags[*at % DLOAD_I_GROUP_SLOTS] != 0 &&
+            s->slots[*at].group == group)
+            n_old += DLOAD_I_FN(i_remove)(s, *at, &old[n_old]);
+    }
+    return n_old;
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(cache_clear_group)(DLOAD_I_CACHE *c, uint64_t group)
+{
+    if (DLOAD_I_FORKED(c))
+        return DLOAD_EFORK;
+    for (uint32_t i = 0; i < c->n_shards; i++) {
+        DLOAD_I_SHARD *s = &c->shard[i];
+        DLOAD_I_V old[DLOAD_I_TIDY_MAX];
+        uint32_t at = 0;
+        uint32_t n_groups = 0;
+        bool more = true;
+        while (more) {
+            DLOAD_I_ACQUIRE(&s->lock);
+            if (n_groups != s->n_groups)
+                at = 0; /* it grew, and entries moved */
+            n_groups = s->n_groups;
+            uint32_t n_old = DLOAD_I_FN(i_cut_group)(s, group, &at, old);
+            more = at < n_groups * DLOAD_I_GROUP_SLOTS;
+            DLOAD_I_RELEASE(&s->lock);
+            for (uint32_t k = 0; k < n_old; k++)
+                DLOAD_I_FN(i_release)(&old[k]);
+        }
+    }
+    return DLOAD_OK;
+}
+
+#endif /* DLOAD_GROUP */
 
 #endif /* DLOAD_I_BODIES */
 #endif /* DLOAD_I_HAVE_CACHE */
@@ -5622,6 +6419,9 @@ DLOAD_I_UNUSED static dload_status DLOAD_I_FN(i_run)(void *owner, dload_i_batch 
     b->keys = b->own_keys;
     b->n = base->n;
     b->ctx = l->cfg.ctx;
+#if DLOAD_GROUP
+    b->group = base->group;
+#endif
     b->deadline_ns = dload_i_add_ns(base->started_ns, l->core.run_limit_ns);
     dload_status st = l->cfg.fetch(b);
     if (st != DLOAD_PENDING) /* afterwards b belongs to whoever ends it */
@@ -5644,8 +6444,11 @@ DLOAD_I_UNUSED static bool DLOAD_I_FN(i_store_at)(void *owner, dload_i_batch *ba
     if (ttl_ns == 0 || l->cache.n_shards == 0)
         return false;
     DLOAD_I_FN(item) item;
-    item.hash = f->hash;
-    item.key = b->own_keys[i];
+    item.id.hash = f->hash;
+    item.id.key = b->own_keys[i];
+#if DLOAD_GROUP
+    item.id.group = base->group;
+#endif
     item.value = &b->values[i];
     item.status = f->status;
     item.ttl_ns = ttl_ns;
@@ -5743,7 +6546,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_answer)(DLOAD_I_BATCH *b, size_t i, dloa
         moved = false;
         dload_i_answered(&l->core, &b->base, (uint32_t)i);
     }
-    DLOAD_I_RELEASE(&l->mutex);
+    dload_i_core_unlock(&l->core);
 #if DLOAD_I_OWNED
     if (moved) {
         DLOAD_I_V unwanted = *value;
@@ -5793,22 +6596,32 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_set_bytes)(DLOAD_I_BATCH *b, size_t i,
 }
 #endif
 
+/* Was the key, its group or everything cleared after the token was taken? The mutex is held. */
+DLOAD_I_LOCAL bool DLOAD_I_FN(i_cleared_since)(const DLOAD_NAME *l, const DLOAD_I_ID *id,
+                                               uint64_t token)
+{
+#if DLOAD_GROUP
+    if (dload_i_cleared_since(&l->core, dload_i_group_mark(id->group), token))
+        return true;
+#endif
+    return dload_i_cleared_since(&l->core, id->hash, token);
+}
+
 /* The place of a key in this batch, or b->n; the mutex is held. The index knows all but the flights
  * that were cleared or published meanwhile: for those every place is looked at. */
-DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_place_of)(const DLOAD_I_BATCH *b, uint64_t hash,
-                                              const DLOAD_I_K *key)
+DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_place_of)(const DLOAD_I_BATCH *b, const DLOAD_I_ID *id)
 {
     const dload_i_core *c = &b->owner->core;
-    uint32_t h = dload_i_ref_hash(hash);
+    uint32_t h = dload_i_ref_hash(id->hash);
     for (uint32_t i = h & (c->refs_cap - 1); c->refs[i].batch != NULL;
          i = (i + 1) & (c->refs_cap - 1)) {
         if (c->refs[i].batch == &b->base && c->refs[i].hash == h &&
-            DLOAD_I_FN(i_same)(&b->own_keys[c->refs[i].place], key))
+            DLOAD_I_FN(i_same)(&b->own_keys[c->refs[i].place], &id->key))
             return c->refs[i].place;
     }
     bool all_indexed = b->base.n_detached == 0 && b->base.n_published == 0;
     for (uint32_t i = 0; i < b->base.n && !all_indexed; i++) {
-        if (b->base.flights[i].hash == hash && DLOAD_I_FN(i_same)(&b->own_keys[i], key))
+        if (b->base.flights[i].hash == id->hash && DLOAD_I_FN(i_same)(&b->own_keys[i], &id->key))
             return i;
     }
     return b->base.n;
@@ -5823,23 +6636,21 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_put)(DLOAD_I_BATCH *b, DLOAD_I_K key,
     dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
     if (st < 0)
         return st;
-    uint64_t hash = DLOAD_I_FN(i_hash)(key);
     DLOAD_I_FN(item) item;
     DLOAD_I_V copy;
-    item.hash = hash;
-    item.key = key;
+    item.id = DLOAD_I_FN(i_id)(key, b->base.group);
     item.value = &copy;
     item.status = DLOAD_OK;
     item.ttl_ns = l->cache.ttl_ns;
     item.now_ns = DLOAD_TTL ? DLOAD_I_FN(i_now)(&l->cache) : 0;
     item.garbage = false;
     DLOAD_I_ACQUIRE(&l->mutex);
-    uint32_t place = b->base.state == DLOAD_I_LOST ? 0 : DLOAD_I_FN(i_place_of)(b, hash, &key);
+    uint32_t place = b->base.state == DLOAD_I_LOST ? 0 : DLOAD_I_FN(i_place_of)(b, &item.id);
     if (b->base.state == DLOAD_I_LOST || place < b->base.n) {
-        DLOAD_I_RELEASE(&l->mutex); /* asked for after all */
+        dload_i_core_unlock(&l->core); /* asked for after all */
         return DLOAD_I_FN(batch_set)(b, place, value);
     }
-    if (dload_i_cleared_since(&l->core, hash, b->base.token))
+    if (DLOAD_I_FN(i_cleared_since)(l, &item.id, b->base.token))
         st = DLOAD_ECANCELED;
     else if (l->cache.n_shards != 0)
         st = DLOAD_I_FN(i_copy)(&copy, value);
@@ -5848,7 +6659,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_put)(DLOAD_I_BATCH *b, DLOAD_I_K key,
         st = DLOAD_I_FN(i_store)(&l->cache, &item);
     if (copied && st >= 0)
         l->core.stats.stores++;
-    DLOAD_I_RELEASE(&l->mutex);
+    dload_i_core_unlock(&l->core);
     if (copied && st < 0)
         DLOAD_I_FN(i_release)(&copy);
     if (copied)
@@ -5865,7 +6676,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_done)(DLOAD_I_BATCH *b, dload_status s
     DLOAD_I_ACQUIRE(&l->mutex);
     b->base.rest_ttl_ns = ttl_ns;
     dload_i_done(&l->core, &b->base, status);
-    DLOAD_I_RELEASE(&l->mutex);
+    dload_i_core_unlock(&l->core);
     return DLOAD_OK;
 }
 
@@ -5920,56 +6731,74 @@ DLOAD_I_INLINE uint64_t DLOAD_I_FN(i_deadline)(const DLOAD_NAME *l, const dload_
     return dload_i_add_ns(dload_i_now(l->core.env), l->cfg.timeout_ns);
 }
 
+/* A group that nobody would look at must not be lost in silence. */
+DLOAD_I_INLINE bool DLOAD_I_FN(i_group_allowed)(const dload_call *call)
+{
+    return DLOAD_GROUP || call == NULL || call->group == 0;
+}
+
 /* The flight of a key that a new request may join, or NULL; the mutex is held. */
-DLOAD_I_LOCAL dload_i_ref *DLOAD_I_FN(i_flight)(DLOAD_NAME *l, uint64_t hash, const DLOAD_I_K *key)
+DLOAD_I_LOCAL dload_i_ref *DLOAD_I_FN(i_flight)(DLOAD_NAME *l, const DLOAD_I_ID *id)
 {
     dload_i_core *c = &l->core;
     if (c->n_refs == 0)
         return NULL;
     uint32_t mask = c->refs_cap - 1;
-    uint32_t h = dload_i_ref_hash(hash);
+    uint32_t h = dload_i_ref_hash(id->hash);
     for (uint32_t i = h & mask; c->refs[i].batch != NULL; i = (i + 1) & mask) {
         dload_i_ref *ref = &c->refs[i];
+#if DLOAD_GROUP
+        if (ref->place == DLOAD_I_OPEN_PLACE || ref->batch->group != id->group)
+            continue;
+#endif
         if (ref->hash == h && dload_i_joinable(c, ref->batch) &&
-            DLOAD_I_FN(i_same)(&DLOAD_I_FN(i_batch)(ref->batch)->own_keys[ref->place], key))
+            DLOAD_I_FN(i_same)(&DLOAD_I_FN(i_batch)(ref->batch)->own_keys[ref->place], &id->key))
             return ref;
     }
     return NULL;
 }
 
-/* A key into the open batch; the mutex is held. */
-DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_enter)(DLOAD_NAME *l, const DLOAD_I_K *key,
+/* A key into the open batch of its group; the mutex is held. */
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_enter)(DLOAD_NAME *l, const DLOAD_I_ID *id,
                                                dload_i_batch **batch, uint32_t *place)
 {
-    dload_status st = dload_i_reserve(&l->core, batch, place);
+#if DLOAD_GROUP
+    uint64_t group = id->group;
+#else
+    uint64_t group = 0;
+#endif
+    dload_status st = dload_i_reserve(&l->core, group, batch, place);
     if (st < 0)
         return st;
     DLOAD_I_K *own = &DLOAD_I_FN(i_batch)(*batch)->own_keys[*place];
 #if DLOAD_I_IS_STRING
-    if (!dload_i_arena_put(&l->arena, key->ptr, key->len, &own->ptr))
+    if (!dload_i_arena_put(&l->arena, id->key.ptr, id->key.len, &own->ptr)) {
+        dload_i_unreserve(&l->core, *batch);
         return DLOAD_ENOMEM;
-    own->len = key->len;
+    }
+    own->len = id->key.len;
 #else
-    *own = *key;
+    *own = id->key;
 #endif
+    dload_i_commit(&l->core, *batch, id->hash);
     return DLOAD_OK;
 }
 
 /* Makes w wait for a key: DLOAD_PENDING. Or an answer at once: a hit, or why it cannot wait. The mutex
  * is held; looked says that the key was not in the cache since it is. */
-DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_ask)(DLOAD_NAME *l, uint64_t hash, const DLOAD_I_K *key,
-                                                uint32_t flags, bool looked, dload_i_waiter *w)
+DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_ask)(DLOAD_NAME *l, const DLOAD_I_ID *id, uint32_t flags,
+                                                bool looked, dload_i_waiter *w)
 {
     dload_i_core *c = &l->core;
     if (c->closed)
         return DLOAD_ECLOSED;
     /* Between a look without the mutex and taking it, the answer may have come. */
-    if (DLOAD_I_THREADED && !looked && (flags & DLOAD_FRESH) == 0) {
-        dload_status hit = DLOAD_I_FN(i_look)(&l->cache, hash, key, (DLOAD_I_V *)w->out);
+    if (!looked && (flags & DLOAD_FRESH) == 0) {
+        dload_status hit = DLOAD_I_FN(i_look)(&l->cache, id, (DLOAD_I_V *)w->out);
         if (hit != DLOAD_PENDING)
             return hit;
     }
-    dload_i_ref *ref = DLOAD_I_FN(i_flight)(l, hash, key);
+    dload_i_ref *ref = DLOAD_I_FN(i_flight)(l, id);
     if (ref != NULL && (flags & DLOAD_FRESH) != 0 && ref->batch->state >= DLOAD_I_RUNNING) {
         dload_i_detach(c, ref); /* what is being fetched is not fresh enough */
         ref = NULL;
@@ -5983,16 +6812,10 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_ask)(DLOAD_NAME *l, uint64_t hash, co
     }
     dload_i_batch *b = NULL;
     uint32_t place = 0;
-    dload_status st = DLOAD_I_FN(i_enter)(l, key, &b, &place);
-    if (st < 0) {
-        if (c->open != NULL && c->open->n == 0) { /* opened for nothing */
-            dload_i_batch_give(c, c->open);
-            c->open = NULL;
-        }
+    dload_status st = DLOAD_I_FN(i_enter)(l, id, &b, &place);
+    if (st < 0)
         return st;
-    }
     c->stats.misses++;
-    dload_i_commit(c, hash);
     dload_i_wait_for(w, b, place);
     return DLOAD_PENDING;
 }
@@ -6006,7 +6829,7 @@ DLOAD_I_INLINE void DLOAD_I_FN(i_tell)(DLOAD_NAME *l)
     bool queued = c->tell_queued;
     bool wake = c->tell_wake;
     c->tell_queued = c->tell_wake = false;
-    DLOAD_I_RELEASE(&l->mutex);
+    dload_i_core_unlock(&l->core);
     if (wake)
         c->wake(c->wake_ctx);
     if (queued)
@@ -6016,7 +6839,7 @@ DLOAD_I_INLINE void DLOAD_I_FN(i_tell)(DLOAD_NAME *l)
 
 /* ---- one key ---- */
 
-DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_load_miss)(DLOAD_NAME *l, uint64_t hash, DLOAD_I_K key,
+DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_load_miss)(DLOAD_NAME *l, DLOAD_I_ID id,
                                                       const dload_call *call, DLOAD_I_V *out)
 {
     DLOAD_I_SLEEPER z;
@@ -6028,10 +6851,16 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_load_miss)(DLOAD_NAME *l, uint64_t ha
     w.parker = &z.parker;
     z.parker.first = z.parker.last = &w;
     DLOAD_I_ACQUIRE(&l->mutex);
-    dload_status st = DLOAD_I_FN(i_ask)(l, hash, &key, call != NULL ? call->flags : 0, false, &w);
+    uint32_t flags = call != NULL ? call->flags : 0;
+    dload_status st = DLOAD_I_FN(i_ask)(l, &id, flags, !DLOAD_I_THREADED, &w);
+    uint64_t deadline_ns =
+        st == DLOAD_PENDING || st == DLOAD_EAGAIN ? DLOAD_I_FN(i_deadline)(l, call) : 0;
+    while (st == DLOAD_EAGAIN && (st = dload_i_wait_room(&l->core, &z.parker, deadline_ns)) >= 0)
+        st = DLOAD_I_FN(i_ask)(l, &id, flags, false, &w);
+    l->core.stats.timeouts += st == DLOAD_ETIMEDOUT;
     if (st == DLOAD_PENDING) {
         DLOAD_I_FN(i_tell)(l);
-        st = dload_i_wait(&l->core, &z.parker, DLOAD_I_FN(i_deadline)(l, call));
+        st = dload_i_wait(&l->core, &z.parker, deadline_ns);
         if (w.batch != NULL) {
             l->core.stats.timeouts += st == DLOAD_ETIMEDOUT;
             dload_i_unwait(&l->core, &w);
@@ -6039,11 +6868,12 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_load_miss)(DLOAD_NAME *l, uint64_t ha
             st = (dload_status)w.status;
         }
     }
-    DLOAD_I_RELEASE(&l->mutex);
+    dload_i_core_unlock(&l->core);
     DLOAD_I_FN(i_sleeper_end)(&z);
 #if DLOAD_I_OWNED
     if (l->cache.n_shards != 0)
-        DLOAD_I_FN(i_sweep)(DLOAD_I_FN(i_shard)(&l->cache, hash), DLOAD_I_FN(i_now)(&l->cache), 1);
+        DLOAD_I_FN(i_sweep)
+    (DLOAD_I_FN(i_shard)(&l->cache, id.hash), DLOAD_I_FN(i_now)(&l->cache), 1);
 #endif
     return st;
 }
@@ -6056,15 +6886,15 @@ DLOAD_I_HOT dload_status DLOAD_I_FN(load_with)(DLOAD_NAME *l, DLOAD_I_K key, con
     if (DLOAD_I_FORKED(&l->cache))
         return DLOAD_EFORK;
     dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
-    if (DLOAD_I_UNLIKELY(st < 0))
-        return st;
-    uint64_t hash = DLOAD_I_FN(i_hash)(key);
+    if (DLOAD_I_UNLIKELY(st < 0 || !DLOAD_I_FN(i_group_allowed)(call)))
+        return st < 0 ? st : DLOAD_EINVAL;
+    DLOAD_I_ID id = DLOAD_I_FN(i_id)(key, call != NULL ? call->group : 0);
     if (call == NULL || (call->flags & DLOAD_FRESH) == 0) {
-        st = DLOAD_I_FN(i_lookup)(&l->cache, hash, &key, out);
+        st = DLOAD_I_FN(i_lookup)(&l->cache, &id, out);
         if (DLOAD_I_LIKELY(st != DLOAD_PENDING))
             return st;
     }
-    return DLOAD_I_FN(i_load_miss)(l, hash, key, call, out);
+    return DLOAD_I_FN(i_load_miss)(l, id, call, out);
 }
 
 DLOAD_I_HOT dload_status DLOAD_I_FN(load)(DLOAD_NAME *l, DLOAD_I_K key, DLOAD_I_V *out)
@@ -6078,6 +6908,7 @@ DLOAD_I_HOT dload_status DLOAD_I_FN(load)(DLOAD_NAME *l, DLOAD_I_K key, DLOAD_I_
 typedef struct DLOAD_I_FN(i_many) {
     struct DLOAD_NAME *loader;
     dload_i_parker *parker;
+    uint64_t group;
     uint32_t flags;
     bool locked; /* the mutex is held: from the first miss on */
 } DLOAD_I_FN(i_many);
@@ -6091,10 +6922,10 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_ask_one)(DLOAD_I_FN(i_many) * m, DLOAD_I
     dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
     if (st < 0)
         return st;
-    uint64_t hash = DLOAD_I_FN(i_hash)(key);
+    DLOAD_I_ID id = DLOAD_I_FN(i_id)(key, m->group);
     bool looked = m->locked;
     if ((m->flags & DLOAD_FRESH) == 0) {
-        st = DLOAD_I_FN(i_look)(&l->cache, hash, &key, out);
+        st = DLOAD_I_FN(i_look)(&l->cache, &id, out);
         if (st != DLOAD_PENDING)
             return st;
     }
@@ -6108,7 +6939,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_ask_one)(DLOAD_I_FN(i_many) * m, DLOAD_I
     w->out = out;
     w->parker = m->parker;
     w->position = position;
-    st = DLOAD_I_FN(i_ask)(l, hash, &key, m->flags, looked, w);
+    st = DLOAD_I_FN(i_ask)(l, &id, m->flags, looked || !DLOAD_I_THREADED, w);
     if (st != DLOAD_PENDING) {
         dload_i_waiter_give(&l->core, w);
         return st;
@@ -6163,6 +6994,9 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_ask_many)(DLOAD_I_FN(i_many) * m, const 
             DLOAD_I_FN(i_collect)(l, m->parker, waited, statuses);
             st = waited < 0 ? waited : DLOAD_I_FN(i_ask_one)(m, keys[i], i, &out[i]);
         }
+        while (st == DLOAD_EAGAIN &&
+               (st = dload_i_wait_room(&l->core, m->parker, deadline_ns)) >= 0)
+            st = DLOAD_I_FN(i_ask_one)(m, keys[i], i, &out[i]);
         if (st == DLOAD_PENDING) {
             DLOAD_I_FN(i_tell)(l);
             continue;
@@ -6179,7 +7013,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(load_many_with)(DLOAD_NAME *l, const DLOAD_I
                                                     const dload_call *call, DLOAD_I_V *out,
                                                     dload_status *statuses)
 {
-    if (n != 0 && (keys == NULL || out == NULL))
+    if ((n != 0 && (keys == NULL || out == NULL)) || !DLOAD_I_FN(i_group_allowed)(call))
         return DLOAD_EINVAL;
     if (n == 0)
         return DLOAD_OK;
@@ -6196,6 +7030,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(load_many_with)(DLOAD_NAME *l, const DLOAD_I
     DLOAD_I_FN(i_many) many;
     many.loader = l;
     many.parker = &z.parker;
+    many.group = call != NULL ? call->group : 0;
     many.flags = call != NULL ? call->flags : 0;
     many.locked = false;
     uint64_t deadline_ns = DLOAD_I_FN(i_deadline)(l, call);
@@ -6204,7 +7039,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(load_many_with)(DLOAD_NAME *l, const DLOAD_I
         dload_status st = dload_i_wait(&l->core, &z.parker, deadline_ns);
         l->core.stats.timeouts += st == DLOAD_ETIMEDOUT;
         DLOAD_I_FN(i_collect)(l, &z.parker, st, statuses);
-        DLOAD_I_RELEASE(&l->mutex);
+        dload_i_core_unlock(&l->core);
         result = result == DLOAD_OK && st < 0 ? st : result;
     }
     DLOAD_I_FN(i_sleeper_end)(&z);
@@ -6226,7 +7061,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(load_many)(DLOAD_NAME *l, const DLOAD_I_K *k
 DLOAD_I_API dload_status DLOAD_I_FN(start_with)(DLOAD_NAME *l, DLOAD_I_K key,
                                                 const dload_call *call, DLOAD_I_WAITER *w)
 {
-    if (w == NULL)
+    if (w == NULL || !DLOAD_I_FN(i_group_allowed)(call))
         return DLOAD_EINVAL;
     uint32_t flags = call != NULL ? call->flags : 0;
     dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
@@ -6236,17 +7071,17 @@ DLOAD_I_API dload_status DLOAD_I_FN(start_with)(DLOAD_NAME *l, DLOAD_I_K key,
     else if (st >= 0 && DLOAD_I_LOAD_RELAXED(&l->core.closed))
         st = DLOAD_ECLOSED;
     if (st >= 0) {
-        uint64_t hash = DLOAD_I_FN(i_hash)(key);
+        DLOAD_I_ID id = DLOAD_I_FN(i_id)(key, call != NULL ? call->group : 0);
         st = (flags & DLOAD_FRESH) != 0 ? DLOAD_PENDING
-                                        : DLOAD_I_FN(i_look)(&l->cache, hash, &key, &w->value);
+                                        : DLOAD_I_FN(i_look)(&l->cache, &id, &w->value);
         if (st == DLOAD_PENDING) {
             w->base.out = &w->value;
             w->status = DLOAD_PENDING;
             DLOAD_I_ACQUIRE(&l->mutex);
-            st = DLOAD_I_FN(i_ask)(l, hash, &key, flags, false, &w->base);
+            st = DLOAD_I_FN(i_ask)(l, &id, flags, !DLOAD_I_THREADED, &w->base);
             if (st == DLOAD_PENDING)
                 DLOAD_I_FN(i_tell)(l);
-            DLOAD_I_RELEASE(&l->mutex);
+            dload_i_core_unlock(&l->core);
             if (st == DLOAD_PENDING)
                 return st; /* done() may have run already: w is not touched any more */
         }
@@ -6272,16 +7107,286 @@ DLOAD_I_API dload_status DLOAD_I_FN(cancel)(DLOAD_NAME *l, DLOAD_I_WAITER *w)
         l->core.stats.cancelled++;
         st = DLOAD_OK;
     }
-    DLOAD_I_RELEASE(&l->mutex);
+    dload_i_core_unlock(&l->core);
     return st;
 }
 
 #endif /* DLOAD_I_BODIES */
 #endif /* DLOAD_I_HAVE_LOAD */
 
+/* ==== typed/outside.h ==== */
+
+/* >>outside -- the loader's cache from outside: prime, put_if, peek and clear.
+ *
+ * Whatever comes here takes the loader's mutex first: flights that were sent before are told that what
+ * they bring is out of date.
+ */
+#ifndef DLOAD_I_HAVE_OUTSIDE
+#define DLOAD_I_HAVE_OUTSIDE
+
+#if DLOAD_I_BODIES
+
+/* Under the mutex: later loads neither join nor trust what was sent before. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_outdate)(DLOAD_NAME *l, const DLOAD_I_ID *id)
+{
+    dload_i_note_clear(&l->core, id->hash);
+    dload_i_ref *ref = DLOAD_I_FN(i_flight)(l, id);
+    if (ref != NULL && ref->batch->state >= DLOAD_I_RUNNING)
+        dload_i_detach(&l->core, ref); /* one that is queued will be fetched after this: it stays */
+}
+
+/* Is the key cached, for a reader? Counts no use. */
+DLOAD_I_LOCAL bool DLOAD_I_FN(i_has)(DLOAD_NAME *l, const DLOAD_I_ID *id)
+{
+    DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(&l->cache, id->hash);
+    DLOAD_I_ACQUIRE(&s->lock);
+    const DLOAD_I_SLOT *e = DLOAD_I_FN(i_locate)(s, id);
+    bool has = e != NULL && DLOAD_I_FN(i_valid)(&l->cache, s, e);
+    DLOAD_I_RELEASE(&s->lock);
+    return has;
+}
+
+/* The way into the cache of everything that no batch brought: token 0 = unconditionally. */
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_bring)(DLOAD_NAME *l, uint64_t group, DLOAD_I_K key,
+                                               dload_status status, const DLOAD_I_V *value,
+                                               uint64_t ttl_ns, uint32_t flags,
+                                               const dload_token *token)
+{
+    if (status >= 0 && value == NULL)
+        return DLOAD_EINVAL;
+    if (DLOAD_I_FORKED(&l->cache))
+        return DLOAD_EFORK;
+    dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
+    if (st < 0 || l->cache.n_shards == 0)
+        return st;
+    DLOAD_I_V copy;
+    if (status >= 0 && (st = DLOAD_I_FN(i_copy)(&copy, value)) < 0)
+        return st;
+    DLOAD_I_FN(item) item;
+    item.id = DLOAD_I_FN(i_id)(key, group);
+    item.value = &copy;
+    item.status = status;
+    item.ttl_ns = ttl_ns;
+    item.now_ns = DLOAD_TTL ? DLOAD_I_FN(i_now)(&l->cache) : 0;
+    item.garbage = false;
+    bool stored = false;
+    DLOAD_I_FN(i_before_store)(&l->cache, &item);
+    DLOAD_I_ACQUIRE(&l->mutex);
+    if (token != NULL && DLOAD_I_FN(i_cleared_since)(l, &item.id, *token)) {
+        st = DLOAD_ECANCELED;
+    } else if ((flags & DLOAD_OVERWRITE) != 0 || !DLOAD_I_FN(i_has)(l, &item.id)) {
+        DLOAD_I_FN(i_outdate)(l, &item.id);
+        st = DLOAD_I_FN(i_store)(&l->cache, &item);
+        stored = st >= 0;
+    }
+    dload_i_core_unlock(&l->core);
+    if (!stored && status >= 0)
+        DLOAD_I_FN(i_release)(&copy);
+    DLOAD_I_FN(i_after_store)(&item);
+    return st;
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(prime)(DLOAD_NAME *l, DLOAD_I_K key, const DLOAD_I_V *value,
+                                           uint32_t flags)
+{
+    return DLOAD_I_FN(i_bring)(l, 0, key, DLOAD_OK, value, l->cache.ttl_ns, flags, NULL);
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(prime_many)(DLOAD_NAME *l, const DLOAD_I_K *keys,
+                                                const DLOAD_I_V *values, size_t n, uint32_t flags,
+                                                dload_status *statuses)
+{
+    if (n != 0 && (keys == NULL || values == NULL))
+        return DLOAD_EINVAL;
+    dload_status result = DLOAD_OK;
+    for (size_t i = 0; i < n; i++) {
+        dload_status st = DLOAD_I_FN(prime)(l, keys[i], &values[i], flags);
+        if (statuses != NULL)
+            statuses[i] = st;
+        if (result == DLOAD_OK)
+            result = st;
+    }
+    return result;
+}
+
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_prime_error)(DLOAD_NAME *l, uint64_t group, DLOAD_I_K key,
+                                                     dload_status status, uint64_t ttl_ns)
+{
+    if (status >= 0 || status == DLOAD_PENDING || ttl_ns == 0)
+        return DLOAD_EINVAL;
+    return DLOAD_I_FN(i_bring)(l, group, key, status, NULL, ttl_ns, 0, NULL);
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(prime_error)(DLOAD_NAME *l, DLOAD_I_K key, dload_status status,
+                                                 uint64_t ttl_ns)
+{
+    return DLOAD_I_FN(i_prime_error)(l, 0, key, status, ttl_ns);
+}
+
+DLOAD_I_API dload_token DLOAD_I_FN(token)(DLOAD_NAME *l)
+{
+    if (DLOAD_I_FORKED(&l->cache))
+        return 0;
+    DLOAD_I_ACQUIRE(&l->mutex);
+    dload_token token = l->core.clear_seq;
+    dload_i_core_unlock(&l->core);
+    return token;
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(put_if)(DLOAD_NAME *l, DLOAD_I_K key, const DLOAD_I_V *value,
+                                            dload_token token)
+{
+    return DLOAD_I_FN(i_bring)(l, 0, key, DLOAD_OK, value, l->cache.ttl_ns, DLOAD_OVERWRITE,
+                               &token);
+}
+
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_peek)(DLOAD_NAME *l, uint64_t group, DLOAD_I_K key,
+                                              dload_state *state, DLOAD_I_V *out)
+{
+    if (state == NULL)
+        return DLOAD_EINVAL;
+    *state = DLOAD_STATE_ABSENT;
+    if (DLOAD_I_FORKED(&l->cache))
+        return DLOAD_EFORK;
+    dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
+    if (st < 0)
+        return st;
+    DLOAD_I_ID id = DLOAD_I_FN(i_id)(key, group);
+    st = DLOAD_MISSING;
+    DLOAD_I_ACQUIRE(&l->mutex);
+    if (l->cache.n_shards != 0) {
+        DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(&l->cache, id.hash);
+        DLOAD_I_ACQUIRE(&s->lock);
+        const DLOAD_I_SLOT *e = DLOAD_I_FN(i_locate)(s, &id);
+        if (e != NULL && DLOAD_I_FN(i_valid)(&l->cache, s, e)) {
+            bool error = (e->meta & DLOAD_I_META_ERROR) != 0;
+            *state = error ? DLOAD_STATE_ERROR : DLOAD_STATE_READY;
+            st = error ? (dload_status)e->u.status : DLOAD_OK;
+            if (!error && out != NULL)
+                st = DLOAD_I_FN(i_copy)(out, &e->u.value);
+        }
+        DLOAD_I_RELEASE(&s->lock);
+    }
+    if (*state == DLOAD_STATE_ABSENT) {
+        const dload_i_ref *ref = DLOAD_I_FN(i_flight)(l, &id);
+        if (ref != NULL)
+            *state =
+                ref->batch->state >= DLOAD_I_RUNNING ? DLOAD_STATE_IN_FLIGHT : DLOAD_STATE_QUEUED;
+    }
+    dload_i_core_unlock(&l->core);
+    return st;
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(peek)(DLOAD_NAME *l, DLOAD_I_K key, dload_state *state,
+                                          DLOAD_I_V *out)
+{
+    return DLOAD_I_FN(i_peek)(l, 0, key, state, out);
+}
+
+/* ---- clearing ---- */
+
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_clear)(DLOAD_NAME *l, uint64_t group, DLOAD_I_K key)
+{
+    if (DLOAD_I_FORKED(&l->cache))
+        return DLOAD_EFORK;
+    dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
+    if (st < 0)
+        return st;
+    DLOAD_I_ID id = DLOAD_I_FN(i_id)(key, group);
+    DLOAD_I_V old;
+    DLOAD_I_ACQUIRE(&l->mutex);
+    DLOAD_I_FN(i_outdate)(l, &id);
+    bool has_old = DLOAD_I_FN(i_drop)(&l->cache, &id, &old);
+    dload_i_core_unlock(&l->core);
+    if (has_old)
+        DLOAD_I_FN(i_release)(&old);
+    return DLOAD_OK;
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(clear)(DLOAD_NAME *l, DLOAD_I_K key)
+{
+    return DLOAD_I_FN(i_clear)(l, 0, key);
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(clear_many)(DLOAD_NAME *l, const DLOAD_I_K *keys, size_t n)
+{
+    if (n != 0 && keys == NULL)
+        return DLOAD_EINVAL;
+    dload_status result = DLOAD_OK;
+    for (size_t i = 0; i < n; i++) {
+        dload_status st = DLOAD_I_FN(clear)(l, keys[i]);
+        if (result == DLOAD_OK)
+            result = st;
+    }
+    return result;
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(clear_all)(DLOAD_NAME *l)
+{
+    if (DLOAD_I_FORKED(&l->cache))
+        return DLOAD_EFORK;
+    DLOAD_I_ACQUIRE(&l->mutex);
+    l->core.clear_all_seq = ++l->core.clear_seq; /* flights sent before are joined no more */
+    uint32_t full = DLOAD_I_FN(i_new_epoch)(&l->cache);
+    dload_i_core_unlock(&l->core);
+    if (full != 0)
+        DLOAD_I_FN(i_full_sweep)(&l->cache);
+    return DLOAD_OK;
+}
+
+#if DLOAD_GROUP
+
+/* ---- in a group ---- */
+
+DLOAD_I_API dload_status DLOAD_I_FN(prime_in)(DLOAD_NAME *l, DLOAD_I_K key, uint64_t group,
+                                              const DLOAD_I_V *value, uint32_t flags)
+{
+    return DLOAD_I_FN(i_bring)(l, group, key, DLOAD_OK, value, l->cache.ttl_ns, flags, NULL);
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(prime_error_in)(DLOAD_NAME *l, DLOAD_I_K key, uint64_t group,
+                                                    dload_status status, uint64_t ttl_ns)
+{
+    return DLOAD_I_FN(i_prime_error)(l, group, key, status, ttl_ns);
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(put_if_in)(DLOAD_NAME *l, DLOAD_I_K key, uint64_t group,
+                                               const DLOAD_I_V *value, dload_token token)
+{
+    return DLOAD_I_FN(i_bring)(l, group, key, DLOAD_OK, value, l->cache.ttl_ns, DLOAD_OVERWRITE,
+                               &token);
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(peek_in)(DLOAD_NAME *l, DLOAD_I_K key, uint64_t group,
+                                             dload_state *state, DLOAD_I_V *out)
+{
+    return DLOAD_I_FN(i_peek)(l, group, key, state, out);
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(clear_in)(DLOAD_NAME *l, DLOAD_I_K key, uint64_t group)
+{
+    return DLOAD_I_FN(i_clear)(l, group, key);
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(clear_group)(DLOAD_NAME *l, uint64_t group)
+{
+    if (DLOAD_I_FORKED(&l->cache))
+        return DLOAD_EFORK;
+    DLOAD_I_ACQUIRE(&l->mutex);
+    dload_i_outdate_group(&l->core, group);
+    dload_i_core_unlock(&l->core);
+    /* Entries go without the mutex: what is stored meanwhile was sent after this began. */
+    return DLOAD_I_FN(cache_clear_group)(&l->cache, group);
+}
+
+#endif /* DLOAD_GROUP */
+
+#endif /* DLOAD_I_BODIES */
+#endif /* DLOAD_I_HAVE_OUTSIDE */
+
 /* ==== typed/control.h ==== */
 
-/* >>control -- a loader's life, its cache from outside, its triggers and its counters. */
+/* >>control -- a loader's life, its triggers and its counters. */
 #ifndef DLOAD_I_HAVE_CONTROL
 #define DLOAD_I_HAVE_CONTROL
 
@@ -6369,8 +7474,11 @@ DLOAD_I_API dload_status DLOAD_I_FN(init_checked)(DLOAD_NAME *l, const DLOAD_I_F
     c->max_age_ns = l->cfg.max_age_ns;
     c->run_limit_ns = l->cfg.run_limit_ns;
     c->threaded = DLOAD_I_THREADED;
+    c->grouped = DLOAD_GROUP;
+    c->queue_wait = l->cfg.queue_wait;
     c->wake = l->cfg.wake;
     c->wake_ctx = l->cfg.wake_ctx;
+    c->registry = l->cfg.registry;
     if (l->cfg.registry != NULL)
         dload_i_registry_add(l->cfg.registry, c);
     return DLOAD_OK;
@@ -6385,7 +7493,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(destroy)(DLOAD_NAME *l)
         return DLOAD_EFORK;
     DLOAD_I_ACQUIRE(&l->mutex);
     bool busy = c->n_out != 0 || c->ready != NULL || c->open != NULL || c->queue != NULL;
-    DLOAD_I_RELEASE(&l->mutex);
+    dload_i_core_unlock(&l->core);
     if (busy)
         return DLOAD_EBUSY;
     if (l->cfg.registry != NULL)
@@ -6425,7 +7533,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(close)(DLOAD_NAME *l, dload_close_mode mode,
         return DLOAD_ENOMEM;
     DLOAD_I_ACQUIRE(&l->mutex);
     dload_status st = dload_i_close(&l->core, mode, &z.parker, DLOAD_I_FN(i_deadline)(l, &call));
-    DLOAD_I_RELEASE(&l->mutex);
+    dload_i_core_unlock(&l->core);
     DLOAD_I_FN(i_sleeper_end)(&z);
     return st;
 }
@@ -6443,7 +7551,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(dispatch)(DLOAD_NAME *l, size_t *n_keys)
         return DLOAD_EFORK;
     DLOAD_I_ACQUIRE(&l->mutex);
     size_t n = dload_i_dispatch(&l->core, DLOAD_BY_EXPLICIT);
-    DLOAD_I_RELEASE(&l->mutex);
+    dload_i_core_unlock(&l->core);
     if (n_keys != NULL)
         *n_keys = n;
     return DLOAD_OK;
@@ -6455,7 +7563,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(process)(DLOAD_NAME *l, uint64_t now_ns)
         return DLOAD_EFORK;
     DLOAD_I_ACQUIRE(&l->mutex);
     dload_i_process(&l->core, now_ns);
-    DLOAD_I_RELEASE(&l->mutex);
+    dload_i_core_unlock(&l->core);
     return DLOAD_I_FN(cache_advance)(&l->cache, now_ns);
 }
 
@@ -6465,7 +7573,7 @@ DLOAD_I_API uint64_t DLOAD_I_FN(next_deadline)(DLOAD_NAME *l)
         return DLOAD_NEVER;
     DLOAD_I_ACQUIRE(&l->mutex);
     uint64_t at_ns = dload_i_deadline(&l->core);
-    DLOAD_I_RELEASE(&l->mutex);
+    dload_i_core_unlock(&l->core);
     return at_ns;
 }
 
@@ -6478,199 +7586,11 @@ DLOAD_I_API dload_status DLOAD_I_FN(expect)(DLOAD_NAME *l, size_t n)
     DLOAD_I_ACQUIRE(&l->mutex);
     dload_i_expect(&l->core, (uint32_t)n);
     DLOAD_I_FN(i_tell)(l);
-    DLOAD_I_RELEASE(&l->mutex);
+    dload_i_core_unlock(&l->core);
     return DLOAD_OK;
 }
 
-/* ---- the cache from outside ---- */
-
-/* Under the mutex: later loads neither join nor trust what was sent before. */
-DLOAD_I_LOCAL void DLOAD_I_FN(i_outdate)(DLOAD_NAME *l, uint64_t hash, const DLOAD_I_K *key)
-{
-    dload_i_note_clear(&l->core, hash);
-    dload_i_ref *ref = DLOAD_I_FN(i_flight)(l, hash, key);
-    if (ref != NULL && ref->batch->state >= DLOAD_I_RUNNING)
-        dload_i_detach(&l->core, ref); /* one that is queued will be fetched after this: it stays */
-}
-
-/* Is the key cached, for a reader? Counts no use. */
-DLOAD_I_LOCAL bool DLOAD_I_FN(i_has)(DLOAD_NAME *l, uint64_t hash, const DLOAD_I_K *key)
-{
-    DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(&l->cache, hash);
-    DLOAD_I_ACQUIRE(&s->lock);
-    const DLOAD_I_SLOT *e = DLOAD_I_FN(i_locate)(s, hash, key);
-    bool has = e != NULL && DLOAD_I_FN(i_valid)(&l->cache, s, e);
-    DLOAD_I_RELEASE(&s->lock);
-    return has;
-}
-
-/* The way into the cache of everything that no batch brought: token 0 = unconditionally. */
-DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_bring)(DLOAD_NAME *l, DLOAD_I_K key, dload_status status,
-                                               const DLOAD_I_V *value, uint64_t ttl_ns,
-                                               uint32_t flags, const dload_token *token)
-{
-    if (status >= 0 && value == NULL)
-        return DLOAD_EINVAL;
-    if (DLOAD_I_FORKED(&l->cache))
-        return DLOAD_EFORK;
-    dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
-    if (st < 0 || l->cache.n_shards == 0)
-        return st;
-    DLOAD_I_V copy;
-    if (status >= 0 && (st = DLOAD_I_FN(i_copy)(&copy, value)) < 0)
-        return st;
-    DLOAD_I_FN(item) item;
-    item.hash = DLOAD_I_FN(i_hash)(key);
-    item.key = key;
-    item.value = &copy;
-    item.status = status;
-    item.ttl_ns = ttl_ns;
-    item.now_ns = DLOAD_TTL ? DLOAD_I_FN(i_now)(&l->cache) : 0;
-    item.garbage = false;
-    bool stored = false;
-    DLOAD_I_FN(i_before_store)(&l->cache, &item);
-    DLOAD_I_ACQUIRE(&l->mutex);
-    if (token != NULL && dload_i_cleared_since(&l->core, item.hash, *token)) {
-        st = DLOAD_ECANCELED;
-    } else if ((flags & DLOAD_OVERWRITE) != 0 || !DLOAD_I_FN(i_has)(l, item.hash, &key)) {
-        DLOAD_I_FN(i_outdate)(l, item.hash, &key);
-        st = DLOAD_I_FN(i_store)(&l->cache, &item);
-        stored = st >= 0;
-    }
-    DLOAD_I_RELEASE(&l->mutex);
-    if (!stored && status >= 0)
-        DLOAD_I_FN(i_release)(&copy);
-    DLOAD_I_FN(i_after_store)(&item);
-    return st;
-}
-
-DLOAD_I_API dload_status DLOAD_I_FN(prime)(DLOAD_NAME *l, DLOAD_I_K key, const DLOAD_I_V *value,
-                                           uint32_t flags)
-{
-    return DLOAD_I_FN(i_bring)(l, key, DLOAD_OK, value, l->cache.ttl_ns, flags, NULL);
-}
-
-DLOAD_I_API dload_status DLOAD_I_FN(prime_many)(DLOAD_NAME *l, const DLOAD_I_K *keys,
-                                                const DLOAD_I_V *values, size_t n, uint32_t flags,
-                                                dload_status *statuses)
-{
-    if (n != 0 && (keys == NULL || values == NULL))
-        return DLOAD_EINVAL;
-    dload_status result = DLOAD_OK;
-    for (size_t i = 0; i < n; i++) {
-        dload_status st = DLOAD_I_FN(prime)(l, keys[i], &values[i], flags);
-        if (statuses != NULL)
-            statuses[i] = st;
-        if (result == DLOAD_OK)
-            result = st;
-    }
-    return result;
-}
-
-DLOAD_I_API dload_status DLOAD_I_FN(prime_error)(DLOAD_NAME *l, DLOAD_I_K key, dload_status status,
-                                                 uint64_t ttl_ns)
-{
-    if (status >= 0 || status == DLOAD_PENDING || ttl_ns == 0)
-        return DLOAD_EINVAL;
-    return DLOAD_I_FN(i_bring)(l, key, status, NULL, ttl_ns, 0, NULL);
-}
-
-DLOAD_I_API dload_token DLOAD_I_FN(token)(DLOAD_NAME *l)
-{
-    if (DLOAD_I_FORKED(&l->cache))
-        return 0;
-    DLOAD_I_ACQUIRE(&l->mutex);
-    dload_token token = l->core.clear_seq;
-    DLOAD_I_RELEASE(&l->mutex);
-    return token;
-}
-
-DLOAD_I_API dload_status DLOAD_I_FN(put_if)(DLOAD_NAME *l, DLOAD_I_K key, const DLOAD_I_V *value,
-                                            dload_token token)
-{
-    return DLOAD_I_FN(i_bring)(l, key, DLOAD_OK, value, l->cache.ttl_ns, DLOAD_OVERWRITE, &token);
-}
-
-DLOAD_I_API dload_status DLOAD_I_FN(peek)(DLOAD_NAME *l, DLOAD_I_K key, dload_state *state,
-                                          DLOAD_I_V *out)
-{
-    if (state == NULL)
-        return DLOAD_EINVAL;
-    *state = DLOAD_STATE_ABSENT;
-    if (DLOAD_I_FORKED(&l->cache))
-        return DLOAD_EFORK;
-    dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
-    if (st < 0)
-        return st;
-    uint64_t hash = DLOAD_I_FN(i_hash)(key);
-    st = DLOAD_MISSING;
-    DLOAD_I_ACQUIRE(&l->mutex);
-    if (l->cache.n_shards != 0) {
-        DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(&l->cache, hash);
-        DLOAD_I_ACQUIRE(&s->lock);
-        const DLOAD_I_SLOT *e = DLOAD_I_FN(i_locate)(s, hash, &key);
-        if (e != NULL && DLOAD_I_FN(i_valid)(&l->cache, s, e)) {
-            bool error = (e->meta & DLOAD_I_META_ERROR) != 0;
-            *state = error ? DLOAD_STATE_ERROR : DLOAD_STATE_READY;
-            st = error ? (dload_status)e->u.status : DLOAD_OK;
-            if (!error && out != NULL)
-                st = DLOAD_I_FN(i_copy)(out, &e->u.value);
-        }
-        DLOAD_I_RELEASE(&s->lock);
-    }
-    if (*state == DLOAD_STATE_ABSENT) {
-        const dload_i_ref *ref = DLOAD_I_FN(i_flight)(l, hash, &key);
-        if (ref != NULL)
-            *state =
-                ref->batch->state >= DLOAD_I_RUNNING ? DLOAD_STATE_IN_FLIGHT : DLOAD_STATE_QUEUED;
-    }
-    DLOAD_I_RELEASE(&l->mutex);
-    return st;
-}
-
-DLOAD_I_API dload_status DLOAD_I_FN(clear)(DLOAD_NAME *l, DLOAD_I_K key)
-{
-    if (DLOAD_I_FORKED(&l->cache))
-        return DLOAD_EFORK;
-    dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
-    if (st < 0)
-        return st;
-    uint64_t hash = DLOAD_I_FN(i_hash)(key);
-    DLOAD_I_V old;
-    DLOAD_I_ACQUIRE(&l->mutex);
-    DLOAD_I_FN(i_outdate)(l, hash, &key);
-    bool has_old = DLOAD_I_FN(i_drop)(&l->cache, hash, &key, &old);
-    DLOAD_I_RELEASE(&l->mutex);
-    if (has_old)
-        DLOAD_I_FN(i_release)(&old);
-    return DLOAD_OK;
-}
-
-DLOAD_I_API dload_status DLOAD_I_FN(clear_many)(DLOAD_NAME *l, const DLOAD_I_K *keys, size_t n)
-{
-    if (n != 0 && keys == NULL)
-        return DLOAD_EINVAL;
-    dload_status result = DLOAD_OK;
-    for (size_t i = 0; i < n; i++) {
-        dload_status st = DLOAD_I_FN(clear)(l, keys[i]);
-        if (result == DLOAD_OK)
-            result = st;
-    }
-    return result;
-}
-
-DLOAD_I_API dload_status DLOAD_I_FN(clear_all)(DLOAD_NAME *l)
-{
-    if (DLOAD_I_FORKED(&l->cache))
-        return DLOAD_EFORK;
-    DLOAD_I_ACQUIRE(&l->mutex);
-    l->core.clear_all_seq = ++l->core.clear_seq; /* flights sent before are joined no more */
-    uint32_t full = DLOAD_I_FN(i_new_epoch)(&l->cache);
-    DLOAD_I_RELEASE(&l->mutex);
-    if (full != 0)
-        DLOAD_I_FN(i_full_sweep)(&l->cache);
-    return DLOAD_OK;
-}
+/* ---- counters ---- */
 
 DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats)
 {
@@ -6689,7 +7609,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats)
         stats->entries += s->n_live;
         DLOAD_I_RELEASE(&s->lock);
     }
-    DLOAD_I_RELEASE(&l->mutex);
+    dload_i_core_unlock(&l->core);
     stats->loads = stats->hits + stats->joins + stats->misses;
     return DLOAD_OK;
 }
@@ -6711,6 +7631,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats)
 #undef DLOAD_LOCK
 #undef DLOAD_EVICT
 #undef DLOAD_TTL
+#undef DLOAD_GROUP
 #undef DLOAD_CLOCK
 #undef DLOAD_STATS
 #undef DLOAD_LINKAGE
@@ -6746,12 +7667,14 @@ DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats)
 #undef DLOAD_I_SIGN
 #undef DLOAD_I_SAME_SIGN
 #undef DLOAD_I_K
+#undef DLOAD_I_ID
 #undef DLOAD_I_V
 #undef DLOAD_I_FINGERPRINT
 #undef DLOAD_I_HAVE_API
 #undef DLOAD_I_HAVE_TABLE
 #undef DLOAD_I_SHARD
 #undef DLOAD_I_SLOT
+#undef DLOAD_I_GROUP_HASH
 #undef DLOAD_I_CACHE
 #undef DLOAD_I_HAVE_STORE
 #undef DLOAD_I_HAVE_CACHE
@@ -6763,6 +7686,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats)
 #undef DLOAD_I_HAVE_ANSWER
 #undef DLOAD_I_HAVE_LOAD
 #undef DLOAD_I_SLEEPER
+#undef DLOAD_I_HAVE_OUTSIDE
 #undef DLOAD_I_HAVE_CONTROL
 
 #pragma GCC diagnostic pop

@@ -56,7 +56,7 @@ static void *work(void *arg)
         uint64_t keys[3] = {rng(&seed) % N_KEYS, rng(&seed) % N_KEYS, rng(&seed) % N_KEYS};
         uint64_t out[3] = {0, 0, 0};
         dload_status st[3];
-        dload_call call = {0, 0};
+        dload_call call = {0, 0, 0};
         if (rng(&seed) % 8 == 0)
             call.deadline_ns = ct_now(&loader) + rng(&seed) % 300000;
         if (rng(&seed) % 2 == 0) {

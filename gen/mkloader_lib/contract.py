@@ -28,7 +28,7 @@ TEMPLATE = re.compile(r"^#define DLOAD_TEMPLATE_VERSION\s+([0-9]+)\b", re.MULTIL
 CHOICE = re.compile(r"^#define DLOAD_(LOCK|EVICT|CLOCK)_([A-Z0-9]+)\s+[0-9]+\s*$", re.MULTILINE)
 KEY_TYPE = re.compile(r"^#define DLOAD_I_TYPE_(\w+)\s+~,\s*DLOAD_I_KIND_(\w+)\b", re.MULTILINE)
 CONFIG = re.compile(r"typedef struct DLOAD_I_FN\(config\) \{\n(.*?)\n\} DLOAD_I_FN\(config\);", re.DOTALL)
-FIELD = re.compile(r"^    (size_t|uint32_t|uint64_t)\s+(\w+);\s*/\* (.*?) \*/", re.MULTILINE | re.DOTALL)
+FIELD = re.compile(r"^    (size_t|uint32_t|uint64_t|bool)\s+(\w+);\s*/\* (.*?) \*/", re.MULTILINE | re.DOTALL)
 COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 STRUCT = re.compile(r"\bstruct\b[^;{}]*\{([^{}]*)\}")
 BARE_NAME = re.compile(r"(?<!struct )\bDLOAD_NAME\b")
@@ -41,7 +41,7 @@ class Missing(Exception):
 
 
 class Field:
-    """A number in NAME_config: its type, its unit by its name, and the words beside it."""
+    """A number or a switch in NAME_config: its type, its unit by its name, and the words beside it."""
 
     def __init__(self, c_type, name, text):
         self.c_type, self.name = c_type, name

@@ -25,6 +25,7 @@ KEYS = {
     "evict": ("evict", "WORD", "default auto"),
     "clock": ("clock", "WORD", "default env"),
     "ttl": ("switch", "yes|no", "entries may expire; no saves 4 bytes an entry; default yes"),
+    "group": ("switch", "yes|no", "a key is known by its group, too (dload_call.group); default no"),
     "stats": ("switch", "yes|no", "count loads, hits ...; default yes"),
     "ref": ("function", "FUNCTION", "void f(VALUE *): takes a reference; needs unref"),
     "unref": ("function", "FUNCTION", "void f(VALUE *): gives a reference back; needs ref"),
@@ -304,7 +305,11 @@ class Reader:
         return names.type_name(text, "value")
 
     def preset(self, field, text):
-        """The C expression of a number in the configuration."""
+        """The C expression of a field in the configuration."""
+        if field.c_type == "bool":
+            if text not in ("yes", "no"):
+                raise names.Bad("%s is yes or no, not '%s': %s" % (field.name, names.visible(text), field.text))
+            return "true" if text == "yes" else "false"
         for word, constant in (("unbounded", "DLOAD_UNBOUNDED"), ("none", "DLOAD_NO_CACHE"),
                                ("never", "DLOAD_NEVER")):
             if text == word and constant in field.text:

@@ -13,9 +13,18 @@ DLOAD_I_INLINE void dload_i_core_lock(dload_i_core *c)
     c->sync->lock(c->mutex);
 }
 
-DLOAD_I_INLINE void dload_i_core_unlock(dload_i_core *c)
+/* Whoever lets go of the mutex also wakes the callers who were answered under it: mutant
+ * DELIVER_NO_WAKE. */
+DLOAD_I_LOCAL void dload_i_core_unlock(dload_i_core *c)
 {
+    dload_i_parker *p = c->owed;
+    c->owed = NULL;
     c->sync->unlock(c->mutex);
+    while (p != NULL) {
+        dload_i_parker *next = p->next_owed;
+        c->sync->pay(p); /* p may be gone */
+        p = next;
+    }
 }
 
 /* ---- batches come and go ---- */
@@ -32,7 +41,7 @@ DLOAD_I_NOINLINE dload_i_batch *dload_i_batch_take(dload_i_core *c)
     b->next = NULL;
     b->n = b->n_dead = b->n_published = b->n_detached = b->n_waiters = b->n_calls = 0;
     b->state = DLOAD_I_OPEN;
-    b->in_fetch = b->done = 0;
+    b->in_fetch = b->done = b->lingered = 0;
     b->leader = b->last_call = NULL;
     return b;
 }
@@ -73,41 +82,106 @@ DLOAD_I_NOINLINE void dload_i_compact(dload_i_core *c, dload_i_batch *b)
     b->n_dead = 0;
 }
 
-/* The open batch is complete. */
-DLOAD_I_NOINLINE void dload_i_enqueue(dload_i_core *c, dload_trigger why)
+/* ---- open batches ---- */
+
+/* The open batch of a group, or NULL. */
+DLOAD_I_LOCAL dload_i_batch *dload_i_open_of(const dload_i_core *c, uint64_t group)
 {
-    dload_i_batch *b = c->open;
-    c->open = NULL;
-    c->expect = 0;
+    if (!c->grouped || c->open == NULL || c->open->group == group)
+        return c->open;
+    uint32_t mask = c->refs_cap - 1;
+    uint32_t hash = dload_i_ref_hash(dload_i_group_mark(group));
+    for (uint32_t i = hash & mask; c->refs[i].batch != NULL; i = (i + 1) & mask) {
+        if (c->refs[i].place == DLOAD_I_OPEN_PLACE && c->refs[i].batch->group == group)
+            return c->refs[i].batch;
+    }
+    return NULL;
+}
+
+DLOAD_I_LOCAL void dload_i_ref_add(dload_i_core *c, dload_i_batch *b, uint32_t place, uint64_t hash)
+{
+    dload_i_ref ref;
+    ref.batch = b;
+    ref.hash = dload_i_ref_hash(hash);
+    ref.place = place;
+    dload_i_ref_insert(c, ref);
+    c->n_refs++;
+}
+
+/* A batch has its first key. */
+DLOAD_I_LOCAL void dload_i_open_add(dload_i_core *c, dload_i_batch *b)
+{
+    b->next = NULL;
+    b->prev = c->open_tail;
+    *(c->open_tail == NULL ? &c->open : &c->open_tail->next) = b;
+    c->open_tail = b;
+    if (c->grouped)
+        dload_i_ref_add(c, b, DLOAD_I_OPEN_PLACE, dload_i_group_mark(b->group));
+    b->opened_ns = dload_i_now(c->env);
+    b->last_key_ns = b->opened_ns;
+    c->tell_wake = c->wake != NULL;
+    c->tell_queued = c->hooks != NULL && c->hooks->queued != NULL;
+}
+
+DLOAD_I_LOCAL void dload_i_open_cut(dload_i_core *c, dload_i_batch *b)
+{
+    *(b->prev == NULL ? &c->open : &b->prev->next) = b->next;
+    *(b->next == NULL ? &c->open_tail : &b->next->prev) = b->prev;
+    c->n_open_keys -= b->n - b->n_dead;
+    if (c->grouped)
+        dload_i_ref_remove(c, dload_i_ref_of(c, b, DLOAD_I_OPEN_PLACE));
+    if (c->open == NULL)
+        c->expect = 0;
+}
+
+/* An open batch is complete. */
+DLOAD_I_NOINLINE void dload_i_enqueue(dload_i_core *c, dload_i_batch *b, dload_trigger why)
+{
+    dload_i_open_cut(c, b);
     b->state = DLOAD_I_QUEUED;
     c->tell_wake = c->wake != NULL;
     b->why = (uint8_t)why;
     b->next = NULL;
-    if (c->queue == NULL)
-        c->queue = b;
-    else
-        c->queue_tail->next = b;
+    *(c->queue == NULL ? &c->queue : &c->queue_tail->next) = b;
     c->queue_tail = b;
     if (b->leader != NULL)
-        c->sync->unpark(b->leader, c->env); /* it need not linger any more */
+        c->sync->unpark(b->leader, c->env); /* it need not linger any more: mutant FULL_NO_WAKE */
+}
+
+DLOAD_I_LOCAL void dload_i_enqueue_all(dload_i_core *c, dload_trigger why)
+{
+    while (c->open != NULL)
+        dload_i_enqueue(c, c->open, why);
+}
+
+DLOAD_I_LOCAL dload_i_batch *dload_i_queue_pop(dload_i_core *c, dload_i_batch *before)
+{
+    dload_i_batch **at = before == NULL ? &c->queue : &before->next;
+    dload_i_batch *b = *at;
+    *at = b->next;
+    if (c->queue_tail == b)
+        c->queue_tail = before;
+    b->next = NULL;
+    return b;
 }
 
 /* ---- keys enter ---- */
 
-/* A place in the open batch for a key that is in no flight; commit or leave it. DLOAD_OK,
- * DLOAD_EAGAIN at the queue's bound, DLOAD_ENOMEM. */
-DLOAD_I_LOCAL dload_status dload_i_reserve(dload_i_core *c, dload_i_batch **batch, uint32_t *place)
+/* A place in the open batch of a group for a key that is in no flight; commit or unreserve it.
+ * DLOAD_OK, DLOAD_EAGAIN at the queue's bound, DLOAD_ENOMEM. */
+DLOAD_I_LOCAL dload_status dload_i_reserve(dload_i_core *c, uint64_t group, dload_i_batch **batch,
+                                           uint32_t *place)
 {
     if (c->n_flights >= c->max_queue)
         return DLOAD_EAGAIN;
     if (!dload_i_refs_reserve(c))
         return DLOAD_ENOMEM;
-    dload_i_batch *b = c->open;
+    dload_i_batch *b = dload_i_open_of(c, group);
     if (b == NULL) {
         b = dload_i_batch_take(c);
         if (b == NULL)
             return DLOAD_ENOMEM;
-        c->open = b;
+        b->group = group;
     }
     if (b->n == b->cap)
         dload_i_compact(c, b);
@@ -121,52 +195,82 @@ DLOAD_I_LOCAL dload_status dload_i_reserve(dload_i_core *c, dload_i_batch **batc
     return DLOAD_OK;
 }
 
-/* The reserved place has its key now. */
-DLOAD_I_LOCAL void dload_i_commit(dload_i_core *c, uint64_t hash)
+/* The key could not be written. */
+DLOAD_I_LOCAL void dload_i_unreserve(dload_i_core *c, dload_i_batch *b)
 {
-    dload_i_batch *b = c->open;
+    if (b->n == 0)
+        dload_i_batch_give(c, b); /* taken for it alone */
+}
+
+/* The reserved place has its key now. */
+DLOAD_I_LOCAL void dload_i_commit(dload_i_core *c, dload_i_batch *b, uint64_t hash)
+{
     dload_i_flight *f = &b->flights[b->n];
     memset(f, 0, sizeof *f);
     f->hash = hash;
     f->ttl_ns = DLOAD_I_TTL_DEFAULT;
     f->status = DLOAD_MISSING;
-    dload_i_ref ref;
-    ref.batch = b;
-    ref.hash = dload_i_ref_hash(hash);
-    ref.place = b->n;
-    dload_i_ref_insert(c, ref);
-    c->n_refs++;
+    dload_i_ref_add(c, b, b->n, hash);
     c->n_flights++;
-    if (c->settle_ns != 0 || b->n == 0) {
+    if (b->n == 0)
+        dload_i_open_add(c, b);
+    else if (c->settle_ns != 0)
         b->last_key_ns = dload_i_now(c->env);
-        if (b->n == 0)
-            b->opened_ns = b->last_key_ns;
-    }
-    if (b->n == 0)
-        c->tell_wake = c->wake != NULL;
-    if (b->n == 0)
-        c->tell_queued = c->hooks != NULL && c->hooks->queued != NULL;
     b->n++;
-    uint32_t n_live = b->n - b->n_dead;
-    if (n_live >= c->max_batch)
-        dload_i_enqueue(c, DLOAD_BY_SIZE);
-    else if (c->expect != 0 && n_live >= c->expect)
-        dload_i_enqueue(c, DLOAD_BY_EXPECT);
+    c->n_open_keys++;
+    if (b->n - b->n_dead >= c->max_batch)
+        dload_i_enqueue(c, b, DLOAD_BY_SIZE);
+    else if (c->expect != 0 && c->n_open_keys >= c->expect)
+        dload_i_enqueue_all(c, DLOAD_BY_EXPECT);
+}
+
+/* ---- keys leave ---- */
+
+/* A key is in no batch any more: there is room for whoever waits longest for it. Without this they wait for
+ * their next look: mutant ROOM_NO_WAKE. */
+DLOAD_I_LOCAL void dload_i_leave(dload_i_core *c)
+{
+    if (c->n_flights-- >= c->max_queue && c->line != NULL)
+        c->sync->unpark(c->line, c->env);
+}
+
+/* A call waits for room behind those who came before it. */
+DLOAD_I_LOCAL void dload_i_line_enter(dload_i_core *c, dload_i_parker *p)
+{
+    p->in_line = true;
+    p->next_in_line = NULL;
+    *(c->line == NULL ? &c->line : &c->line_tail->next_in_line) = p;
+    c->line_tail = p;
+}
+
+/* ... and does not any more: what room is left is for the next. */
+DLOAD_I_LOCAL void dload_i_line_leave(dload_i_core *c, dload_i_parker *p)
+{
+    if (!p->in_line)
+        return;
+    p->in_line = false;
+    dload_i_parker *before = NULL;
+    for (dload_i_parker *q = c->line; q != p; q = q->next_in_line)
+        before = q;
+    *(before == NULL ? &c->line : &before->next_in_line) = p->next_in_line;
+    if (c->line_tail == p)
+        c->line_tail = before;
+    if (c->line != NULL && c->n_flights < c->max_queue)
+        c->sync->unpark(c->line, c->env); /* mutant LINE_NO_NEXT */
 }
 
 /* Nobody is left who would send this batch: mutant DEAD_STAYS_QUEUED. */
 DLOAD_I_LOCAL void dload_i_drop_dead(dload_i_core *c, dload_i_batch *b)
 {
     if (b->state == DLOAD_I_OPEN) {
-        c->open = NULL;
-        c->tell_queued = false;
+        dload_i_open_cut(c, b);
+        if (c->open == NULL)
+            c->tell_queued = false;
     } else {
         dload_i_batch *before = NULL;
         for (dload_i_batch *q = c->queue; q != b; q = q->next)
             before = q;
-        *(before == NULL ? &c->queue : &before->next) = b->next;
-        if (c->queue_tail == b)
-            c->queue_tail = before;
+        (void)dload_i_queue_pop(c, before);
     }
     dload_i_batch_give(c, b);
 }
@@ -182,7 +286,8 @@ DLOAD_I_NOINLINE void dload_i_unwait(dload_i_core *c, dload_i_waiter *w)
         return;
     f->dead = 1;
     b->n_dead++;
-    c->n_flights--;
+    c->n_open_keys -= b->state == DLOAD_I_OPEN;
+    dload_i_leave(c);
     dload_i_ref_remove(c, dload_i_ref_of(c, b, place));
     if (b->n_dead == b->n)
         dload_i_drop_dead(c, b);

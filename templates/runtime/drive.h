@@ -8,17 +8,7 @@
 #ifndef DLOAD_I_DRIVE_H
 #define DLOAD_I_DRIVE_H
 
-#include "run.h"
-
-DLOAD_I_LOCAL bool dload_i_runs_here(const dload_i_core *c)
-{
-    uint64_t self = dload_i_self(c->env);
-    for (const dload_i_batch *b = c->running; b != NULL; b = b->next) {
-        if (b->in_fetch && b->runner == self)
-            return true;
-    }
-    return false;
-}
+#include "crew.h"
 
 /* A fetch function that loads must not wait for its own place among the running ones. */
 DLOAD_I_LOCAL bool dload_i_may_send(const dload_i_core *c)
@@ -26,42 +16,18 @@ DLOAD_I_LOCAL bool dload_i_may_send(const dload_i_core *c)
     return c->n_running < c->max_in_flight || dload_i_runs_here(c);
 }
 
-/* Why the open batch would go now by itself; DLOAD_N_TRIGGERS = not yet. */
-DLOAD_I_LOCAL dload_trigger dload_i_open_due(const dload_i_core *c, uint64_t now_ns)
+/* The open batch that this call waits for, or NULL. Its keys share one group, so that there is one. */
+DLOAD_I_LOCAL dload_i_batch *dload_i_open_for(const dload_i_core *c, const dload_i_parker *p)
 {
-    const dload_i_batch *b = c->open;
-    if (now_ns >= dload_i_add_ns(b->last_key_ns, c->settle_ns))
-        return DLOAD_BY_SETTLE;
-    if (now_ns >= dload_i_add_ns(b->opened_ns, c->max_age_ns))
-        return DLOAD_BY_AGE;
-    return DLOAD_N_TRIGGERS;
-}
-
-DLOAD_I_LOCAL dload_i_batch *dload_i_queue_pop(dload_i_core *c, dload_i_batch *before)
-{
-    dload_i_batch **at = before == NULL ? &c->queue : &before->next;
-    dload_i_batch *b = *at;
-    *at = b->next;
-    if (c->queue_tail == b)
-        c->queue_tail = before;
-    b->next = NULL;
-    return b;
-}
-
-/* Does any request of this call wait for b? */
-DLOAD_I_LOCAL bool dload_i_waits_for(const dload_i_parker *p, const dload_i_batch *b)
-{
+    if (c->open == NULL)
+        return NULL;
+    if (!c->grouped)
+        return dload_i_waits_for(p, c->open) ? c->open : NULL;
     for (const dload_i_waiter *w = p->first; w != NULL; w = w->sib) {
-        if (w->batch == b)
-            return true;
+        if (w->batch != NULL && w->batch->state == DLOAD_I_OPEN)
+            return w->batch;
     }
-    return false;
-}
-
-/* A lone caller does not linger: only when batches have had company lately is there hope of more. */
-DLOAD_I_INLINE bool dload_i_lone(const dload_i_core *c)
-{
-    return c->settle_ns == 0 || (c->company == 0 && c->open->n_calls <= 1);
+    return NULL;
 }
 
 /* The batch that a blocking call should send now, out of the queue; NULL = wait. */
@@ -71,8 +37,9 @@ DLOAD_I_NOINLINE dload_i_batch *dload_i_take_due(dload_i_core *c, const dload_i_
     if (dload_i_parks(c->env))
         return NULL; /* others of this thread go on, and may ask for more */
     if (!c->threaded) {
-        if (c->queue == NULL && c->open != NULL)
-            dload_i_enqueue(c, DLOAD_BY_IDLE);
+        dload_i_batch *b = c->queue == NULL ? dload_i_open_for(c, p) : NULL;
+        if (b != NULL)
+            dload_i_enqueue(c, b, DLOAD_BY_IDLE);
         return c->queue != NULL ? dload_i_queue_pop(c, NULL) : NULL;
     }
     if (!dload_i_may_send(c))
@@ -82,13 +49,12 @@ DLOAD_I_NOINLINE dload_i_batch *dload_i_take_due(dload_i_core *c, const dload_i_
         if (dload_i_waits_for(p, b))
             return dload_i_queue_pop(c, before);
     }
-    if (c->open == NULL || !dload_i_waits_for(p, c->open))
-        return NULL;
-    dload_trigger why = dload_i_lone(c) ? DLOAD_BY_IDLE : dload_i_open_due(c, now_ns);
-    if (why == DLOAD_N_TRIGGERS)
+    dload_i_batch *b = dload_i_open_for(c, p);
+    dload_trigger why = DLOAD_BY_IDLE;
+    if (b == NULL || now_ns < dload_i_due_at(c, b, p, &why))
         return NULL;
     before = c->queue_tail;
-    dload_i_enqueue(c, why);
+    dload_i_enqueue(c, b, why);
     return dload_i_queue_pop(c, before);
 }
 
@@ -103,28 +69,32 @@ DLOAD_I_NOINLINE uint64_t dload_i_sleep_until(dload_i_core *c, dload_i_parker *p
         if (end_ns < until_ns)
             until_ns = dload_i_add_ns(end_ns, 1);
     }
-    dload_i_batch *b = c->open;
-    if (b == NULL || !dload_i_waits_for(p, b) || dload_i_parks(c->env))
+    dload_i_batch *b = dload_i_parks(c->env) ? NULL : dload_i_open_for(c, p);
+    if (b == NULL)
         return until_ns; /* who is parked cannot send, and so not lead */
     bool place = c->n_running < c->max_in_flight;
     bool may_send = place || p->inside;
     bool other_leads = b->leader != NULL && b->leader != p;
+    dload_trigger why = DLOAD_BY_IDLE;
+    uint64_t due_ns = dload_i_due_at(c, b, p, &why);
     /* One who may send does not wait for a leader who may not: mutant NESTED_FOLLOWS. */
-    if (other_leads && (place || b->leader->inside || !may_send))
+    if (other_leads && (place || b->leader->inside || !may_send)) {
+        if (due_ns == 0 && may_send && b->leader->asleep)
+            c->sync->unpark(b->leader, c->env); /* everybody is here: it lingers for nobody */
         return until_ns;
+    }
     b->leader = p;
     *led = b;
-    if (may_send) {
-        uint64_t settle_ns = dload_i_add_ns(b->last_key_ns, c->settle_ns);
-        uint64_t age_ns = dload_i_add_ns(b->opened_ns, c->max_age_ns);
-        until_ns = settle_ns < until_ns ? settle_ns : until_ns;
-        until_ns = age_ns < until_ns ? age_ns : until_ns;
-    }
-    return until_ns;
+    if (!may_send)
+        return until_ns;
+    if (!b->lingered)
+        b->n_calls_before = b->n_calls;
+    b->lingered = 1;
+    return due_ns < until_ns ? due_ns : until_ns;
 }
 
 /* A sleeper ends without waking up: its thread was cancelled. Its requests leave as at a deadline, and
- * the lead, if it had it, passes on. Without that the others wait for a dead leader: mutant NO_HANDOFF. */
+ * the lead, if it had it, passes on: otherwise the others wait for a dead leader. */
 DLOAD_I_UNUSED static void dload_i_give_up(dload_i_parker *p)
 {
     dload_i_core *c = (dload_i_core *)p->core;
@@ -136,55 +106,89 @@ DLOAD_I_UNUSED static void dload_i_give_up(dload_i_parker *p)
             dload_i_waiter_give(c, w);
         w = next;
     }
-    if (c->open != NULL && c->open->leader == p)
-        c->open->leader = NULL;
+    for (dload_i_batch *b = c->open; b != NULL; b = b->next) {
+        if (b->leader == p)
+            b->leader = NULL; /* mutant LEAD_KEPT */
+    }
     for (dload_i_batch *b = c->queue; b != NULL; b = b->next) {
         if (b->leader == p)
             b->leader = NULL;
     }
+    dload_i_line_leave(c, p);
+    dload_i_pace_leave(c, p);
+    dload_i_crew_desert(c, p);
     if (c->closer == p)
         c->closer = NULL;
     dload_i_nudge(c, p);
 }
 
-/* Waits until every request of this call is answered: sends what is due, leads, sleeps.
- * DLOAD_OK; DLOAD_ETIMEDOUT or what env->wait said, and then some are not answered. */
-DLOAD_I_NOINLINE dload_status dload_i_wait(dload_i_core *c, dload_i_parker *p, uint64_t deadline_ns)
+/* Sleeps until somebody has something for p, or until_ns; one of a crew counts as parked meanwhile. */
+DLOAD_I_LOCAL dload_status dload_i_rest(dload_i_core *c, dload_i_parker *p, uint64_t until_ns)
 {
-    dload_status st = DLOAD_OK;
+    if (c->owed != NULL) {
+        dload_i_core_unlock(c); /* others first; meanwhile anything may have happened */
+        dload_i_core_lock(c);
+        return DLOAD_OK;
+    }
+    p->asleep = true;
+    dload_status st = c->sync->park(c->mutex, p, c->env, until_ns);
+    p->asleep = false;
+    dload_i_uncount(c, p);
+    return st;
+}
+
+/* dload_i_wait, for a call that waits for itself nowhere. */
+DLOAD_I_NOINLINE dload_status dload_i_wait_loop(dload_i_core *c, dload_i_parker *p,
+                                                uint64_t deadline_ns)
+{
     dload_i_batch *led = NULL;
-    if (!dload_i_nest_wait(c, p))
-        return DLOAD_EDEADLK;
     while (p->pending != 0) {
         uint64_t now_ns = dload_i_now(c->env);
-        if (now_ns >= deadline_ns) {
-            st = DLOAD_ETIMEDOUT;
-            break;
-        }
+        if (now_ns >= deadline_ns)
+            return DLOAD_ETIMEDOUT;
         dload_i_abandon_overdue(c, now_ns); /* its place may be ours: mutant TAKE_BEFORE_ABANDON */
         if (p->pending == 0)
             break;
         p->inside = dload_i_runs_here(c);
         dload_i_batch *b = dload_i_take_due(c, p, now_ns);
         if (b != NULL) {
-            dload_i_nudge(c, p); /* while this call is busy, somebody else leads what comes next */
+            dload_i_uncount(c, p);
+            /* While this call is busy, somebody else leads: mutant SENDER_KEEPS_LEAD. */
+            dload_i_nudge(c, p);
             (void)dload_i_run(c, b);
             continue;
         }
+        if (dload_i_crew_park(c, p))
+            continue;
         uint64_t until_ns = dload_i_sleep_until(c, p, &led);
-        p->asleep = true;
-        st = c->sync->park(c->mutex, p, c->env, until_ns < deadline_ns ? until_ns : deadline_ns);
-        p->asleep = false;
+        dload_status st = dload_i_rest(c, p, until_ns < deadline_ns ? until_ns : deadline_ns);
         /* Somebody else may lead now, or nobody: batches are never freed before destroy. */
         if (led != NULL && led->leader == p)
             led->leader = NULL;
         if (st < 0)
-            break;
+            return st;
     }
+    return DLOAD_OK;
+}
+
+/* Waits until every request of this call is answered: sends what is due, leads, sleeps.
+ * DLOAD_OK; DLOAD_ETIMEDOUT or what env->wait said, and then some are not answered. */
+DLOAD_I_NOINLINE dload_status dload_i_wait(dload_i_core *c, dload_i_parker *p, uint64_t deadline_ns)
+{
+    if (!dload_i_nest_wait(c, p))
+        return DLOAD_EDEADLK;
+    dload_i_pace_enter(c, p);
+    dload_i_crew_enter(c, p);
+    dload_status st = dload_i_wait_loop(c, p, deadline_ns);
+    if (p->promised)
+        c->sync->collect(p);
+    p->promised = false;
+    dload_i_uncount(c, p);
+    dload_i_pace_leave(c, p);
     dload_i_nest_end(c);
     if (p->pending == 0)
         return DLOAD_OK;
-    dload_i_nudge(c, p); /* the lead, if it was ours, passes on */
+    dload_i_nudge(c, p); /* the lead, if it was ours, passes on: mutant NO_HANDOFF */
     return st;
 }
 
@@ -200,8 +204,7 @@ DLOAD_I_LOCAL void dload_i_call_back(dload_i_core *c)
 DLOAD_I_NOINLINE size_t dload_i_dispatch(dload_i_core *c, dload_trigger why)
 {
     size_t n_keys = 0;
-    if (c->open != NULL)
-        dload_i_enqueue(c, why);
+    dload_i_enqueue_all(c, why);
     uint32_t n_batches = 0;
     for (const dload_i_batch *b = c->queue; b != NULL; b = b->next)
         n_batches++;
@@ -211,15 +214,45 @@ DLOAD_I_NOINLINE size_t dload_i_dispatch(dload_i_core *c, dload_trigger why)
     return n_keys;
 }
 
+/* The queue is full: waits until there is room for a key, where that is wanted. DLOAD_OK, and it is worth
+ * asking again; DLOAD_EAGAIN when this call may not wait; DLOAD_ECLOSED, DLOAD_ETIMEDOUT, or what
+ * env->wait said. A fetch function never waits here: what fills the queue may wait for it. */
+DLOAD_I_NOINLINE dload_status dload_i_wait_room(dload_i_core *c, dload_i_parker *p,
+                                                uint64_t deadline_ns)
+{
+    if (!c->queue_wait || dload_i_nested(c))
+        return DLOAD_EAGAIN;
+    if (!c->threaded && !dload_i_parks(c->env))
+        (void)dload_i_dispatch(c, DLOAD_BY_IDLE); /* nobody else makes room */
+    dload_status st = DLOAD_OK;
+    dload_i_crew_enter(c, p);
+    dload_i_line_enter(c, p);
+    while (st >= 0 && !c->closed && c->n_flights >= c->max_queue) {
+        uint64_t now_ns = dload_i_now(c->env);
+        if (now_ns >= deadline_ns) {
+            st = DLOAD_ETIMEDOUT;
+            break;
+        }
+        dload_i_abandon_overdue(c, now_ns);
+        if (c->n_flights < c->max_queue || dload_i_crew_park(c, p))
+            continue;
+        st = dload_i_rest(c, p, deadline_ns);
+    }
+    dload_i_uncount(c, p);
+    dload_i_line_leave(c, p);
+    return c->closed ? DLOAD_ECLOSED : st;
+}
+
 /* An event loop's turn at now_ns. */
 DLOAD_I_LOCAL void dload_i_process(dload_i_core *c, uint64_t now_ns)
 {
     dload_i_call_back(c);
     dload_i_abandon_overdue(c, now_ns);
-    if (c->open != NULL) {
-        dload_trigger why = dload_i_open_due(c, now_ns);
-        if (why != DLOAD_N_TRIGGERS && dload_i_may_send(c))
-            dload_i_enqueue(c, why);
+    for (dload_i_batch *b = c->open, *next = NULL; b != NULL && dload_i_may_send(c); b = next) {
+        dload_trigger why = DLOAD_BY_SETTLE;
+        next = b->next;
+        if (now_ns >= dload_i_settled_at(c, b, &why))
+            dload_i_enqueue(c, b, why);
     }
     uint32_t n_batches = 0;
     for (const dload_i_batch *b = c->queue; b != NULL; b = b->next)
@@ -244,11 +277,10 @@ DLOAD_I_LOCAL uint64_t dload_i_deadline(const dload_i_core *c)
         return at_ns; /* a batch has to end first */
     if (c->queue != NULL)
         return c->queue->opened_ns;
-    if (c->open != NULL) {
-        uint64_t settle_ns = dload_i_add_ns(c->open->last_key_ns, c->settle_ns);
-        uint64_t age_ns = dload_i_add_ns(c->open->opened_ns, c->max_age_ns);
-        at_ns = settle_ns < at_ns ? settle_ns : at_ns;
-        at_ns = age_ns < at_ns ? age_ns : at_ns;
+    for (const dload_i_batch *b = c->open; b != NULL; b = b->next) {
+        dload_trigger why = DLOAD_BY_SETTLE;
+        uint64_t due_ns = dload_i_settled_at(c, b, &why);
+        at_ns = due_ns < at_ns ? due_ns : at_ns;
     }
     return at_ns;
 }
@@ -256,8 +288,8 @@ DLOAD_I_LOCAL uint64_t dload_i_deadline(const dload_i_core *c)
 DLOAD_I_LOCAL void dload_i_expect(dload_i_core *c, uint32_t n)
 {
     c->expect = n;
-    if (n != 0 && c->open != NULL && c->open->n - c->open->n_dead >= n)
-        dload_i_enqueue(c, DLOAD_BY_EXPECT);
+    if (n != 0 && c->n_open_keys >= n)
+        dload_i_enqueue_all(c, DLOAD_BY_EXPECT);
 }
 
 /* ---- the end ---- */
@@ -265,8 +297,7 @@ DLOAD_I_LOCAL void dload_i_expect(dload_i_core *c, uint32_t n)
 /* Ends every key that was not sent with status. */
 DLOAD_I_LOCAL void dload_i_fail_queued(dload_i_core *c, dload_status status)
 {
-    if (c->open != NULL)
-        dload_i_enqueue(c, DLOAD_BY_CLOSE);
+    dload_i_enqueue_all(c, DLOAD_BY_CLOSE);
     while (c->queue != NULL) {
         dload_i_batch *b = dload_i_queue_pop(c, NULL);
         dload_i_ready ready = {NULL, NULL, 0};
@@ -287,6 +318,8 @@ DLOAD_I_LOCAL dload_status dload_i_close(dload_i_core *c, dload_close_mode mode,
     if (dload_i_runs_here(c))
         return DLOAD_EBUSY; /* from inside the fetch function: it would wait for itself */
     DLOAD_I_STORE_RELAXED(&c->closed, true);
+    for (dload_i_parker *q = c->line; q != NULL; q = q->next_in_line)
+        c->sync->unpark(q, c->env);
     if (mode == DLOAD_FAIL)
         dload_i_fail_queued(c, DLOAD_ECLOSED);
     else
@@ -303,7 +336,7 @@ DLOAD_I_LOCAL dload_status dload_i_close(dload_i_core *c, dload_close_mode mode,
             break;
         }
         c->closer = p;
-        st = c->sync->park(c->mutex, p, c->env, deadline_ns);
+        st = dload_i_rest(c, p, deadline_ns);
         if (c->closer == p)
             c->closer = NULL;
     }

@@ -36,6 +36,7 @@ typedef enum dload_close_mode {
 typedef struct dload_call {
     uint64_t deadline_ns; /* absolute, in _now() time; 0 = config.timeout_ns from now */
     uint32_t flags;       /* DLOAD_FRESH: do not take the answer from the cache */
+    uint64_t group;       /* DLOAD_GROUP 1: the keys' group; without it only 0 is allowed */
 } dload_call;
 
 /* What _peek found. */

@@ -4,7 +4,7 @@
  * knows the key's type: keys and values lie in arrays of the typed batch, by the same place, and the
  * typed half joins the two through dload_i_ops.
  *
- *     OPEN     collects keys                       core.open
+ *     OPEN     collects keys, one batch a group    core.open
  *     QUEUED   complete, waits for its turn        core.queue
  *     RUNNING  with the fetch function, or pending core.running
  *     LOST     given up; its function still has it core.n_out only
@@ -13,6 +13,7 @@
 #define DLOAD_I_FLIGHT_H
 
 #include "env.h"
+#include "hash.h"
 #include "lock.h"
 #include "stats.h"
 
@@ -22,6 +23,7 @@
 #define DLOAD_I_LOST    4
 
 struct dload_i_batch;
+struct dload_registry;
 
 /* One request. Lives on the stack of a blocking call, in the core's pool, or in the caller's waiter. */
 typedef struct dload_i_waiter {
@@ -54,7 +56,9 @@ typedef struct dload_i_flight {
 
 /* The type-free part of a batch. */
 typedef struct dload_i_batch {
-    struct dload_i_batch *next; /* queue, running list or free list */
+    struct dload_i_batch *next; /* open list, queue, running list or free list */
+    struct dload_i_batch *prev; /* open list */
+    uint64_t group;             /* of all its keys */
     dload_i_flight *flights;
     uint32_t n, cap; /* places in use, and there */
     uint32_t n_dead;
@@ -66,8 +70,10 @@ typedef struct dload_i_batch {
     uint8_t in_fetch; /* the function has not returned */
     uint8_t done;     /* _batch_done came before the function returned */
     uint8_t why;      /* dload_trigger */
+    uint8_t lingered; /* its leader hoped for more callers than the n_calls_before */
     uint8_t unwanted; /* ended while somebody was settling up for it */
     uint32_t n_users; /* those who are */
+    uint32_t n_calls_before;
     int32_t done_status;
     uint64_t opened_ns, last_key_ns, started_ns, ended_ns; /* ended: the last answers came */
     uint64_t rest_ttl_ns;      /* how long the answer of the keys not answered is kept */
@@ -78,12 +84,15 @@ typedef struct dload_i_batch {
     dload_i_parker *last_call; /* who asked last */
 } dload_i_batch;
 
-/* An entry of the index: a hash and where the flight is. */
+/* An entry of the index: a hash and where the flight is. Where there are groups, their open batches are
+ * in it as well, by the group's mark. */
 typedef struct dload_i_ref {
     dload_i_batch *batch; /* NULL = free */
     uint32_t hash;
-    uint32_t place;
+    uint32_t place; /* DLOAD_I_OPEN_PLACE = the batch itself */
 } dload_i_ref;
+
+#define DLOAD_I_OPEN_PLACE UINT32_MAX
 
 /* What the typed half does for the core. Under the mutex but for run, release and call. */
 typedef struct dload_i_ops {
@@ -118,12 +127,20 @@ typedef struct dload_i_core {
     uint32_t max_batch, max_in_flight, max_queue;
     uint64_t settle_ns, max_age_ns, run_limit_ns;
     bool threaded;
+    bool grouped;    /* keys have groups; otherwise there is one open batch at most */
+    bool queue_wait; /* at the queue's bound blocking calls wait */
     bool closed;
-    bool tell_queued; /* the hook is to be told of a new open batch */
-    bool tell_wake;   /* the loop is to be told that there is something to do */
-    uint32_t company; /* > 0: recent batches had several callers, so lingering pays */
-    uint32_t expect;  /* keys announced for the open batch; 0 = none */
-    dload_i_batch *open;
+    bool tell_queued;     /* the hook is to be told of a new open batch */
+    bool tell_wake;       /* the loop is to be told that there is something to do */
+    uint32_t company;     /* > 0: recent batches had several callers, so lingering pays */
+    uint32_t n_callers;   /* blocking calls that wait now */
+    uint32_t peak;        /* ... at most, since a batch ended */
+    uint32_t crowd;       /* ... as many as lately waited side by side; see pace.h */
+    uint64_t fetch_ns;    /* what a batch lately took; 0 = not known yet */
+    uint64_t ended_ns;    /* when the last one ended */
+    uint32_t expect;      /* keys announced for the open batches; 0 = none */
+    uint32_t n_open_keys; /* in them, those that nobody wants left out */
+    dload_i_batch *open, *open_tail; /* oldest first */
     dload_i_batch *queue, *queue_tail;
     dload_i_batch *running;
     dload_i_batch *free_;
@@ -135,6 +152,9 @@ typedef struct dload_i_core {
     dload_i_waiter *free_waiters;
     dload_i_waiter_block *waiter_blocks;
     struct dload_i_core *next_in_registry;
+    struct dload_registry *registry;
+    dload_i_parker *owed;             /* answered, and to be woken once the mutex is free */
+    dload_i_parker *line, *line_tail; /* blocking calls that wait for room, first come first */
     dload_i_parker *closer;
     void (*wake)(
         void *wake_ctx); /* loop mode: callbacks wait for _process, and this announces them */
@@ -145,6 +165,15 @@ typedef struct dload_i_core {
     uint64_t last_clear[DLOAD_I_CLEAR_SLOTS]; /* clear_seq of the last clear, by hash */
     dload_stats stats;
 } dload_i_core;
+
+/* Loaders that are dispatched together (registry.h), and threads that are waited for (crew.h). Fields are
+ * private. Lives anywhere; must not move while loaders or threads are in it. */
+typedef struct dload_registry {
+    dload_i_core *first; /* loaders in the order in which they came */
+    uint32_t n_loaders;
+    uint32_t n_threads; /* joined; atomic */
+    uint32_t n_parked;  /* ... and wait for an answer or for room; atomic */
+} dload_registry;
 
 /* ---- the index of flights: open addressing, linear probing, no tombstones ---- */
 
@@ -162,10 +191,10 @@ DLOAD_I_LOCAL void dload_i_ref_insert(dload_i_core *c, dload_i_ref ref)
     c->refs[i] = ref;
 }
 
-/* Room for one more, at most half full. False when there is no memory. */
+/* Room for a key, and for a batch that it opens, at most half full. False when there is no memory. */
 DLOAD_I_LOCAL bool dload_i_refs_reserve(dload_i_core *c)
 {
-    if ((c->n_refs + 1) * 2 <= c->refs_cap)
+    if ((c->n_refs + 2) * 2 <= c->refs_cap)
         return true;
     uint32_t cap = c->refs_cap == 0 ? 64 : c->refs_cap * 2;
     dload_i_ref *refs = (dload_i_ref *)dload_i_alloc(c->env, cap * sizeof *refs);
@@ -188,7 +217,9 @@ DLOAD_I_LOCAL bool dload_i_refs_reserve(dload_i_core *c)
 DLOAD_I_LOCAL dload_i_ref *dload_i_ref_of(dload_i_core *c, const dload_i_batch *b, uint32_t place)
 {
     uint32_t mask = c->refs_cap - 1;
-    uint32_t i = dload_i_ref_hash(b->flights[place].hash) & mask;
+    uint64_t hash =
+        place == DLOAD_I_OPEN_PLACE ? dload_i_group_mark(b->group) : b->flights[place].hash;
+    uint32_t i = dload_i_ref_hash(hash) & mask;
     while (c->refs[i].batch != b || c->refs[i].place != place)
         i = (i + 1) & mask;
     return &c->refs[i];
@@ -237,7 +268,29 @@ DLOAD_I_LOCAL void dload_i_detach(dload_i_core *c, dload_i_ref *ref)
     dload_i_ref_remove(c, ref);
 }
 
+/* Everything of a group that was sent is out of date. */
+DLOAD_I_UNUSED static void dload_i_outdate_group(dload_i_core *c, uint64_t group)
+{
+    dload_i_note_clear(c, dload_i_group_mark(group));
+    for (dload_i_batch *b = c->running; b != NULL; b = b->next) {
+        for (uint32_t i = 0; i < b->n && b->group == group; i++) {
+            if (!b->flights[i].published && !b->flights[i].detached)
+                dload_i_detach(c, dload_i_ref_of(c, b, i));
+        }
+    }
+}
+
 /* ---- waiters ---- */
+
+/* Does any request of this call wait for b? */
+DLOAD_I_LOCAL bool dload_i_waits_for(const dload_i_parker *p, const dload_i_batch *b)
+{
+    for (const dload_i_waiter *w = p->first; w != NULL; w = w->sib) {
+        if (w->batch == b)
+            return true;
+    }
+    return false;
+}
 
 DLOAD_I_LOCAL void dload_i_wait_for(dload_i_waiter *w, dload_i_batch *b, uint32_t place)
 {

@@ -40,6 +40,18 @@ DLOAD_I_INLINE uint64_t dload_i_mix64(uint64_t x)
     return x;
 }
 
+/* What a group adds to the hashes of its keys; group 0 adds nothing. */
+DLOAD_I_INLINE uint64_t dload_i_group_hash(uint64_t group)
+{
+    return dload_i_mix64(group);
+}
+
+/* By what a group itself is known: the clear of all of it, and its open batch. */
+DLOAD_I_INLINE uint64_t dload_i_group_mark(uint64_t group)
+{
+    return dload_i_mix64(~group);
+}
+
 DLOAD_I_INLINE uint64_t dload_i_read64(const unsigned char *p)
 {
     uint64_t v;

@@ -14,8 +14,11 @@ struct dload_i_waiter;
 /* Where a blocking call waits: one per call, on its stack; the completer of its last key wakes it. */
 typedef struct dload_i_parker {
     uint32_t pending; /* keys not answered; under the mutex */
-    uint32_t n_notes; /* wake-ups sent; changed under the mutex, read without it while waiting */
+    uint32_t n_notes; /* wake-ups sent; read without a lock while waiting */
     void *os;         /* the condition variable, where there is one */
+    struct dload_i_parker *next_owed;
+    bool promised; /* a wake-up comes without the mutex: the call may not return before; under it */
+    bool owed;     /* ... and has not come; under the bed's own mutex */
     struct dload_i_waiter *first, *last; /* the call's requests, in the order of its keys */
     /* The end of a sleeper that is cancelled: gives its requests up; mutex held. NULL = nothing to do. */
     void (*give_up)(struct dload_i_parker *p);
@@ -24,6 +27,11 @@ typedef struct dload_i_parker {
     int cancel_before; /* the caller's cancellation state, in force while it sleeps */
     bool asleep;       /* in park: a wake-up is heard; under the mutex */
     bool inside;       /* called by a fetch function: needs no place of its own among the running */
+    bool in_crew;      /* the thread joined the loader's registry; see crew.h */
+    bool counted;      /* ... and counts as parked there; under the mutex */
+    bool waits;        /* counts in the core's n_callers */
+    bool in_line;      /* waits for room in the queue; see batch.h */
+    struct dload_i_parker *next_in_line;
 } dload_i_parker;
 
 /* What the core does with a mutex. hold and unhold keep the thread from being cancelled; NULL where threads
@@ -36,6 +44,9 @@ typedef struct dload_i_sync {
     /* Waits until woken or until_ns of env's clock, mutex held before and after; may return early. */
     dload_status (*park)(void *mutex, dload_i_parker *p, const dload_env *env, uint64_t until_ns);
     void (*unpark)(dload_i_parker *p, const dload_env *env); /* mutex held */
+    /* Wakes without the mutex whoever is owed that; NULL = unpark does. And waits for that, mutex held. */
+    void (*pay)(dload_i_parker *p);
+    void (*collect)(dload_i_parker *p);
 } dload_i_sync;
 
 /* ---- none ---- */
@@ -64,7 +75,8 @@ DLOAD_I_LOCAL dload_status dload_i_env_park(const dload_i_sync *sync, void *mute
 DLOAD_I_LOCAL dload_status dload_i_none_park(void *mutex, dload_i_parker *p, const dload_env *env,
                                              uint64_t until_ns)
 {
-    static const dload_i_sync none = {NULL, NULL, dload_i_none_lock, dload_i_none_lock, NULL, NULL};
+    static const dload_i_sync none = {NULL, NULL, dload_i_none_lock, dload_i_none_lock, NULL, NULL,
+                                      NULL, NULL};
     if (env->wait == NULL)
         return DLOAD_EAGAIN;
     return dload_i_env_park(&none, mutex, p, env, until_ns);
@@ -80,7 +92,8 @@ DLOAD_I_LOCAL void dload_i_env_unpark(dload_i_parker *p, const dload_env *env)
 DLOAD_I_LOCAL const dload_i_sync *dload_i_sync_none(void)
 {
     static const dload_i_sync sync = {
-        NULL, NULL, dload_i_none_lock, dload_i_none_lock, dload_i_none_park, dload_i_env_unpark};
+        NULL, NULL, dload_i_none_lock, dload_i_none_lock, dload_i_none_park, dload_i_env_unpark,
+        NULL, NULL};
     return &sync;
 }
 
@@ -145,8 +158,8 @@ DLOAD_I_LOCAL void dload_i_spin_unlock_fn(void *mutex)
 DLOAD_I_LOCAL dload_status dload_i_spin_park(void *mutex, dload_i_parker *p, const dload_env *env,
                                              uint64_t until_ns)
 {
-    static const dload_i_sync spin = {NULL, NULL, dload_i_spin_lock_fn, dload_i_spin_unlock_fn,
-                                      NULL, NULL};
+    static const dload_i_sync spin = {
+        NULL, NULL, dload_i_spin_lock_fn, dload_i_spin_unlock_fn, NULL, NULL, NULL, NULL};
     if (env->wait != NULL)
         return dload_i_env_park(&spin, mutex, p, env, until_ns);
     (void)until_ns;
@@ -169,7 +182,9 @@ DLOAD_I_LOCAL const dload_i_sync *dload_i_sync_spin(void)
                                       dload_i_spin_lock_fn,
                                       dload_i_spin_unlock_fn,
                                       dload_i_spin_park,
-                                      dload_i_env_unpark};
+                                      dload_i_env_unpark,
+                                      NULL,
+                                      NULL};
     return &sync;
 }
 

@@ -3,6 +3,7 @@
  * The first half is included once, by the first loader that asks for DLOAD_LOCK_PTHREAD, so that
  * nobody else gets <pthread.h>; the second half once a loader.
  */
+#include "fork.h"
 #include "lock.h"
 
 #if DLOAD_LOCK == DLOAD_LOCK_PTHREAD && !defined(DLOAD_I_LOCK_PTHREAD_H)
@@ -20,30 +21,6 @@ int pthread_condattr_setclock(pthread_condattr_t *attr, int clock_id);
 }
 #endif
 #endif
-
-/* ---- fork ----
- *
- * In a child, locks may be held for ever by threads that are not there. Loaders remember the epoch they
- * were made in; the handler begins a new one in the child, and every call compares before any lock. */
-DLOAD_I_UNUSED static uint32_t dload_i_fork_epoch;
-
-DLOAD_I_UNUSED static void dload_i_in_child(void)
-{
-    DLOAD_I_STORE_RELAXED(&dload_i_fork_epoch, dload_i_fork_epoch + 1);
-}
-
-DLOAD_I_UNUSED static void dload_i_watch_forks_once(void)
-{
-    (void)pthread_atfork(NULL, NULL, dload_i_in_child);
-}
-
-/* The epoch of this process; the handler is in place from the first call on. */
-DLOAD_I_LOCAL uint32_t dload_i_watch_forks(void)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    (void)pthread_once(&once, dload_i_watch_forks_once);
-    return DLOAD_I_LOAD_RELAXED(&dload_i_fork_epoch);
-}
 
 /* ---- mutex and condition variable ---- */
 
@@ -69,18 +46,110 @@ DLOAD_I_LOCAL void dload_i_pthread_unhold(int before)
     (void)pthread_setcancelstate(before, &before);
 }
 
-typedef struct dload_i_sleep {
+/* Where one call sleeps. A mutex of its own, so that who is woken finds no other lock taken: signalled
+ * under the loader's, eight sleepers would wake up to queue for that. */
+typedef struct dload_i_bed {
+    pthread_mutex_t mutex;
+    pthread_cond_t cond;
+} dload_i_bed;
+
+/* A condition variable on the monotonic clock. */
+DLOAD_I_LOCAL bool dload_i_bed_init(dload_i_bed *bed)
+{
+    pthread_condattr_t attr;
+    if (pthread_condattr_init(&attr) != 0)
+        return false;
+    bool ok = pthread_condattr_setclock(&attr, DLOAD_I_CLOCK_PRECISE) == 0 &&
+              pthread_cond_init(&bed->cond, &attr) == 0;
+    (void)pthread_condattr_destroy(&attr);
+    if (ok && pthread_mutex_init(&bed->mutex, NULL) != 0) {
+        (void)pthread_cond_destroy(&bed->cond);
+        ok = false;
+    }
+    return ok;
+}
+
+DLOAD_I_LOCAL void dload_i_bed_destroy(dload_i_bed *bed)
+{
+    (void)pthread_mutex_destroy(&bed->mutex);
+    (void)pthread_cond_destroy(&bed->cond);
+}
+
+/* ---- waking ---- */
+
+DLOAD_I_LOCAL void dload_i_pthread_note(dload_i_parker *p, bool pays)
+{
+    dload_i_bed *bed = (dload_i_bed *)p->os;
+    (void)pthread_mutex_lock(&bed->mutex);
+    DLOAD_I_STORE_RELEASE(&p->n_notes, p->n_notes + 1);
+    p->owed = p->owed && !pays;
+    (void)pthread_cond_signal(&bed->cond);
+    (void)pthread_mutex_unlock(&bed->mutex); /* p may be gone */
+}
+
+DLOAD_I_LOCAL void dload_i_pthread_unpark(dload_i_parker *p, const dload_env *env)
+{
+    if (env->wait != NULL) {
+        dload_i_env_unpark(p, env);
+        return;
+    }
+    dload_i_pthread_note(p, false);
+}
+
+DLOAD_I_LOCAL void dload_i_pthread_pay(dload_i_parker *p)
+{
+    dload_i_pthread_note(p, true);
+}
+
+/* The other end of a debt: not before it is paid may the call return, and its bed be gone. */
+DLOAD_I_LOCAL void dload_i_pthread_collect(dload_i_parker *p)
+{
+    dload_i_bed *bed = (dload_i_bed *)p->os;
+    bool owed = true;
+    while (owed) {
+        (void)pthread_mutex_lock(&bed->mutex);
+        owed = p->owed;
+        (void)pthread_mutex_unlock(&bed->mutex);
+        if (owed)
+            (void)sched_yield();
+    }
+}
+
+/* ---- sleeping ---- */
+
+typedef struct dload_i_nap_ctx {
     dload_i_parker *parker;
     void *mutex;
-} dload_i_sleep;
+} dload_i_nap_ctx;
 
 DLOAD_I_LOCAL void dload_i_pthread_cancelled(void *arg)
 {
-    dload_i_sleep *sleep = (dload_i_sleep *)arg;
-    if (sleep->parker->give_up != NULL)
-        sleep->parker->give_up(sleep->parker);
-    dload_i_pthread_unlock(sleep->mutex);
-    (void)pthread_cond_destroy((pthread_cond_t *)sleep->parker->os);
+    dload_i_nap_ctx *nap = (dload_i_nap_ctx *)arg;
+    dload_i_parker *p = nap->parker;
+    dload_i_bed *bed = (dload_i_bed *)p->os;
+    (void)pthread_mutex_unlock(&bed->mutex);
+    dload_i_pthread_lock(nap->mutex);
+    if (p->give_up != NULL)
+        p->give_up(p);
+    dload_i_pthread_collect(p);
+    dload_i_pthread_unlock(nap->mutex);
+    dload_i_bed_destroy(bed);
+}
+
+/* Timers are late by some 50 us: a wait that is shorter than this gives the processor away instead, to
+ * those whom it lingers for. */
+#define DLOAD_I_SHORT_NS (100 * DLOAD_MICROSECOND)
+
+DLOAD_I_LOCAL void dload_i_pthread_linger(pthread_mutex_t *mutex, dload_i_parker *p,
+                                          uint64_t span_ns)
+{
+    uint32_t seen = p->n_notes;
+    uint64_t end_ns = dload_i_clock_precise(NULL) + span_ns;
+    dload_i_pthread_unlock(mutex);
+    do
+        (void)sched_yield();
+    while (DLOAD_I_LOAD_ACQUIRE(&p->n_notes) == seen && dload_i_clock_precise(NULL) < end_ns);
+    dload_i_pthread_lock(mutex);
 }
 
 /* Waits at most 100 ms at a time: some releases of glibc lose a wake-up (bug 25847), and the clock of
@@ -88,54 +157,48 @@ DLOAD_I_LOCAL void dload_i_pthread_cancelled(void *arg)
 DLOAD_I_LOCAL dload_status dload_i_pthread_park(void *mutex, dload_i_parker *p,
                                                 const dload_env *env, uint64_t until_ns)
 {
-    static const dload_i_sync sync = {NULL, NULL, dload_i_pthread_lock, dload_i_pthread_unlock,
-                                      NULL, NULL};
+    static const dload_i_sync sync = {
+        NULL, NULL, dload_i_pthread_lock, dload_i_pthread_unlock, NULL, NULL, NULL, NULL};
     if (env->wait != NULL)
         return dload_i_env_park(&sync, mutex, p, env, until_ns);
     uint64_t now_ns = dload_i_now(env);
     uint64_t span_ns = until_ns > now_ns ? until_ns - now_ns : 0;
+    if (span_ns <= DLOAD_I_SHORT_NS) {
+        dload_i_pthread_linger((pthread_mutex_t *)mutex, p, span_ns);
+        return DLOAD_OK;
+    }
     if (span_ns > 100 * DLOAD_MILLISECOND)
         span_ns = 100 * DLOAD_MILLISECOND;
     uint64_t end_ns = dload_i_clock_precise(NULL) + span_ns;
     struct timespec ts;
     ts.tv_sec = (time_t)(end_ns / DLOAD_SECOND);
     ts.tv_nsec = (long)(end_ns % DLOAD_SECOND);
+    dload_i_bed *bed = (dload_i_bed *)p->os;
+    dload_i_nap_ctx nap = {p, mutex};
+    uint32_t seen = p->n_notes;
+    dload_i_pthread_unlock(mutex);
+    (void)pthread_mutex_lock(&bed->mutex);
     /* The only place where a cancelled thread may end: everywhere else it would hold what others need.
-     * Waking with the mutex held, the handler leaves the call as a passed deadline would. */
-    dload_i_sleep sleep = {p, mutex};
-    pthread_cleanup_push(dload_i_pthread_cancelled, &sleep);
+     * The handler leaves the call as a passed deadline would. */
+    pthread_cleanup_push(dload_i_pthread_cancelled, &nap);
     dload_i_pthread_unhold(p->cancel_before);
-    (void)pthread_cond_timedwait((pthread_cond_t *)p->os, (pthread_mutex_t *)mutex, &ts);
+    int rc = 0;
+    while (p->n_notes == seen && rc == 0)
+        rc = pthread_cond_timedwait(&bed->cond, &bed->mutex, &ts);
     (void)dload_i_pthread_hold();
     pthread_cleanup_pop(0);
+    (void)pthread_mutex_unlock(&bed->mutex);
+    dload_i_pthread_lock(mutex);
     return DLOAD_OK;
-}
-
-DLOAD_I_LOCAL void dload_i_pthread_unpark(dload_i_parker *p, const dload_env *env)
-{
-    dload_i_env_unpark(p, env);
-    if (env->wait == NULL)
-        (void)pthread_cond_broadcast((pthread_cond_t *)p->os);
 }
 
 DLOAD_I_LOCAL const dload_i_sync *dload_i_sync_pthread(void)
 {
     static const dload_i_sync sync = {dload_i_pthread_hold, dload_i_pthread_unhold,
                                       dload_i_pthread_lock, dload_i_pthread_unlock,
-                                      dload_i_pthread_park, dload_i_pthread_unpark};
+                                      dload_i_pthread_park, dload_i_pthread_unpark,
+                                      dload_i_pthread_pay,  dload_i_pthread_collect};
     return &sync;
-}
-
-/* A condition variable on the monotonic clock. */
-DLOAD_I_LOCAL bool dload_i_cond_init(pthread_cond_t *cond)
-{
-    pthread_condattr_t attr;
-    if (pthread_condattr_init(&attr) != 0)
-        return false;
-    bool ok = pthread_condattr_setclock(&attr, DLOAD_I_CLOCK_PRECISE) == 0 &&
-              pthread_cond_init(cond, &attr) == 0;
-    (void)pthread_condattr_destroy(&attr);
-    return ok;
 }
 
 #endif /* DLOAD_I_LOCK_PTHREAD_H */
@@ -150,14 +213,11 @@ DLOAD_I_LOCAL bool dload_i_cond_init(pthread_cond_t *cond)
 #define DLOAD_I_ACQUIRE(m)      ((void)pthread_mutex_lock(m))
 #define DLOAD_I_RELEASE(m)      ((void)pthread_mutex_unlock(m))
 #define DLOAD_I_SYNC            dload_i_sync_pthread()
-#define DLOAD_I_COND_T          pthread_cond_t
-#define DLOAD_I_COND_INIT(c)    dload_i_cond_init(c)
-#define DLOAD_I_COND_DESTROY(c) ((void)pthread_cond_destroy(c))
+#define DLOAD_I_COND_T          dload_i_bed
+#define DLOAD_I_COND_INIT(c)    dload_i_bed_init(c)
+#define DLOAD_I_COND_DESTROY(c) dload_i_bed_destroy(c)
 #define DLOAD_I_HOLD()          dload_i_pthread_hold()
 #define DLOAD_I_UNHOLD(before)  dload_i_pthread_unhold(before)
-#define DLOAD_I_FORK_EPOCH      dload_i_watch_forks()
-#define DLOAD_I_FORKED(cache) \
-    DLOAD_I_UNLIKELY(DLOAD_I_LOAD_RELAXED(&dload_i_fork_epoch) != (cache)->fork_epoch)
 #else
 #if DLOAD_LOCK == DLOAD_LOCK_SPIN
 #define DLOAD_I_LOCK_T       dload_i_spin
@@ -178,8 +238,14 @@ DLOAD_I_LOCAL bool dload_i_cond_init(pthread_cond_t *cond)
 #define DLOAD_I_COND_DESTROY(c) ((void)(c))
 #define DLOAD_I_HOLD()          0
 #define DLOAD_I_UNHOLD(before)  ((void)(before))
-#define DLOAD_I_FORK_EPOCH      0
-#define DLOAD_I_FORKED(cache)   ((void)(cache), false)
+#endif
+#if DLOAD_LOCK != DLOAD_LOCK_NONE && !DLOAD_FREESTANDING
+#define DLOAD_I_FORK_EPOCH dload_i_watch_forks()
+#define DLOAD_I_FORKED(cache) \
+    DLOAD_I_UNLIKELY(DLOAD_I_LOAD_RELAXED(&dload_i_fork_epoch) != (cache)->fork_epoch)
+#else
+#define DLOAD_I_FORK_EPOCH    0
+#define DLOAD_I_FORKED(cache) ((void)(cache), false)
 #endif
 #define DLOAD_I_MUTEX_T DLOAD_I_LOCK_T
 #endif /* DLOAD_I_HAVE_LOCK */

@@ -20,7 +20,23 @@ DLOAD_I_INLINE bool dload_i_is_own(const dload_i_core *c, const dload_i_batch *b
     return b->state == DLOAD_I_RUNNING && b->in_fetch && b->runner == dload_i_self(c->env);
 }
 
+DLOAD_I_LOCAL bool dload_i_runs_here(const dload_i_core *c)
+{
+    uint64_t self = dload_i_self(c->env);
+    for (const dload_i_batch *b = c->running; b != NULL; b = b->next) {
+        if (b->in_fetch && b->runner == self)
+            return true;
+    }
+    return false;
+}
+
 #if DLOAD_FREESTANDING
+
+/* Does a fetch function call? */
+DLOAD_I_LOCAL bool dload_i_nested(const dload_i_core *c)
+{
+    return dload_i_runs_here(c);
+}
 
 /* One thread: what is not its own batch is no circle. */
 DLOAD_I_INLINE dload_i_batch *dload_i_nest_enter(dload_i_batch *b)
@@ -57,6 +73,13 @@ __attribute__((__weak__)) dload_i_spin dload_i_nest_lock;
 #ifdef __cplusplus
 }
 #endif
+
+/* Does a fetch function call, of whatever loader? */
+DLOAD_I_LOCAL bool dload_i_nested(const dload_i_core *c)
+{
+    (void)c;
+    return dload_i_nest_current != NULL;
+}
 
 #define DLOAD_I_NEST_MAX 64u /* waits that one search follows; beyond, the deadline decides */
 

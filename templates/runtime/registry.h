@@ -9,18 +9,11 @@
 
 #include "drive.h"
 
-/* Fields are private. Lives anywhere; must not move while loaders are in it. */
-typedef struct dload_registry {
-    dload_i_core *first; /* loaders in the order in which they came */
-    uint32_t n_loaders;
-} dload_registry;
-
 /* Prepares a registry; loaders enter it by config.registry and leave it by _destroy. Loaders enter, leave
  * and are dispatched from one thread at a time. */
 DLOAD_I_LOCAL void dload_registry_init(dload_registry *r)
 {
-    r->first = NULL;
-    r->n_loaders = 0;
+    memset(r, 0, sizeof *r);
 }
 
 DLOAD_I_LOCAL void dload_i_registry_add(dload_registry *r, dload_i_core *c)

@@ -6,8 +6,8 @@
 #ifndef DLOAD_I_RUN_H
 #define DLOAD_I_RUN_H
 
-#include "batch.h"
 #include "nest.h"
+#include "pace.h"
 
 /* ---- answers leave ---- */
 
@@ -17,6 +17,30 @@ typedef struct dload_i_ready {
     dload_i_waiter *head, *tail;
     uint32_t held; /* place + 1 of the first value to release; 0 = none */
 } dload_i_ready;
+
+/* A call of the registry's threads does not count as parked any more; see crew.h. */
+DLOAD_I_LOCAL void dload_i_uncount(dload_i_core *c, dload_i_parker *p)
+{
+    if (p->counted)
+        (void)__atomic_sub_fetch(&c->registry->n_parked, 1u, __ATOMIC_ACQ_REL);
+    p->counted = false;
+}
+
+/* A call has all its answers. */
+DLOAD_I_LOCAL void dload_i_answered_all(dload_i_core *c, dload_i_parker *p)
+{
+    dload_i_uncount(c, p);
+    dload_i_pace_leave(c, p);
+    if (!p->asleep)
+        return; /* it looks by itself */
+    if (c->sync->pay == NULL || c->env->wait != NULL) {
+        c->sync->unpark(p, c->env);
+        return;
+    }
+    p->promised = p->owed = true; /* nobody else has heard of that yet */
+    p->next_owed = c->owed;
+    c->owed = p;
+}
 
 DLOAD_I_LOCAL void dload_i_deliver(dload_i_core *c, dload_i_batch *b, uint32_t i,
                                    dload_i_ready *ready)
@@ -32,8 +56,9 @@ DLOAD_I_LOCAL void dload_i_deliver(dload_i_core *c, dload_i_batch *b, uint32_t i
                 w->status = st;
         }
         if (w->parker != NULL) {
-            if (w->parker->pending == 0)
-                c->sync->unpark(w->parker, c->env);
+            if (w->parker->pending == 0) {
+                dload_i_answered_all(c, w->parker);
+            }
             continue;
         }
         w->next = NULL;
@@ -52,7 +77,7 @@ DLOAD_I_LOCAL void dload_i_publish(dload_i_core *c, dload_i_batch *b, uint32_t i
     dload_i_flight *f = &b->flights[i];
     f->published = 1;
     b->n_published++;
-    c->n_flights--;
+    dload_i_leave(c);
     if (!f->detached)
         dload_i_ref_remove(c, dload_i_ref_of(c, b, i));
     if (f->status < 0 && f->status != DLOAD_MISSING)
@@ -61,7 +86,8 @@ DLOAD_I_LOCAL void dload_i_publish(dload_i_core *c, dload_i_batch *b, uint32_t i
     if (b->state != DLOAD_I_RUNNING)
         return; /* never sent, or given up: nothing to store, and _finish releases */
     if (f->detached || b->token < c->clear_all_seq)
-        c->stats.cleared_in_flight++; /* what was fetched before a clear is cached nowhere */
+        c->stats
+            .cleared_in_flight++; /* fetched before a clear, cached nowhere: mutant CLEARED_STORED */
     else if (c->ops->store(c->owner, b, i))
         c->stats.stores++;
     else if (f->status >= 0)
@@ -167,25 +193,25 @@ DLOAD_I_LOCAL void dload_i_running_cut(dload_i_core *c, dload_i_batch *b)
     c->n_running--;
 }
 
-/* Wakes one who sleeps for b and may send it, other than but: mutant NUDGE_AWAKE. */
+/* Wakes p when it sleeps and may send a batch, and is not but: mutant NUDGE_AWAKE. */
+DLOAD_I_LOCAL bool dload_i_nudge_sleeper(dload_i_core *c, dload_i_parker *p,
+                                         const dload_i_parker *but)
+{
+    if (p == NULL || p == but || !p->asleep || !(c->n_running < c->max_in_flight || p->inside))
+        return false;
+    c->sync->unpark(p, c->env);
+    return true;
+}
+
+/* Wakes one who sleeps for b and may send it, other than but. */
 DLOAD_I_LOCAL bool dload_i_nudge_one(dload_i_core *c, dload_i_batch *b, const dload_i_parker *but)
 {
-    bool place = c->n_running < c->max_in_flight;
-    dload_i_parker *p = b->leader;
-    if (p != NULL && p != but && p->asleep && (place || p->inside)) {
-        c->sync->unpark(p, c->env);
-        return true;
+    bool woken = dload_i_nudge_sleeper(c, b->leader, but);
+    for (uint32_t i = 0; i < b->n && !woken; i++) {
+        for (dload_i_waiter *w = b->flights[i].head; w != NULL && !woken; w = w->next)
+            woken = dload_i_nudge_sleeper(c, w->parker, but);
     }
-    for (uint32_t i = 0; i < b->n; i++) {
-        for (dload_i_waiter *w = b->flights[i].head; w != NULL; w = w->next) {
-            p = w->parker;
-            if (p != NULL && p != but && p->asleep && (place || p->inside)) {
-                c->sync->unpark(p, c->env);
-                return true;
-            }
-        }
-    }
-    return false;
+    return woken;
 }
 
 /* A batch may go: tell somebody who sleeps and can send it. Without this a batch waits for its callers'
@@ -199,8 +225,10 @@ DLOAD_I_NOINLINE void dload_i_nudge(dload_i_core *c, const dload_i_parker *but)
         if (dload_i_nudge_one(c, b, but))
             return;
     }
-    if (c->open != NULL)
-        (void)dload_i_nudge_one(c, c->open, but);
+    for (dload_i_batch *b = c->open; b != NULL; b = b->next) {
+        if (dload_i_nudge_one(c, b, but))
+            return;
+    }
 }
 
 /* Values that were answered before their batch was given up. Lets go of the mutex. */
@@ -227,12 +255,9 @@ DLOAD_I_NOINLINE void dload_i_finish(dload_i_core *c, dload_i_batch *b, dload_st
         dload_i_release_lost(c, b);
     uint32_t n_keys = b->n;
     uint64_t started_ns = b->started_ns;
-    if (b->n_calls > 1)
-        c->company = 8;
-    else if (c->company > 0)
-        c->company--;
+    dload_i_pace_learn(c, b);
     dload_i_let_go(c, b);
-    dload_i_nudge(c, NULL);
+    dload_i_nudge(c, NULL); /* mutant FINISH_NO_NUDGE */
     if (c->closer != NULL)
         c->sync->unpark(c->closer, c->env);
     bool wake = c->wake != NULL && (c->queue != NULL || c->open != NULL);
@@ -260,7 +285,8 @@ DLOAD_I_NOINLINE uint32_t dload_i_run_held(dload_i_core *c, dload_i_batch *b)
         return 0;
     }
     b->state = DLOAD_I_RUNNING;
-    b->token = c->clear_seq; /* clears from here on concern what this call returns */
+    b->token =
+        c->clear_seq; /* clears from here on concern what this call returns: mutant TOKEN_LATE */
     DLOAD_I_STORE_RELEASE(&b->runner, dload_i_self(c->env));
     DLOAD_I_STORE_RELEASE(&b->in_fetch, (uint8_t)1); /* after the runner: nest.h reads both */
     b->started_ns = dload_i_now(c->env);
@@ -311,7 +337,7 @@ DLOAD_I_NOINLINE void dload_i_abandon(dload_i_core *c, dload_i_batch *b, dload_s
 {
     dload_i_ready ready = {NULL, NULL, 0};
     dload_i_running_cut(c, b);
-    b->state = DLOAD_I_LOST;
+    b->state = DLOAD_I_LOST; /* mutant ABANDONED_STAYS */
     c->stats.abandoned++;
     for (uint32_t i = 0; i < b->n; i++) {
         dload_i_flight *f = &b->flights[i];
@@ -337,7 +363,7 @@ DLOAD_I_NOINLINE void dload_i_abandon_overdue(dload_i_core *c, uint64_t now_ns)
         bool overdue = now_ns > dload_i_add_ns(b->started_ns, c->run_limit_ns);
         if (overdue) {
             dload_i_abandon(c, b, DLOAD_ETIMEDOUT);
-            dload_i_nudge(c, NULL);
+            dload_i_nudge(c, NULL); /* mutant ABANDON_NO_NUDGE */
         }
         b = overdue ? c->running : b->next; /* the list may have changed meanwhile */
     }
@@ -374,6 +400,7 @@ DLOAD_I_LOCAL void dload_i_done(dload_i_core *c, dload_i_batch *b, dload_status 
         b->done = 1;
         b->done_status = status;
     } else {
+        b->ended_ns = dload_i_now(c->env);
         dload_i_finish(c, b, status);
     }
 }

@@ -31,7 +31,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_answer)(DLOAD_I_BATCH *b, size_t i, dloa
         moved = false;
         dload_i_answered(&l->core, &b->base, (uint32_t)i);
     }
-    DLOAD_I_RELEASE(&l->mutex);
+    dload_i_core_unlock(&l->core);
 #if DLOAD_I_OWNED
     if (moved) {
         DLOAD_I_V unwanted = *value;
@@ -81,22 +81,32 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_set_bytes)(DLOAD_I_BATCH *b, size_t i,
 }
 #endif
 
+/* Was the key, its group or everything cleared after the token was taken? The mutex is held. */
+DLOAD_I_LOCAL bool DLOAD_I_FN(i_cleared_since)(const DLOAD_NAME *l, const DLOAD_I_ID *id,
+                                               uint64_t token)
+{
+#if DLOAD_GROUP
+    if (dload_i_cleared_since(&l->core, dload_i_group_mark(id->group), token))
+        return true;
+#endif
+    return dload_i_cleared_since(&l->core, id->hash, token);
+}
+
 /* The place of a key in this batch, or b->n; the mutex is held. The index knows all but the flights
  * that were cleared or published meanwhile: for those every place is looked at. */
-DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_place_of)(const DLOAD_I_BATCH *b, uint64_t hash,
-                                              const DLOAD_I_K *key)
+DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_place_of)(const DLOAD_I_BATCH *b, const DLOAD_I_ID *id)
 {
     const dload_i_core *c = &b->owner->core;
-    uint32_t h = dload_i_ref_hash(hash);
+    uint32_t h = dload_i_ref_hash(id->hash);
     for (uint32_t i = h & (c->refs_cap - 1); c->refs[i].batch != NULL;
          i = (i + 1) & (c->refs_cap - 1)) {
         if (c->refs[i].batch == &b->base && c->refs[i].hash == h &&
-            DLOAD_I_FN(i_same)(&b->own_keys[c->refs[i].place], key))
+            DLOAD_I_FN(i_same)(&b->own_keys[c->refs[i].place], &id->key))
             return c->refs[i].place;
     }
     bool all_indexed = b->base.n_detached == 0 && b->base.n_published == 0;
     for (uint32_t i = 0; i < b->base.n && !all_indexed; i++) {
-        if (b->base.flights[i].hash == hash && DLOAD_I_FN(i_same)(&b->own_keys[i], key))
+        if (b->base.flights[i].hash == id->hash && DLOAD_I_FN(i_same)(&b->own_keys[i], &id->key))
             return i;
     }
     return b->base.n;
@@ -111,23 +121,21 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_put)(DLOAD_I_BATCH *b, DLOAD_I_K key,
     dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
     if (st < 0)
         return st;
-    uint64_t hash = DLOAD_I_FN(i_hash)(key);
     DLOAD_I_FN(item) item;
     DLOAD_I_V copy;
-    item.hash = hash;
-    item.key = key;
+    item.id = DLOAD_I_FN(i_id)(key, b->base.group);
     item.value = &copy;
     item.status = DLOAD_OK;
     item.ttl_ns = l->cache.ttl_ns;
     item.now_ns = DLOAD_TTL ? DLOAD_I_FN(i_now)(&l->cache) : 0;
     item.garbage = false;
     DLOAD_I_ACQUIRE(&l->mutex);
-    uint32_t place = b->base.state == DLOAD_I_LOST ? 0 : DLOAD_I_FN(i_place_of)(b, hash, &key);
+    uint32_t place = b->base.state == DLOAD_I_LOST ? 0 : DLOAD_I_FN(i_place_of)(b, &item.id);
     if (b->base.state == DLOAD_I_LOST || place < b->base.n) {
-        DLOAD_I_RELEASE(&l->mutex); /* asked for after all */
+        dload_i_core_unlock(&l->core); /* asked for after all */
         return DLOAD_I_FN(batch_set)(b, place, value);
     }
-    if (dload_i_cleared_since(&l->core, hash, b->base.token))
+    if (DLOAD_I_FN(i_cleared_since)(l, &item.id, b->base.token))
         st = DLOAD_ECANCELED;
     else if (l->cache.n_shards != 0)
         st = DLOAD_I_FN(i_copy)(&copy, value);
@@ -136,7 +144,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_put)(DLOAD_I_BATCH *b, DLOAD_I_K key,
         st = DLOAD_I_FN(i_store)(&l->cache, &item);
     if (copied && st >= 0)
         l->core.stats.stores++;
-    DLOAD_I_RELEASE(&l->mutex);
+    dload_i_core_unlock(&l->core);
     if (copied && st < 0)
         DLOAD_I_FN(i_release)(&copy);
     if (copied)
@@ -153,7 +161,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_done)(DLOAD_I_BATCH *b, dload_status s
     DLOAD_I_ACQUIRE(&l->mutex);
     b->base.rest_ttl_ns = ttl_ns;
     dload_i_done(&l->core, &b->base, status);
-    DLOAD_I_RELEASE(&l->mutex);
+    dload_i_core_unlock(&l->core);
     return DLOAD_OK;
 }
 

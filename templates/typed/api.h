@@ -170,6 +170,23 @@ DLOAD_I_API dload_status DLOAD_I_FN(clear)(DLOAD_NAME *l, DLOAD_I_K key);
 /* _clear for n keys. Returns the first status that is not DLOAD_OK; the others are cleared. */
 DLOAD_I_API dload_status DLOAD_I_FN(clear_many)(DLOAD_NAME *l, const DLOAD_I_K *keys, size_t n);
 
+#if DLOAD_GROUP
+/* The same for a key of a group; the functions above are for group 0. */
+DLOAD_I_API dload_status DLOAD_I_FN(prime_in)(DLOAD_NAME *l, DLOAD_I_K key, uint64_t group,
+                                              const DLOAD_I_V *value, uint32_t flags);
+DLOAD_I_API dload_status DLOAD_I_FN(prime_error_in)(DLOAD_NAME *l, DLOAD_I_K key, uint64_t group,
+                                                    dload_status status, uint64_t ttl_ns);
+DLOAD_I_API dload_status DLOAD_I_FN(put_if_in)(DLOAD_NAME *l, DLOAD_I_K key, uint64_t group,
+                                               const DLOAD_I_V *value, dload_token token);
+DLOAD_I_API dload_status DLOAD_I_FN(peek_in)(DLOAD_NAME *l, DLOAD_I_K key, uint64_t group,
+                                             dload_state *state, DLOAD_I_V *out);
+DLOAD_I_API dload_status DLOAD_I_FN(clear_in)(DLOAD_NAME *l, DLOAD_I_K key, uint64_t group);
+
+/* Forgets every key of a group, with what _clear promises for each of them. Looks at every entry of the
+ * cache, one shard at a time: O(capacity). */
+DLOAD_I_API dload_status DLOAD_I_FN(clear_group)(DLOAD_NAME *l, uint64_t group);
+#endif
+
 /* Forgets everything, in time that does not depend on how much that is; O(shards). */
 DLOAD_I_API dload_status DLOAD_I_FN(clear_all)(DLOAD_NAME *l);
 
@@ -201,6 +218,20 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_set)(DLOAD_I_FN(cache) * c, DLOAD_I_K 
 
 /* Removes an entry; absent is no error: DLOAD_OK, or DLOAD_EKEY. */
 DLOAD_I_API dload_status DLOAD_I_FN(cache_delete)(DLOAD_I_FN(cache) * c, DLOAD_I_K key);
+
+#if DLOAD_GROUP
+/* The same for a key of a group; the functions above are for group 0. */
+DLOAD_I_API dload_status DLOAD_I_FN(cache_get_in)(DLOAD_I_FN(cache) * c, DLOAD_I_K key,
+                                                  uint64_t group, DLOAD_I_V *out);
+DLOAD_I_API dload_status DLOAD_I_FN(cache_set_in)(DLOAD_I_FN(cache) * c, DLOAD_I_K key,
+                                                  uint64_t group, const DLOAD_I_V *value,
+                                                  uint64_t ttl_ns);
+DLOAD_I_API dload_status DLOAD_I_FN(cache_delete_in)(DLOAD_I_FN(cache) * c, DLOAD_I_K key,
+                                                     uint64_t group);
+
+/* Removes every entry of a group, and releases it. O(capacity). */
+DLOAD_I_API dload_status DLOAD_I_FN(cache_clear_group)(DLOAD_I_FN(cache) * c, uint64_t group);
+#endif
 
 /* Removes every entry, O(shards); owned values are released a few per later operation. */
 DLOAD_I_API dload_status DLOAD_I_FN(cache_clear)(DLOAD_I_FN(cache) * c);

@@ -22,27 +22,27 @@ DLOAD_I_INLINE DLOAD_I_SHARD *DLOAD_I_FN(i_shard)(const DLOAD_I_CACHE *c, uint64
 }
 
 /* Looks a key up and counts the use: a hit's status, or DLOAD_PENDING. */
-DLOAD_I_INLINE dload_status DLOAD_I_FN(i_lookup)(DLOAD_I_CACHE *c, uint64_t hash,
-                                                 const DLOAD_I_K *key, DLOAD_I_V *out)
+DLOAD_I_INLINE dload_status DLOAD_I_FN(i_lookup)(DLOAD_I_CACHE *c, const DLOAD_I_ID *id,
+                                                 DLOAD_I_V *out)
 {
 #if DLOAD_I_THREADED
     if (DLOAD_I_UNLIKELY(c->n_shards == 0))
         return DLOAD_PENDING;
-    DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(c, hash);
+    DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(c, id->hash);
     DLOAD_I_ACQUIRE(&s->lock);
-    dload_status st = DLOAD_I_FN(i_read)(c, s, hash, key, out);
+    dload_status st = DLOAD_I_FN(i_read)(c, s, id, out);
     DLOAD_I_RELEASE(&s->lock);
     return st;
 #else
-    return DLOAD_I_FN(i_read)(c, &c->one, hash, key, out);
+    return DLOAD_I_FN(i_read)(c, &c->one, id, out);
 #endif
 }
 
 /* The same, not inlined: for the calls where a hit is one answer among others. */
-DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_look)(DLOAD_I_CACHE *c, uint64_t hash,
-                                                 const DLOAD_I_K *key, DLOAD_I_V *out)
+DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_look)(DLOAD_I_CACHE *c, const DLOAD_I_ID *id,
+                                                 DLOAD_I_V *out)
 {
-    return DLOAD_I_FN(i_lookup)(c, hash, key, out);
+    return DLOAD_I_FN(i_lookup)(c, id, out);
 }
 
 /* Cleans one shard up, unlocking to release what it removed. With max_rounds 0, to the end. */
@@ -62,7 +62,7 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_sweep)(DLOAD_I_SHARD *s, uint64_t now_ns, uint32
 /* Puts an item under its shard's lock; releases nothing, so that the loader's mutex may be held. */
 DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_store)(DLOAD_I_CACHE *c, DLOAD_I_FN(item) * item)
 {
-    DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(c, item->hash);
+    DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(c, item->id.hash);
     DLOAD_I_ACQUIRE(&s->lock);
     dload_status st = DLOAD_I_FN(i_put)(c, s, item);
     DLOAD_I_RELEASE(&s->lock);
@@ -74,7 +74,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_store)(DLOAD_I_CACHE *c, DLOAD_I_FN(item
 DLOAD_I_INLINE void DLOAD_I_FN(i_before_store)(DLOAD_I_CACHE *c, const DLOAD_I_FN(item) * item)
 {
 #if DLOAD_I_OWNED
-    DLOAD_I_FN(i_sweep)(DLOAD_I_FN(i_shard)(c, item->hash), item->now_ns, 1);
+    DLOAD_I_FN(i_sweep)(DLOAD_I_FN(i_shard)(c, item->id.hash), item->now_ns, 1);
 #else
     (void)c;
     (void)item;
@@ -88,15 +88,14 @@ DLOAD_I_INLINE void DLOAD_I_FN(i_after_store)(DLOAD_I_FN(item) * item)
 }
 
 /* Takes a key out; its value, if any, comes back in *old. */
-DLOAD_I_LOCAL bool DLOAD_I_FN(i_drop)(DLOAD_I_CACHE *c, uint64_t hash, const DLOAD_I_K *key,
-                                      DLOAD_I_V *old)
+DLOAD_I_LOCAL bool DLOAD_I_FN(i_drop)(DLOAD_I_CACHE *c, const DLOAD_I_ID *id, DLOAD_I_V *old)
 {
     if (c->n_shards == 0)
         return false;
-    DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(c, hash);
+    DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(c, id->hash);
     bool has_old = false;
     DLOAD_I_ACQUIRE(&s->lock);
-    const DLOAD_I_SLOT *e = DLOAD_I_FN(i_locate)(s, hash, key);
+    const DLOAD_I_SLOT *e = DLOAD_I_FN(i_locate)(s, id);
     if (e != NULL)
         has_old = DLOAD_I_FN(i_remove)(s, DLOAD_I_FN(i_slot_of)(s, e), old);
     DLOAD_I_RELEASE(&s->lock);
@@ -246,15 +245,22 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_destroy)(DLOAD_I_CACHE *c)
 
 /* ---- reading and writing ---- */
 
-DLOAD_I_HOT dload_status DLOAD_I_FN(cache_get)(DLOAD_I_CACHE *c, DLOAD_I_K key, DLOAD_I_V *out)
+DLOAD_I_INLINE dload_status DLOAD_I_FN(i_cache_get)(DLOAD_I_CACHE *c, uint64_t group, DLOAD_I_K key,
+                                                    DLOAD_I_V *out)
 {
     dload_status st = DLOAD_I_FN(i_canon)(&key, c->max_key_bytes);
     if (DLOAD_I_UNLIKELY(st < 0 || out == NULL))
         return out == NULL ? DLOAD_EINVAL : st;
     if (DLOAD_I_FORKED(c))
         return DLOAD_EFORK;
-    st = DLOAD_I_FN(i_lookup)(c, DLOAD_I_FN(i_hash)(key), &key, out);
+    DLOAD_I_ID id = DLOAD_I_FN(i_id)(key, group);
+    st = DLOAD_I_FN(i_lookup)(c, &id, out);
     return st == DLOAD_PENDING ? DLOAD_MISSING : st;
+}
+
+DLOAD_I_HOT dload_status DLOAD_I_FN(cache_get)(DLOAD_I_CACHE *c, DLOAD_I_K key, DLOAD_I_V *out)
+{
+    return DLOAD_I_FN(i_cache_get)(c, 0, key, out);
 }
 
 DLOAD_I_API dload_status DLOAD_I_FN(cache_get_many)(DLOAD_I_CACHE *c, const DLOAD_I_K *keys,
@@ -273,8 +279,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_get_many)(DLOAD_I_CACHE *c, const DLOA
     return DLOAD_OK;
 }
 
-DLOAD_I_API dload_status DLOAD_I_FN(cache_set)(DLOAD_I_CACHE *c, DLOAD_I_K key,
-                                               const DLOAD_I_V *value, uint64_t ttl_ns)
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_cache_set)(DLOAD_I_CACHE *c, uint64_t group, DLOAD_I_K key,
+                                                   const DLOAD_I_V *value, uint64_t ttl_ns)
 {
     if (value == NULL || DLOAD_I_FORKED(c))
         return value == NULL ? DLOAD_EINVAL : DLOAD_EFORK;
@@ -286,8 +292,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_set)(DLOAD_I_CACHE *c, DLOAD_I_K key,
     if (st < 0)
         return st;
     DLOAD_I_FN(item) item;
-    item.hash = DLOAD_I_FN(i_hash)(key);
-    item.key = key;
+    item.id = DLOAD_I_FN(i_id)(key, group);
     item.value = &copy;
     item.status = DLOAD_OK;
     item.ttl_ns = ttl_ns != 0 ? ttl_ns : c->ttl_ns;
@@ -300,7 +305,14 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_set)(DLOAD_I_CACHE *c, DLOAD_I_K key,
     return st;
 }
 
-DLOAD_I_API dload_status DLOAD_I_FN(cache_delete)(DLOAD_I_CACHE *c, DLOAD_I_K key)
+DLOAD_I_API dload_status DLOAD_I_FN(cache_set)(DLOAD_I_CACHE *c, DLOAD_I_K key,
+                                               const DLOAD_I_V *value, uint64_t ttl_ns)
+{
+    return DLOAD_I_FN(i_cache_set)(c, 0, key, value, ttl_ns);
+}
+
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_cache_delete)(DLOAD_I_CACHE *c, uint64_t group,
+                                                      DLOAD_I_K key)
 {
     if (DLOAD_I_FORKED(c))
         return DLOAD_EFORK;
@@ -308,9 +320,15 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_delete)(DLOAD_I_CACHE *c, DLOAD_I_K ke
     if (st < 0)
         return st;
     DLOAD_I_V old;
-    if (DLOAD_I_FN(i_drop)(c, DLOAD_I_FN(i_hash)(key), &key, &old))
+    DLOAD_I_ID id = DLOAD_I_FN(i_id)(key, group);
+    if (DLOAD_I_FN(i_drop)(c, &id, &old))
         DLOAD_I_FN(i_release)(&old);
     return DLOAD_OK;
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(cache_delete)(DLOAD_I_CACHE *c, DLOAD_I_K key)
+{
+    return DLOAD_I_FN(i_cache_delete)(c, 0, key);
 }
 
 DLOAD_I_API dload_status DLOAD_I_FN(cache_clear)(DLOAD_I_CACHE *c)
@@ -357,6 +375,68 @@ DLOAD_I_API size_t DLOAD_I_FN(cache_bytes)(DLOAD_I_CACHE *c)
     }
     return n;
 }
+
+#if DLOAD_GROUP
+
+DLOAD_I_HOT dload_status DLOAD_I_FN(cache_get_in)(DLOAD_I_CACHE *c, DLOAD_I_K key, uint64_t group,
+                                                  DLOAD_I_V *out)
+{
+    return DLOAD_I_FN(i_cache_get)(c, group, key, out);
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(cache_set_in)(DLOAD_I_CACHE *c, DLOAD_I_K key, uint64_t group,
+                                                  const DLOAD_I_V *value, uint64_t ttl_ns)
+{
+    return DLOAD_I_FN(i_cache_set)(c, group, key, value, ttl_ns);
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(cache_delete_in)(DLOAD_I_CACHE *c, DLOAD_I_K key,
+                                                     uint64_t group)
+{
+    return DLOAD_I_FN(i_cache_delete)(c, group, key);
+}
+
+/* Removes up to DLOAD_I_TIDY_MAX entries of a group from slot *at on; *at is where to go on, n_slots at
+ * the end. Returns how many values there are to release. */
+DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_cut_group)(DLOAD_I_SHARD *s, uint64_t group, uint32_t *at,
+                                               DLOAD_I_V *old)
+{
+    uint32_t n_slots = s->n_groups * DLOAD_I_GROUP_SLOTS;
+    uint32_t n_old = 0;
+    for (; *at < n_slots && n_old < DLOAD_I_TIDY_MAX; ++*at) {
+        if (s->groups[*at / DLOAD_I_GROUP_SLOTS].tags[*at % DLOAD_I_GROUP_SLOTS] != 0 &&
+            s->slots[*at].group == group)
+            n_old += DLOAD_I_FN(i_remove)(s, *at, &old[n_old]);
+    }
+    return n_old;
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(cache_clear_group)(DLOAD_I_CACHE *c, uint64_t group)
+{
+    if (DLOAD_I_FORKED(c))
+        return DLOAD_EFORK;
+    for (uint32_t i = 0; i < c->n_shards; i++) {
+        DLOAD_I_SHARD *s = &c->shard[i];
+        DLOAD_I_V old[DLOAD_I_TIDY_MAX];
+        uint32_t at = 0;
+        uint32_t n_groups = 0;
+        bool more = true;
+        while (more) {
+            DLOAD_I_ACQUIRE(&s->lock);
+            if (n_groups != s->n_groups)
+                at = 0; /* it grew, and entries moved */
+            n_groups = s->n_groups;
+            uint32_t n_old = DLOAD_I_FN(i_cut_group)(s, group, &at, old);
+            more = at < n_groups * DLOAD_I_GROUP_SLOTS;
+            DLOAD_I_RELEASE(&s->lock);
+            for (uint32_t k = 0; k < n_old; k++)
+                DLOAD_I_FN(i_release)(&old[k]);
+        }
+    }
+    return DLOAD_OK;
+}
+
+#endif /* DLOAD_GROUP */
 
 #endif /* DLOAD_I_BODIES */
 #endif /* DLOAD_I_HAVE_CACHE */

@@ -1,8 +1,8 @@
-/* >>control -- a loader's life, its cache from outside, its triggers and its counters. */
+/* >>control -- a loader's life, its triggers and its counters. */
 #ifndef DLOAD_I_HAVE_CONTROL
 #define DLOAD_I_HAVE_CONTROL
 
-#include "load.h"
+#include "outside.h"
 
 #if DLOAD_I_BODIES
 
@@ -88,8 +88,11 @@ DLOAD_I_API dload_status DLOAD_I_FN(init_checked)(DLOAD_NAME *l, const DLOAD_I_F
     c->max_age_ns = l->cfg.max_age_ns;
     c->run_limit_ns = l->cfg.run_limit_ns;
     c->threaded = DLOAD_I_THREADED;
+    c->grouped = DLOAD_GROUP;
+    c->queue_wait = l->cfg.queue_wait;
     c->wake = l->cfg.wake;
     c->wake_ctx = l->cfg.wake_ctx;
+    c->registry = l->cfg.registry;
     if (l->cfg.registry != NULL)
         dload_i_registry_add(l->cfg.registry, c);
     return DLOAD_OK;
@@ -104,7 +107,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(destroy)(DLOAD_NAME *l)
         return DLOAD_EFORK;
     DLOAD_I_ACQUIRE(&l->mutex);
     bool busy = c->n_out != 0 || c->ready != NULL || c->open != NULL || c->queue != NULL;
-    DLOAD_I_RELEASE(&l->mutex);
+    dload_i_core_unlock(&l->core);
     if (busy)
         return DLOAD_EBUSY;
     if (l->cfg.registry != NULL)
@@ -144,7 +147,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(close)(DLOAD_NAME *l, dload_close_mode mode,
         return DLOAD_ENOMEM;
     DLOAD_I_ACQUIRE(&l->mutex);
     dload_status st = dload_i_close(&l->core, mode, &z.parker, DLOAD_I_FN(i_deadline)(l, &call));
-    DLOAD_I_RELEASE(&l->mutex);
+    dload_i_core_unlock(&l->core);
     DLOAD_I_FN(i_sleeper_end)(&z);
     return st;
 }
@@ -162,7 +165,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(dispatch)(DLOAD_NAME *l, size_t *n_keys)
         return DLOAD_EFORK;
     DLOAD_I_ACQUIRE(&l->mutex);
     size_t n = dload_i_dispatch(&l->core, DLOAD_BY_EXPLICIT);
-    DLOAD_I_RELEASE(&l->mutex);
+    dload_i_core_unlock(&l->core);
     if (n_keys != NULL)
         *n_keys = n;
     return DLOAD_OK;
@@ -174,7 +177,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(process)(DLOAD_NAME *l, uint64_t now_ns)
         return DLOAD_EFORK;
     DLOAD_I_ACQUIRE(&l->mutex);
     dload_i_process(&l->core, now_ns);
-    DLOAD_I_RELEASE(&l->mutex);
+    dload_i_core_unlock(&l->core);
     return DLOAD_I_FN(cache_advance)(&l->cache, now_ns);
 }
 
@@ -184,7 +187,7 @@ DLOAD_I_API uint64_t DLOAD_I_FN(next_deadline)(DLOAD_NAME *l)
         return DLOAD_NEVER;
     DLOAD_I_ACQUIRE(&l->mutex);
     uint64_t at_ns = dload_i_deadline(&l->core);
-    DLOAD_I_RELEASE(&l->mutex);
+    dload_i_core_unlock(&l->core);
     return at_ns;
 }
 
@@ -197,199 +200,11 @@ DLOAD_I_API dload_status DLOAD_I_FN(expect)(DLOAD_NAME *l, size_t n)
     DLOAD_I_ACQUIRE(&l->mutex);
     dload_i_expect(&l->core, (uint32_t)n);
     DLOAD_I_FN(i_tell)(l);
-    DLOAD_I_RELEASE(&l->mutex);
+    dload_i_core_unlock(&l->core);
     return DLOAD_OK;
 }
 
-/* ---- the cache from outside ---- */
-
-/* Under the mutex: later loads neither join nor trust what was sent before. */
-DLOAD_I_LOCAL void DLOAD_I_FN(i_outdate)(DLOAD_NAME *l, uint64_t hash, const DLOAD_I_K *key)
-{
-    dload_i_note_clear(&l->core, hash);
-    dload_i_ref *ref = DLOAD_I_FN(i_flight)(l, hash, key);
-    if (ref != NULL && ref->batch->state >= DLOAD_I_RUNNING)
-        dload_i_detach(&l->core, ref); /* one that is queued will be fetched after this: it stays */
-}
-
-/* Is the key cached, for a reader? Counts no use. */
-DLOAD_I_LOCAL bool DLOAD_I_FN(i_has)(DLOAD_NAME *l, uint64_t hash, const DLOAD_I_K *key)
-{
-    DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(&l->cache, hash);
-    DLOAD_I_ACQUIRE(&s->lock);
-    const DLOAD_I_SLOT *e = DLOAD_I_FN(i_locate)(s, hash, key);
-    bool has = e != NULL && DLOAD_I_FN(i_valid)(&l->cache, s, e);
-    DLOAD_I_RELEASE(&s->lock);
-    return has;
-}
-
-/* The way into the cache of everything that no batch brought: token 0 = unconditionally. */
-DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_bring)(DLOAD_NAME *l, DLOAD_I_K key, dload_status status,
-                                               const DLOAD_I_V *value, uint64_t ttl_ns,
-                                               uint32_t flags, const dload_token *token)
-{
-    if (status >= 0 && value == NULL)
-        return DLOAD_EINVAL;
-    if (DLOAD_I_FORKED(&l->cache))
-        return DLOAD_EFORK;
-    dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
-    if (st < 0 || l->cache.n_shards == 0)
-        return st;
-    DLOAD_I_V copy;
-    if (status >= 0 && (st = DLOAD_I_FN(i_copy)(&copy, value)) < 0)
-        return st;
-    DLOAD_I_FN(item) item;
-    item.hash = DLOAD_I_FN(i_hash)(key);
-    item.key = key;
-    item.value = &copy;
-    item.status = status;
-    item.ttl_ns = ttl_ns;
-    item.now_ns = DLOAD_TTL ? DLOAD_I_FN(i_now)(&l->cache) : 0;
-    item.garbage = false;
-    bool stored = false;
-    DLOAD_I_FN(i_before_store)(&l->cache, &item);
-    DLOAD_I_ACQUIRE(&l->mutex);
-    if (token != NULL && dload_i_cleared_since(&l->core, item.hash, *token)) {
-        st = DLOAD_ECANCELED;
-    } else if ((flags & DLOAD_OVERWRITE) != 0 || !DLOAD_I_FN(i_has)(l, item.hash, &key)) {
-        DLOAD_I_FN(i_outdate)(l, item.hash, &key);
-        st = DLOAD_I_FN(i_store)(&l->cache, &item);
-        stored = st >= 0;
-    }
-    DLOAD_I_RELEASE(&l->mutex);
-    if (!stored && status >= 0)
-        DLOAD_I_FN(i_release)(&copy);
-    DLOAD_I_FN(i_after_store)(&item);
-    return st;
-}
-
-DLOAD_I_API dload_status DLOAD_I_FN(prime)(DLOAD_NAME *l, DLOAD_I_K key, const DLOAD_I_V *value,
-                                           uint32_t flags)
-{
-    return DLOAD_I_FN(i_bring)(l, key, DLOAD_OK, value, l->cache.ttl_ns, flags, NULL);
-}
-
-DLOAD_I_API dload_status DLOAD_I_FN(prime_many)(DLOAD_NAME *l, const DLOAD_I_K *keys,
-                                                const DLOAD_I_V *values, size_t n, uint32_t flags,
-                                                dload_status *statuses)
-{
-    if (n != 0 && (keys == NULL || values == NULL))
-        return DLOAD_EINVAL;
-    dload_status result = DLOAD_OK;
-    for (size_t i = 0; i < n; i++) {
-        dload_status st = DLOAD_I_FN(prime)(l, keys[i], &values[i], flags);
-        if (statuses != NULL)
-            statuses[i] = st;
-        if (result == DLOAD_OK)
-            result = st;
-    }
-    return result;
-}
-
-DLOAD_I_API dload_status DLOAD_I_FN(prime_error)(DLOAD_NAME *l, DLOAD_I_K key, dload_status status,
-                                                 uint64_t ttl_ns)
-{
-    if (status >= 0 || status == DLOAD_PENDING || ttl_ns == 0)
-        return DLOAD_EINVAL;
-    return DLOAD_I_FN(i_bring)(l, key, status, NULL, ttl_ns, 0, NULL);
-}
-
-DLOAD_I_API dload_token DLOAD_I_FN(token)(DLOAD_NAME *l)
-{
-    if (DLOAD_I_FORKED(&l->cache))
-        return 0;
-    DLOAD_I_ACQUIRE(&l->mutex);
-    dload_token token = l->core.clear_seq;
-    DLOAD_I_RELEASE(&l->mutex);
-    return token;
-}
-
-DLOAD_I_API dload_status DLOAD_I_FN(put_if)(DLOAD_NAME *l, DLOAD_I_K key, const DLOAD_I_V *value,
-                                            dload_token token)
-{
-    return DLOAD_I_FN(i_bring)(l, key, DLOAD_OK, value, l->cache.ttl_ns, DLOAD_OVERWRITE, &token);
-}
-
-DLOAD_I_API dload_status DLOAD_I_FN(peek)(DLOAD_NAME *l, DLOAD_I_K key, dload_state *state,
-                                          DLOAD_I_V *out)
-{
-    if (state == NULL)
-        return DLOAD_EINVAL;
-    *state = DLOAD_STATE_ABSENT;
-    if (DLOAD_I_FORKED(&l->cache))
-        return DLOAD_EFORK;
-    dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
-    if (st < 0)
-        return st;
-    uint64_t hash = DLOAD_I_FN(i_hash)(key);
-    st = DLOAD_MISSING;
-    DLOAD_I_ACQUIRE(&l->mutex);
-    if (l->cache.n_shards != 0) {
-        DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(&l->cache, hash);
-        DLOAD_I_ACQUIRE(&s->lock);
-        const DLOAD_I_SLOT *e = DLOAD_I_FN(i_locate)(s, hash, &key);
-        if (e != NULL && DLOAD_I_FN(i_valid)(&l->cache, s, e)) {
-            bool error = (e->meta & DLOAD_I_META_ERROR) != 0;
-            *state = error ? DLOAD_STATE_ERROR : DLOAD_STATE_READY;
-            st = error ? (dload_status)e->u.status : DLOAD_OK;
-            if (!error && out != NULL)
-                st = DLOAD_I_FN(i_copy)(out, &e->u.value);
-        }
-        DLOAD_I_RELEASE(&s->lock);
-    }
-    if (*state == DLOAD_STATE_ABSENT) {
-        const dload_i_ref *ref = DLOAD_I_FN(i_flight)(l, hash, &key);
-        if (ref != NULL)
-            *state =
-                ref->batch->state >= DLOAD_I_RUNNING ? DLOAD_STATE_IN_FLIGHT : DLOAD_STATE_QUEUED;
-    }
-    DLOAD_I_RELEASE(&l->mutex);
-    return st;
-}
-
-DLOAD_I_API dload_status DLOAD_I_FN(clear)(DLOAD_NAME *l, DLOAD_I_K key)
-{
-    if (DLOAD_I_FORKED(&l->cache))
-        return DLOAD_EFORK;
-    dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
-    if (st < 0)
-        return st;
-    uint64_t hash = DLOAD_I_FN(i_hash)(key);
-    DLOAD_I_V old;
-    DLOAD_I_ACQUIRE(&l->mutex);
-    DLOAD_I_FN(i_outdate)(l, hash, &key);
-    bool has_old = DLOAD_I_FN(i_drop)(&l->cache, hash, &key, &old);
-    DLOAD_I_RELEASE(&l->mutex);
-    if (has_old)
-        DLOAD_I_FN(i_release)(&old);
-    return DLOAD_OK;
-}
-
-DLOAD_I_API dload_status DLOAD_I_FN(clear_many)(DLOAD_NAME *l, const DLOAD_I_K *keys, size_t n)
-{
-    if (n != 0 && keys == NULL)
-        return DLOAD_EINVAL;
-    dload_status result = DLOAD_OK;
-    for (size_t i = 0; i < n; i++) {
-        dload_status st = DLOAD_I_FN(clear)(l, keys[i]);
-        if (result == DLOAD_OK)
-            result = st;
-    }
-    return result;
-}
-
-DLOAD_I_API dload_status DLOAD_I_FN(clear_all)(DLOAD_NAME *l)
-{
-    if (DLOAD_I_FORKED(&l->cache))
-        return DLOAD_EFORK;
-    DLOAD_I_ACQUIRE(&l->mutex);
-    l->core.clear_all_seq = ++l->core.clear_seq; /* flights sent before are joined no more */
-    uint32_t full = DLOAD_I_FN(i_new_epoch)(&l->cache);
-    DLOAD_I_RELEASE(&l->mutex);
-    if (full != 0)
-        DLOAD_I_FN(i_full_sweep)(&l->cache);
-    return DLOAD_OK;
-}
+/* ---- counters ---- */
 
 DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats)
 {
@@ -408,7 +223,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats)
         stats->entries += s->n_live;
         DLOAD_I_RELEASE(&s->lock);
     }
-    DLOAD_I_RELEASE(&l->mutex);
+    dload_i_core_unlock(&l->core);
     stats->loads = stats->hits + stats->joins + stats->misses;
     return DLOAD_OK;
 }

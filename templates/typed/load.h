@@ -41,56 +41,74 @@ DLOAD_I_INLINE uint64_t DLOAD_I_FN(i_deadline)(const DLOAD_NAME *l, const dload_
     return dload_i_add_ns(dload_i_now(l->core.env), l->cfg.timeout_ns);
 }
 
+/* A group that nobody would look at must not be lost in silence. */
+DLOAD_I_INLINE bool DLOAD_I_FN(i_group_allowed)(const dload_call *call)
+{
+    return DLOAD_GROUP || call == NULL || call->group == 0;
+}
+
 /* The flight of a key that a new request may join, or NULL; the mutex is held. */
-DLOAD_I_LOCAL dload_i_ref *DLOAD_I_FN(i_flight)(DLOAD_NAME *l, uint64_t hash, const DLOAD_I_K *key)
+DLOAD_I_LOCAL dload_i_ref *DLOAD_I_FN(i_flight)(DLOAD_NAME *l, const DLOAD_I_ID *id)
 {
     dload_i_core *c = &l->core;
     if (c->n_refs == 0)
         return NULL;
     uint32_t mask = c->refs_cap - 1;
-    uint32_t h = dload_i_ref_hash(hash);
+    uint32_t h = dload_i_ref_hash(id->hash);
     for (uint32_t i = h & mask; c->refs[i].batch != NULL; i = (i + 1) & mask) {
         dload_i_ref *ref = &c->refs[i];
+#if DLOAD_GROUP
+        if (ref->place == DLOAD_I_OPEN_PLACE || ref->batch->group != id->group)
+            continue;
+#endif
         if (ref->hash == h && dload_i_joinable(c, ref->batch) &&
-            DLOAD_I_FN(i_same)(&DLOAD_I_FN(i_batch)(ref->batch)->own_keys[ref->place], key))
+            DLOAD_I_FN(i_same)(&DLOAD_I_FN(i_batch)(ref->batch)->own_keys[ref->place], &id->key))
             return ref;
     }
     return NULL;
 }
 
-/* A key into the open batch; the mutex is held. */
-DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_enter)(DLOAD_NAME *l, const DLOAD_I_K *key,
+/* A key into the open batch of its group; the mutex is held. */
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_enter)(DLOAD_NAME *l, const DLOAD_I_ID *id,
                                                dload_i_batch **batch, uint32_t *place)
 {
-    dload_status st = dload_i_reserve(&l->core, batch, place);
+#if DLOAD_GROUP
+    uint64_t group = id->group;
+#else
+    uint64_t group = 0;
+#endif
+    dload_status st = dload_i_reserve(&l->core, group, batch, place);
     if (st < 0)
         return st;
     DLOAD_I_K *own = &DLOAD_I_FN(i_batch)(*batch)->own_keys[*place];
 #if DLOAD_I_IS_STRING
-    if (!dload_i_arena_put(&l->arena, key->ptr, key->len, &own->ptr))
+    if (!dload_i_arena_put(&l->arena, id->key.ptr, id->key.len, &own->ptr)) {
+        dload_i_unreserve(&l->core, *batch);
         return DLOAD_ENOMEM;
-    own->len = key->len;
+    }
+    own->len = id->key.len;
 #else
-    *own = *key;
+    *own = id->key;
 #endif
+    dload_i_commit(&l->core, *batch, id->hash);
     return DLOAD_OK;
 }
 
 /* Makes w wait for a key: DLOAD_PENDING. Or an answer at once: a hit, or why it cannot wait. The mutex
  * is held; looked says that the key was not in the cache since it is. */
-DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_ask)(DLOAD_NAME *l, uint64_t hash, const DLOAD_I_K *key,
-                                                uint32_t flags, bool looked, dload_i_waiter *w)
+DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_ask)(DLOAD_NAME *l, const DLOAD_I_ID *id, uint32_t flags,
+                                                bool looked, dload_i_waiter *w)
 {
     dload_i_core *c = &l->core;
     if (c->closed)
         return DLOAD_ECLOSED;
     /* Between a look without the mutex and taking it, the answer may have come. */
-    if (DLOAD_I_THREADED && !looked && (flags & DLOAD_FRESH) == 0) {
-        dload_status hit = DLOAD_I_FN(i_look)(&l->cache, hash, key, (DLOAD_I_V *)w->out);
+    if (!looked && (flags & DLOAD_FRESH) == 0) {
+        dload_status hit = DLOAD_I_FN(i_look)(&l->cache, id, (DLOAD_I_V *)w->out);
         if (hit != DLOAD_PENDING)
             return hit;
     }
-    dload_i_ref *ref = DLOAD_I_FN(i_flight)(l, hash, key);
+    dload_i_ref *ref = DLOAD_I_FN(i_flight)(l, id);
     if (ref != NULL && (flags & DLOAD_FRESH) != 0 && ref->batch->state >= DLOAD_I_RUNNING) {
         dload_i_detach(c, ref); /* what is being fetched is not fresh enough */
         ref = NULL;
@@ -104,16 +122,10 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_ask)(DLOAD_NAME *l, uint64_t hash, co
     }
     dload_i_batch *b = NULL;
     uint32_t place = 0;
-    dload_status st = DLOAD_I_FN(i_enter)(l, key, &b, &place);
-    if (st < 0) {
-        if (c->open != NULL && c->open->n == 0) { /* opened for nothing */
-            dload_i_batch_give(c, c->open);
-            c->open = NULL;
-        }
+    dload_status st = DLOAD_I_FN(i_enter)(l, id, &b, &place);
+    if (st < 0)
         return st;
-    }
     c->stats.misses++;
-    dload_i_commit(c, hash);
     dload_i_wait_for(w, b, place);
     return DLOAD_PENDING;
 }
@@ -127,7 +139,7 @@ DLOAD_I_INLINE void DLOAD_I_FN(i_tell)(DLOAD_NAME *l)
     bool queued = c->tell_queued;
     bool wake = c->tell_wake;
     c->tell_queued = c->tell_wake = false;
-    DLOAD_I_RELEASE(&l->mutex);
+    dload_i_core_unlock(&l->core);
     if (wake)
         c->wake(c->wake_ctx);
     if (queued)
@@ -137,7 +149,7 @@ DLOAD_I_INLINE void DLOAD_I_FN(i_tell)(DLOAD_NAME *l)
 
 /* ---- one key ---- */
 
-DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_load_miss)(DLOAD_NAME *l, uint64_t hash, DLOAD_I_K key,
+DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_load_miss)(DLOAD_NAME *l, DLOAD_I_ID id,
                                                       const dload_call *call, DLOAD_I_V *out)
 {
     DLOAD_I_SLEEPER z;
@@ -149,10 +161,16 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_load_miss)(DLOAD_NAME *l, uint64_t ha
     w.parker = &z.parker;
     z.parker.first = z.parker.last = &w;
     DLOAD_I_ACQUIRE(&l->mutex);
-    dload_status st = DLOAD_I_FN(i_ask)(l, hash, &key, call != NULL ? call->flags : 0, false, &w);
+    uint32_t flags = call != NULL ? call->flags : 0;
+    dload_status st = DLOAD_I_FN(i_ask)(l, &id, flags, !DLOAD_I_THREADED, &w);
+    uint64_t deadline_ns =
+        st == DLOAD_PENDING || st == DLOAD_EAGAIN ? DLOAD_I_FN(i_deadline)(l, call) : 0;
+    while (st == DLOAD_EAGAIN && (st = dload_i_wait_room(&l->core, &z.parker, deadline_ns)) >= 0)
+        st = DLOAD_I_FN(i_ask)(l, &id, flags, false, &w);
+    l->core.stats.timeouts += st == DLOAD_ETIMEDOUT;
     if (st == DLOAD_PENDING) {
         DLOAD_I_FN(i_tell)(l);
-        st = dload_i_wait(&l->core, &z.parker, DLOAD_I_FN(i_deadline)(l, call));
+        st = dload_i_wait(&l->core, &z.parker, deadline_ns);
         if (w.batch != NULL) {
             l->core.stats.timeouts += st == DLOAD_ETIMEDOUT;
             dload_i_unwait(&l->core, &w);
@@ -160,11 +178,12 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_load_miss)(DLOAD_NAME *l, uint64_t ha
             st = (dload_status)w.status;
         }
     }
-    DLOAD_I_RELEASE(&l->mutex);
+    dload_i_core_unlock(&l->core);
     DLOAD_I_FN(i_sleeper_end)(&z);
 #if DLOAD_I_OWNED
     if (l->cache.n_shards != 0)
-        DLOAD_I_FN(i_sweep)(DLOAD_I_FN(i_shard)(&l->cache, hash), DLOAD_I_FN(i_now)(&l->cache), 1);
+        DLOAD_I_FN(i_sweep)
+    (DLOAD_I_FN(i_shard)(&l->cache, id.hash), DLOAD_I_FN(i_now)(&l->cache), 1);
 #endif
     return st;
 }
@@ -177,15 +196,15 @@ DLOAD_I_HOT dload_status DLOAD_I_FN(load_with)(DLOAD_NAME *l, DLOAD_I_K key, con
     if (DLOAD_I_FORKED(&l->cache))
         return DLOAD_EFORK;
     dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
-    if (DLOAD_I_UNLIKELY(st < 0))
-        return st;
-    uint64_t hash = DLOAD_I_FN(i_hash)(key);
+    if (DLOAD_I_UNLIKELY(st < 0 || !DLOAD_I_FN(i_group_allowed)(call)))
+        return st < 0 ? st : DLOAD_EINVAL;
+    DLOAD_I_ID id = DLOAD_I_FN(i_id)(key, call != NULL ? call->group : 0);
     if (call == NULL || (call->flags & DLOAD_FRESH) == 0) {
-        st = DLOAD_I_FN(i_lookup)(&l->cache, hash, &key, out);
+        st = DLOAD_I_FN(i_lookup)(&l->cache, &id, out);
         if (DLOAD_I_LIKELY(st != DLOAD_PENDING))
             return st;
     }
-    return DLOAD_I_FN(i_load_miss)(l, hash, key, call, out);
+    return DLOAD_I_FN(i_load_miss)(l, id, call, out);
 }
 
 DLOAD_I_HOT dload_status DLOAD_I_FN(load)(DLOAD_NAME *l, DLOAD_I_K key, DLOAD_I_V *out)
@@ -199,6 +218,7 @@ DLOAD_I_HOT dload_status DLOAD_I_FN(load)(DLOAD_NAME *l, DLOAD_I_K key, DLOAD_I_
 typedef struct DLOAD_I_FN(i_many) {
     struct DLOAD_NAME *loader;
     dload_i_parker *parker;
+    uint64_t group;
     uint32_t flags;
     bool locked; /* the mutex is held: from the first miss on */
 } DLOAD_I_FN(i_many);
@@ -212,10 +232,10 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_ask_one)(DLOAD_I_FN(i_many) * m, DLOAD_I
     dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
     if (st < 0)
         return st;
-    uint64_t hash = DLOAD_I_FN(i_hash)(key);
+    DLOAD_I_ID id = DLOAD_I_FN(i_id)(key, m->group);
     bool looked = m->locked;
     if ((m->flags & DLOAD_FRESH) == 0) {
-        st = DLOAD_I_FN(i_look)(&l->cache, hash, &key, out);
+        st = DLOAD_I_FN(i_look)(&l->cache, &id, out);
         if (st != DLOAD_PENDING)
             return st;
     }
@@ -229,7 +249,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_ask_one)(DLOAD_I_FN(i_many) * m, DLOAD_I
     w->out = out;
     w->parker = m->parker;
     w->position = position;
-    st = DLOAD_I_FN(i_ask)(l, hash, &key, m->flags, looked, w);
+    st = DLOAD_I_FN(i_ask)(l, &id, m->flags, looked || !DLOAD_I_THREADED, w);
     if (st != DLOAD_PENDING) {
         dload_i_waiter_give(&l->core, w);
         return st;
@@ -284,6 +304,9 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_ask_many)(DLOAD_I_FN(i_many) * m, const 
             DLOAD_I_FN(i_collect)(l, m->parker, waited, statuses);
             st = waited < 0 ? waited : DLOAD_I_FN(i_ask_one)(m, keys[i], i, &out[i]);
         }
+        while (st == DLOAD_EAGAIN &&
+               (st = dload_i_wait_room(&l->core, m->parker, deadline_ns)) >= 0)
+            st = DLOAD_I_FN(i_ask_one)(m, keys[i], i, &out[i]);
         if (st == DLOAD_PENDING) {
             DLOAD_I_FN(i_tell)(l);
             continue;
@@ -300,7 +323,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(load_many_with)(DLOAD_NAME *l, const DLOAD_I
                                                     const dload_call *call, DLOAD_I_V *out,
                                                     dload_status *statuses)
 {
-    if (n != 0 && (keys == NULL || out == NULL))
+    if ((n != 0 && (keys == NULL || out == NULL)) || !DLOAD_I_FN(i_group_allowed)(call))
         return DLOAD_EINVAL;
     if (n == 0)
         return DLOAD_OK;
@@ -317,6 +340,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(load_many_with)(DLOAD_NAME *l, const DLOAD_I
     DLOAD_I_FN(i_many) many;
     many.loader = l;
     many.parker = &z.parker;
+    many.group = call != NULL ? call->group : 0;
     many.flags = call != NULL ? call->flags : 0;
     many.locked = false;
     uint64_t deadline_ns = DLOAD_I_FN(i_deadline)(l, call);
@@ -325,7 +349,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(load_many_with)(DLOAD_NAME *l, const DLOAD_I
         dload_status st = dload_i_wait(&l->core, &z.parker, deadline_ns);
         l->core.stats.timeouts += st == DLOAD_ETIMEDOUT;
         DLOAD_I_FN(i_collect)(l, &z.parker, st, statuses);
-        DLOAD_I_RELEASE(&l->mutex);
+        dload_i_core_unlock(&l->core);
         result = result == DLOAD_OK && st < 0 ? st : result;
     }
     DLOAD_I_FN(i_sleeper_end)(&z);
@@ -347,7 +371,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(load_many)(DLOAD_NAME *l, const DLOAD_I_K *k
 DLOAD_I_API dload_status DLOAD_I_FN(start_with)(DLOAD_NAME *l, DLOAD_I_K key,
                                                 const dload_call *call, DLOAD_I_WAITER *w)
 {
-    if (w == NULL)
+    if (w == NULL || !DLOAD_I_FN(i_group_allowed)(call))
         return DLOAD_EINVAL;
     uint32_t flags = call != NULL ? call->flags : 0;
     dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
@@ -357,17 +381,17 @@ DLOAD_I_API dload_status DLOAD_I_FN(start_with)(DLOAD_NAME *l, DLOAD_I_K key,
     else if (st >= 0 && DLOAD_I_LOAD_RELAXED(&l->core.closed))
         st = DLOAD_ECLOSED;
     if (st >= 0) {
-        uint64_t hash = DLOAD_I_FN(i_hash)(key);
+        DLOAD_I_ID id = DLOAD_I_FN(i_id)(key, call != NULL ? call->group : 0);
         st = (flags & DLOAD_FRESH) != 0 ? DLOAD_PENDING
-                                        : DLOAD_I_FN(i_look)(&l->cache, hash, &key, &w->value);
+                                        : DLOAD_I_FN(i_look)(&l->cache, &id, &w->value);
         if (st == DLOAD_PENDING) {
             w->base.out = &w->value;
             w->status = DLOAD_PENDING;
             DLOAD_I_ACQUIRE(&l->mutex);
-            st = DLOAD_I_FN(i_ask)(l, hash, &key, flags, false, &w->base);
+            st = DLOAD_I_FN(i_ask)(l, &id, flags, !DLOAD_I_THREADED, &w->base);
             if (st == DLOAD_PENDING)
                 DLOAD_I_FN(i_tell)(l);
-            DLOAD_I_RELEASE(&l->mutex);
+            dload_i_core_unlock(&l->core);
             if (st == DLOAD_PENDING)
                 return st; /* done() may have run already: w is not touched any more */
         }
@@ -393,7 +417,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(cancel)(DLOAD_NAME *l, DLOAD_I_WAITER *w)
         l->core.stats.cancelled++;
         st = DLOAD_OK;
     }
-    DLOAD_I_RELEASE(&l->mutex);
+    dload_i_core_unlock(&l->core);
     return st;
 }
 

@@ -111,6 +111,9 @@ DLOAD_I_UNUSED static dload_status DLOAD_I_FN(i_run)(void *owner, dload_i_batch 
     b->keys = b->own_keys;
     b->n = base->n;
     b->ctx = l->cfg.ctx;
+#if DLOAD_GROUP
+    b->group = base->group;
+#endif
     b->deadline_ns = dload_i_add_ns(base->started_ns, l->core.run_limit_ns);
     dload_status st = l->cfg.fetch(b);
     if (st != DLOAD_PENDING) /* afterwards b belongs to whoever ends it */
@@ -133,8 +136,11 @@ DLOAD_I_UNUSED static bool DLOAD_I_FN(i_store_at)(void *owner, dload_i_batch *ba
     if (ttl_ns == 0 || l->cache.n_shards == 0)
         return false;
     DLOAD_I_FN(item) item;
-    item.hash = f->hash;
-    item.key = b->own_keys[i];
+    item.id.hash = f->hash;
+    item.id.key = b->own_keys[i];
+#if DLOAD_GROUP
+    item.id.group = base->group;
+#endif
     item.value = &b->values[i];
     item.status = f->status;
     item.ttl_ns = ttl_ns;

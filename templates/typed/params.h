@@ -64,6 +64,12 @@
 #if DLOAD_TTL != 0 && DLOAD_TTL != 1
 #error "dataloader.h: DLOAD_TTL must be 0 (entries never expire) or 1"
 #endif
+#ifndef DLOAD_GROUP
+#define DLOAD_GROUP 0
+#endif
+#if DLOAD_GROUP != 0 && DLOAD_GROUP != 1
+#error "dataloader.h: DLOAD_GROUP must be 0 or 1 (a key is known by its group, too)"
+#endif
 #ifndef DLOAD_STATS
 #define DLOAD_STATS 1
 #endif

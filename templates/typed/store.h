@@ -163,35 +163,38 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_put)(DLOAD_I_CACHE *c, DLOAD_I_SHARD 
     bool more = false;
     if (!DLOAD_I_OWNED && DLOAD_I_FN(i_untidy)(s, item->now_ns))
         (void)DLOAD_I_FN(i_tidy)(s, item->now_ns, NULL, DLOAD_I_GROUP_SLOTS, &more);
-    DLOAD_I_SLOT *e = DLOAD_I_FN(i_locate)(s, item->hash, &item->key);
+    DLOAD_I_SLOT *e = DLOAD_I_FN(i_locate)(s, &item->id);
     if (e != NULL) {
         DLOAD_I_FN(i_replace)(c, s, DLOAD_I_FN(i_slot_of)(s, e), item);
         return DLOAD_OK;
     }
 #if DLOAD_I_IS_STRING
     const char *bytes = NULL;
-    if (!dload_i_arena_put(&s->arena, item->key.ptr, item->key.len, &bytes)) {
+    if (!dload_i_arena_put(&s->arena, item->id.key.ptr, item->id.key.len, &bytes)) {
         s->skipped++;
         return DLOAD_ENOMEM;
     }
 #endif
-    bool was_ghost = dload_i_ghost_take(&s->evict.ghost, item->hash);
+    bool was_ghost = dload_i_ghost_take(&s->evict.ghost, item->id.hash);
     dload_status st = DLOAD_I_FN(i_make_room)(c, s, item);
     if (st < 0) {
 #if DLOAD_I_IS_STRING
-        dload_i_arena_drop(&s->arena, bytes, item->key.len);
+        dload_i_arena_drop(&s->arena, bytes, item->id.key.len);
 #endif
         s->skipped++;
         return st;
     }
-    uint32_t slot = dload_i_take_slot(s->groups, s->n_groups, item->hash);
+    uint32_t slot = dload_i_take_slot(s->groups, s->n_groups, item->id.hash);
     e = &s->slots[slot];
+#if DLOAD_GROUP
+    e->group = item->id.group;
+#endif
 #if DLOAD_I_IS_STRING
     e->key.ptr = bytes;
-    e->key.len = (uint32_t)item->key.len;
-    e->key.hash_hi = (uint32_t)(item->hash >> 32);
+    e->key.len = (uint32_t)item->id.key.len;
+    e->key.hash_hi = (uint32_t)(item->id.hash >> 32);
 #else
-    e->key = item->key;
+    e->key = item->id.key;
 #endif
     e->meta = s->epoch;
     s->n_used++;

@@ -14,6 +14,12 @@
 #define DLOAD_I_SLOT  DLOAD_I_FN(slot)
 #define DLOAD_I_CACHE DLOAD_I_FN(cache)
 
+#if DLOAD_GROUP
+#define DLOAD_I_GROUP_HASH(e) dload_i_group_hash((e)->group)
+#else
+#define DLOAD_I_GROUP_HASH(e) 0
+#endif
+
 /* ---- keys ---- */
 
 /* Brings a key to its one form; DLOAD_EKEY or DLOAD_ETOOBIG when it cannot be a key. */
@@ -50,6 +56,20 @@ DLOAD_I_INLINE uint64_t DLOAD_I_FN(i_hash)(DLOAD_I_K key)
 #endif
 }
 
+/* What key is known by in group; the key is in its one form. */
+DLOAD_I_INLINE DLOAD_I_ID DLOAD_I_FN(i_id)(DLOAD_I_K key, uint64_t group)
+{
+    DLOAD_I_ID id;
+    id.hash = DLOAD_I_FN(i_hash)(key);
+    id.key = key;
+#if DLOAD_GROUP
+    id.hash ^= dload_i_group_hash(group);
+    id.group = group;
+#endif
+    (void)group;
+    return id;
+}
+
 DLOAD_I_INLINE bool DLOAD_I_FN(i_same)(const DLOAD_I_K *a, const DLOAD_I_K *b)
 {
 #if DLOAD_I_IS_STRING
@@ -61,15 +81,19 @@ DLOAD_I_INLINE bool DLOAD_I_FN(i_same)(const DLOAD_I_K *a, const DLOAD_I_K *b)
 #endif
 }
 
-/* Is this entry's key the one? */
-DLOAD_I_INLINE bool DLOAD_I_FN(i_is)(const DLOAD_I_SLOT *e, uint64_t hash, const DLOAD_I_K *key)
+/* Is this entry the one? */
+DLOAD_I_INLINE bool DLOAD_I_FN(i_is)(const DLOAD_I_SLOT *e, const DLOAD_I_ID *id)
 {
+#if DLOAD_GROUP
+    if (e->group != id->group)
+        return false;
+#endif
 #if DLOAD_I_IS_STRING
-    return e->key.hash_hi == (uint32_t)(hash >> 32) && e->key.len == key->len &&
+    const DLOAD_I_K *key = &id->key;
+    return e->key.hash_hi == (uint32_t)(id->hash >> 32) && e->key.len == key->len &&
            (key->len == 0 || memcmp(e->key.ptr, key->ptr, key->len) == 0);
 #else
-    (void)hash;
-    return DLOAD_I_FN(i_same)(&e->key, key);
+    return DLOAD_I_FN(i_same)(&e->key, &id->key);
 #endif
 }
 
@@ -79,7 +103,7 @@ DLOAD_I_INLINE uint64_t DLOAD_I_FN(i_home_hash)(const DLOAD_I_SLOT *e)
 #if DLOAD_I_IS_STRING
     return (uint64_t)e->key.hash_hi << 32;
 #else
-    return DLOAD_I_FN(i_hash)(e->key);
+    return DLOAD_I_FN(i_hash)(e->key) ^ DLOAD_I_GROUP_HASH(e);
 #endif
 }
 
@@ -87,9 +111,9 @@ DLOAD_I_UNUSED static uint64_t DLOAD_I_FN(i_hash_of)(const void *slot)
 {
     const DLOAD_I_SLOT *e = (const DLOAD_I_SLOT *)slot;
 #if DLOAD_I_IS_STRING
-    return dload_i_hash_bytes(e->key.ptr, e->key.len);
+    return dload_i_hash_bytes(e->key.ptr, e->key.len) ^ DLOAD_I_GROUP_HASH(e);
 #else
-    return DLOAD_I_FN(i_hash)(e->key);
+    return DLOAD_I_FN(i_hash)(e->key) ^ DLOAD_I_GROUP_HASH(e);
 #endif
 }
 
@@ -220,48 +244,45 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_arm)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uint32_
 /* ---- finding ---- */
 
 /* Searches on from the home group, which passed the key's class on. */
-DLOAD_I_NOINLINE DLOAD_I_SLOT *DLOAD_I_FN(i_find_far)(const DLOAD_I_SHARD *s, uint64_t hash,
-                                                      DLOAD_I_K key)
+DLOAD_I_NOINLINE DLOAD_I_SLOT *DLOAD_I_FN(i_find_far)(const DLOAD_I_SHARD *s, DLOAD_I_ID id)
 {
-    uint32_t at = dload_i_home(hash, s->n_groups);
-    uint8_t tag = dload_i_tag(hash);
+    uint32_t at = dload_i_home(id.hash, s->n_groups);
+    uint8_t tag = dload_i_tag(id.hash);
     for (uint32_t tried = 1; tried < s->n_groups; tried++) {
         at = dload_i_next_group(at, s->n_groups);
         const dload_i_group *g = &s->groups[at];
         for (dload_i_match m = dload_i_find_tag(g, tag); dload_i_match_any(m);
              m = dload_i_match_rest(m)) {
             DLOAD_I_SLOT *e = &s->slots[at * DLOAD_I_GROUP_SLOTS + dload_i_match_first(m)];
-            if (DLOAD_I_FN(i_is)(e, hash, &key))
+            if (DLOAD_I_FN(i_is)(e, &id))
                 return e;
         }
-        if (g->over[dload_i_class(hash)] == 0)
+        if (g->over[dload_i_class(id.hash)] == 0)
             break;
     }
     return NULL;
 }
 
 /* The entry of a key, whatever its epoch and expiry, or NULL. */
-DLOAD_I_INLINE DLOAD_I_SLOT *DLOAD_I_FN(i_find)(const DLOAD_I_SHARD *s, uint64_t hash,
-                                                const DLOAD_I_K *key)
+DLOAD_I_INLINE DLOAD_I_SLOT *DLOAD_I_FN(i_find)(const DLOAD_I_SHARD *s, const DLOAD_I_ID *id)
 {
-    uint32_t at = dload_i_home(hash, s->n_groups);
+    uint32_t at = dload_i_home(id->hash, s->n_groups);
     const dload_i_group *g = &s->groups[at];
-    for (dload_i_match m = dload_i_find_tag(g, dload_i_tag(hash)); dload_i_match_any(m);
+    for (dload_i_match m = dload_i_find_tag(g, dload_i_tag(id->hash)); dload_i_match_any(m);
          m = dload_i_match_rest(m)) {
         DLOAD_I_SLOT *e = s->slots + (size_t)at * DLOAD_I_GROUP_SLOTS + dload_i_match_first(m);
-        if (DLOAD_I_LIKELY(DLOAD_I_FN(i_is)(e, hash, key)))
+        if (DLOAD_I_LIKELY(DLOAD_I_FN(i_is)(e, id)))
             return e;
     }
-    if (DLOAD_I_LIKELY(g->over[dload_i_class(hash)] == 0))
+    if (DLOAD_I_LIKELY(g->over[dload_i_class(id->hash)] == 0))
         return NULL;
-    return DLOAD_I_FN(i_find_far)(s, hash, *key);
+    return DLOAD_I_FN(i_find_far)(s, *id);
 }
 
 /* The same where a call more does not matter: everywhere but on a hit. */
-DLOAD_I_NOINLINE DLOAD_I_SLOT *DLOAD_I_FN(i_locate)(const DLOAD_I_SHARD *s, uint64_t hash,
-                                                    const DLOAD_I_K *key)
+DLOAD_I_NOINLINE DLOAD_I_SLOT *DLOAD_I_FN(i_locate)(const DLOAD_I_SHARD *s, const DLOAD_I_ID *id)
 {
-    return DLOAD_I_FN(i_find)(s, hash, key);
+    return DLOAD_I_FN(i_find)(s, id);
 }
 
 DLOAD_I_INLINE uint32_t DLOAD_I_FN(i_slot_of)(const DLOAD_I_SHARD *s, const DLOAD_I_SLOT *e)
@@ -317,9 +338,9 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_read_rare)(DLOAD_I_SHARD *s, DLOAD_I_
 
 /* A hit: DLOAD_OK and *out, or the cached error. A miss: DLOAD_PENDING. */
 DLOAD_I_INLINE dload_status DLOAD_I_FN(i_read)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
-                                               uint64_t hash, const DLOAD_I_K *key, DLOAD_I_V *out)
+                                               const DLOAD_I_ID *id, DLOAD_I_V *out)
 {
-    DLOAD_I_SLOT *e = DLOAD_I_FN(i_find)(s, hash, key);
+    DLOAD_I_SLOT *e = DLOAD_I_FN(i_find)(s, id);
     if (DLOAD_I_UNLIKELY(e == NULL))
         return DLOAD_PENDING;
     uint32_t meta = e->meta ^ s->epoch;

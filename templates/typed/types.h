@@ -6,6 +6,7 @@
 #include "../runtime/env.h"
 #include "../runtime/blob.h"
 #include "../runtime/lock.h"
+#include "../runtime/fork.h"
 #include "../runtime/lock_pthread.h"
 #include "../runtime/arena.h"
 #include "../runtime/evict.h"
@@ -27,8 +28,9 @@ typedef dload_blob DLOAD_I_FN(value);
 #else
 typedef DLOAD_VALUE DLOAD_I_FN(value);
 #endif
-#define DLOAD_I_K DLOAD_I_FN(key)
-#define DLOAD_I_V DLOAD_I_FN(value)
+#define DLOAD_I_K  DLOAD_I_FN(key)
+#define DLOAD_I_ID DLOAD_I_FN(i_ident)
+#define DLOAD_I_V  DLOAD_I_FN(value)
 
 #ifdef DLOAD_KEY_AS
 /* 0 unsigned, 1 signed, 2 float, 3 double. Where C++ cannot compute with an enum's values, its sign is
@@ -52,10 +54,13 @@ DLOAD_I_STATIC_ASSERT(sizeof(DLOAD_KEY) == sizeof(DLOAD_KEY_AS) &&
 /* One batch, as the fetch function sees it. It lives until the function returned, or, after
  * DLOAD_PENDING, until _batch_done. */
 typedef struct DLOAD_I_FN(batch) {
-    dload_i_batch base;       /* private */
-    const DLOAD_I_K *keys;    /* keys asked for, each once, in the order of first request */
-    size_t n;                 /* how many; 1 .. config.max_batch */
-    void *ctx;                /* config.ctx */
+    dload_i_batch base;    /* private */
+    const DLOAD_I_K *keys; /* keys asked for, each once, in the order of first request */
+    size_t n;              /* how many; 1 .. config.max_batch */
+    void *ctx;             /* config.ctx */
+#if DLOAD_GROUP
+    uint64_t group; /* of all keys: dload_call.group */
+#endif
     uint64_t deadline_ns;     /* when run_limit_ns ends, in env->now time; DLOAD_NEVER = no limit */
     DLOAD_I_K *own_keys;      /* private: what keys points at */
     DLOAD_I_V *values;        /* private: answers, by the same index */
@@ -82,9 +87,9 @@ typedef struct DLOAD_I_FN(config) {
     /* Event loops: announces, from any thread and with no lock held, that _process has something to do.
      * done() then runs inside _process and _dispatch only. NULL = done() runs where the answer came. */
     void (*wake)(void *wake_ctx);
-    void *wake_ctx; /* handed to wake */
-    dload_registry
-        *registry;   /* loaders to dispatch together, must outlive the loader; NULL = none */
+    void *wake_ctx;           /* handed to wake */
+    dload_registry *registry; /* loaders to dispatch together, must outlive the loader; NULL = none.
+                         Under a lock, for threads that joined it; see dload_registry_join */
     size_t capacity; /* entries cached; default 4096; DLOAD_NO_CACHE; DLOAD_UNBOUNDED grows */
     size_t
         shards; /* locks over the cache; default 16; always 1 without a lock; rounded down to 2^n, <= 256 */
@@ -94,11 +99,12 @@ typedef struct DLOAD_I_FN(config) {
     /* How long to keep an error other than MISSING: a TTL in ns, DLOAD_NEVER, 0 = drop; NULL = drop all.
      * Called with no lock held. */
     uint64_t (*error_ttl)(void *ctx, dload_status status);
-    size_t max_batch;      /* keys a call; default 100; 1 = no batching; <= 2^20 */
-    uint64_t settle_ns;    /* a batch goes when no new key came for so long; default 0 = at once */
-    uint64_t max_age_ns;   /* ... or when its oldest key is so old; default 10 * settle_ns */
-    size_t max_in_flight;  /* batches running side by side; default 4 */
-    size_t max_queue;      /* keys waiting or running; default 65536; beyond: DLOAD_EAGAIN */
+    size_t max_batch;     /* keys a call; default 100; 1 = no batching; <= 2^20 */
+    uint64_t settle_ns;   /* a batch goes when no new key came for so long; default 0 = is found */
+    uint64_t max_age_ns;  /* ... or when its oldest key is so old; default 10 * settle_ns */
+    size_t max_in_flight; /* batches running side by side, but for _dispatch's; default 4 */
+    size_t max_queue;     /* keys waiting or running; default 65536 */
+    bool queue_wait; /* at max_queue: no = DLOAD_EAGAIN, yes = blocking calls wait; default no */
     uint64_t timeout_ns;   /* longest wait of a blocking call; default 30 s; DLOAD_NEVER */
     uint64_t run_limit_ns; /* longest run of a batch; default 60 s; DLOAD_NEVER; then abandoned */
     size_t max_key_bytes;  /* DLOAD_STRING only; default 65536; beyond: DLOAD_ETOOBIG */
@@ -114,6 +120,15 @@ typedef struct DLOAD_I_FN(cache_config) {
     size_t max_key_bytes;
 } DLOAD_I_FN(cache_config);
 
+/* What an entry or a flight is known by. Private. */
+typedef struct DLOAD_I_FN(i_ident) {
+    uint64_t hash;
+    DLOAD_I_K key;
+#if DLOAD_GROUP
+    uint64_t group;
+#endif
+} DLOAD_I_FN(i_ident);
+
 /* Where an entry lives: what a hit touches and nothing else. Private.
  *
  *   meta  bits 0..1 uses since the policy last looked, 2 in the main queue (S3-FIFO), 4 expires,
@@ -124,6 +139,9 @@ typedef struct DLOAD_I_FN(slot) {
     uint32_t meta;
 #if DLOAD_TTL
     uint32_t expiry; /* tick after which the entry is gone; meaningful with bit 4 of meta */
+#endif
+#if DLOAD_GROUP
+    uint64_t group;
 #endif
 #if DLOAD_I_IS_STRING
     dload_i_skey key;
@@ -174,7 +192,7 @@ typedef struct DLOAD_I_FN(cache) {
     uint64_t ttl_ns;
     size_t max_key_bytes;
     bool unbounded;
-    uint32_t fork_epoch; /* PTHREAD: of the process it was made in */
+    uint32_t fork_epoch; /* with a lock: of the process it was made in */
     const dload_env *env;
     uint64_t manual_ns; /* DLOAD_CLOCK_MANUAL: what _cache_advance said last */
     uint64_t seed;      /* of the jitter when env->random is NULL */
@@ -182,8 +200,7 @@ typedef struct DLOAD_I_FN(cache) {
 
 /* A value on its way into the cache. Private. */
 typedef struct DLOAD_I_FN(item) {
-    uint64_t hash;
-    DLOAD_I_K key;
+    DLOAD_I_FN(i_ident) id;
     const DLOAD_I_V *value; /* moved into the cache when that took it; not used with an error */
     int32_t status;         /* >= 0, or the error to cache */
     uint64_t ttl_ns;
@@ -199,11 +216,11 @@ typedef struct DLOAD_I_FN(sleeper) {
 } DLOAD_I_FN(sleeper);
 
 /* What two translation units must agree on. */
-#define DLOAD_I_FINGERPRINT                                                                  \
-    ((uint64_t)DLOAD_TEMPLATE_VERSION << 56 | (uint64_t)DLOAD_LOCK << 52 |                   \
-     (uint64_t)DLOAD_EVICT << 48 | (uint64_t)DLOAD_CLOCK << 44 | (uint64_t)DLOAD_TTL << 43 | \
-     (uint64_t)DLOAD_STATS << 42 | (uint64_t)DLOAD_I_OWNED << 41 |                           \
-     (uint64_t)DLOAD_I_KEY_KIND << 36 | (uint64_t)(sizeof(DLOAD_I_K) & 0xff) << 28 |         \
+#define DLOAD_I_FINGERPRINT                                                                      \
+    ((uint64_t)DLOAD_TEMPLATE_VERSION << 56 | (uint64_t)DLOAD_LOCK << 52 |                       \
+     (uint64_t)DLOAD_EVICT << 48 | (uint64_t)DLOAD_CLOCK << 44 | (uint64_t)DLOAD_TTL << 43 |     \
+     (uint64_t)DLOAD_STATS << 42 | (uint64_t)DLOAD_I_OWNED << 41 | (uint64_t)DLOAD_GROUP << 40 | \
+     (uint64_t)DLOAD_I_KEY_KIND << 36 | (uint64_t)(sizeof(DLOAD_I_K) & 0xff) << 28 |             \
      ((uint64_t)sizeof(DLOAD_I_V) * 31 + sizeof(DLOAD_NAME)) % (UINT64_C(1) << 28))
 
 /* A loader. All fields are private; the struct is public so that it can live anywhere. It must not

@@ -201,13 +201,17 @@ def xxhash(temporary):
 
 
 def prototypes_complete(temporary):
-    """Every function of api.h is in the header, blobs' own only for blobs."""
+    """Every function of api.h is in the header, blobs' own only for blobs, groups' own only with groups."""
     api = re.sub(r"/\*.*?\*/", "", read(os.path.join(PROJECT, "templates/typed/api.h")).decode(), flags=re.DOTALL)
     words = set(re.findall(r"DLOAD_I_FN\((\w+)\)\(", api)) - {"init_checked"}
     need(len(words) > 30, "found only %s in api.h" % sorted(words))
-    for spec, name, blob in (("scalar", "quotes", False), ("bytes", "files", True)):
+    grouped = {w for w in words if w.endswith(("_in", "clear_group"))}
+    need(len(grouped) == 10, "found %s for groups in api.h" % sorted(grouped))
+    for spec, name, blob, groups in (("scalar", "quotes", False, False), ("bytes", "files", True, False),
+                                     ("grouped", "prices", False, True)):
         text = expected(spec)[name + ".h"].decode()
         declared = set(re.findall(r"\b%s_(\w+)\([^;=]*\);" % name, text.partition("#include \"dataloader.h\"")[2]))
-        missing = words - declared - (set() if blob else {"batch_set_bytes"})
+        missing = words - declared - (set() if blob else {"batch_set_bytes"}) - (set() if groups else grouped)
         need(not missing, "%s.h does not declare %s" % (name, sorted(missing)))
         need(blob or "batch_set_bytes" not in declared, "%s.h declares batch_set_bytes" % name)
+        need(groups or not grouped & declared, "%s.h declares %s" % (name, sorted(grouped & declared)))

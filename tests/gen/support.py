@@ -10,9 +10,9 @@ HERE = os.path.dirname(os.path.realpath(__file__))
 PROJECT = os.path.dirname(os.path.dirname(HERE))
 MKLOADER = os.path.join(PROJECT, "gen", "mkloader")
 AMALGAMATE = os.path.join(PROJECT, "gen", "amalgamate")
-SPECS = ["scalar", "bytes", "owned", "split", "keys"]
+SPECS = ["scalar", "bytes", "owned", "split", "keys", "grouped"]
 LOADERS = {"scalar": ["quotes"], "bytes": ["files", "by_uuid"], "owned": ["pages", "titles"], "split": ["users", "tags"],
-           "keys": ["switches", "readings", "accounts", "paints", "bytes"]}
+           "keys": ["switches", "readings", "accounts", "paints", "bytes"], "grouped": ["prices"]}
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wsign-conversion", "-Wshadow", "-Wundef",
             "-Wredundant-decls", "-Werror"]
 GCC_LINE = re.compile(r"(?P<file>[^\n]+?):(?P<line>[0-9]+): error: (?P<text>.+)")

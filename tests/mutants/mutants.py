@@ -133,9 +133,9 @@ mutant("epochs_never_swept", "typed/cache.h",
        "        n_full += s->since_reap >= 0xff00;",
        "        n_full += 0;",
        "test_cache", "test_values")
-mutant("flight_not_detached_on_clear", "typed/control.h",
-       "        dload_i_detach(&l->core, ref); /* one that is queued will be fetched"
-       " after this: it stays */",
+mutant("flight_not_detached_on_clear", "typed/outside.h",
+       "        dload_i_detach(&l->core, ref); /* one that is queued will be fetched after"
+       " this: it stays */",
        "        (void)0;",
        "test_clears")
 mutant("clear_all_is_joined", "runtime/flight.h",
@@ -155,7 +155,7 @@ mutant("token_of_all_only", "runtime/flight.h",
        " token;",
        "c->clear_all_seq > token;",
        "test_clears")
-mutant("clear_of_queued_detaches", "typed/control.h",
+mutant("clear_of_queued_detaches", "typed/outside.h",
        "    if (ref != NULL && ref->batch->state >= DLOAD_I_RUNNING)\n"
        "        dload_i_detach(&l->core, ref); /*",
        "    if (ref != NULL)\n"
@@ -164,22 +164,22 @@ mutant("clear_of_queued_detaches", "typed/control.h",
 
 # ---- batches ----
 mutant("size_trigger_off_by_one", "runtime/batch.h",
-       "    if (n_live >= c->max_batch)\n",
-       "    if (n_live > c->max_batch)\n",
+       "    if (b->n - b->n_dead >= c->max_batch)\n",
+       "    if (b->n - b->n_dead > c->max_batch)\n",
        "test_dispatch")
 mutant("settle_not_restarted", "runtime/batch.h",
-       "    if (c->settle_ns != 0 || b->n == 0) {",
-       "    if (b->n == 0) {",
-       "test_dispatch")
-mutant("age_not_bounded", "runtime/drive.h",
-       "    if (now_ns >= dload_i_add_ns(b->opened_ns, c->max_age_ns))\n"
-       "        return DLOAD_BY_AGE;\n",
+       "    else if (c->settle_ns != 0)\n"
+       "        b->last_key_ns = dload_i_now(c->env);\n",
        "",
        "test_dispatch")
+mutant("age_not_bounded", "runtime/pace.h",
+       "    return settle_ns <= age_ns ? settle_ns : age_ns;",
+       "    return settle_ns;",
+       "test_dispatch")
 mutant("expect_for_ever", "runtime/batch.h",
-       "    c->open = NULL;\n"
-       "    c->expect = 0;\n",
-       "    c->open = NULL;\n",
+       "    if (c->open == NULL)\n"
+       "        c->expect = 0;\n",
+       "",
        "test_dispatch")
 mutant("first_answer_loses", "runtime/run.h",
        "    return b->flights[i].answered ? DLOAD_EBUSY : DLOAD_OK;",
@@ -209,8 +209,8 @@ mutant("compact_forgets_waiters", "runtime/batch.h",
        "                (void)w;",
        "test_reentry")
 mutant("late_answer_counts", "runtime/run.h",
-       "    b->state = DLOAD_I_LOST;\n",
-       "    b->state = DLOAD_I_RUNNING;\n",
+       "    b->state = DLOAD_I_LOST; /* mutant",
+       "    b->state = DLOAD_I_RUNNING; /* mutant",
        "test_results")
 mutant("callback_under_the_lock", "runtime/run.h",
        "    for (dload_i_waiter *w = ready->head; w != NULL;) {\n"
@@ -262,7 +262,7 @@ mutant("moved_value_leaks", "typed/answer.h",
        "        (void)unwanted;",
        "test_values")
 mutant("oom_arena_not_undone", "typed/store.h",
-       "        dload_i_arena_drop(&s->arena, bytes, item->key.len);\n",
+       "        dload_i_arena_drop(&s->arena, bytes, item->id.key.len);\n",
        "",
        "test_cache")
 mutant("oom_shards_leak", "typed/cache.h",
@@ -290,7 +290,7 @@ mutant("cancelled_during_fetch", "runtime/run.h",
        "    int before = c->sync->hold();",
        "    int before = PTHREAD_CANCEL_ENABLE;\n    c->sync->unhold(before);",
        "test_cancel:PTHREAD")
-mutant("fork_not_seen", "runtime/lock_pthread.h",
+mutant("fork_not_seen", "runtime/fork.h",
        "    DLOAD_I_STORE_RELAXED(&dload_i_fork_epoch, dload_i_fork_epoch + 1);",
        "    (void)dload_i_fork_epoch;",
        "test_cancel:PTHREAD")
@@ -307,13 +307,13 @@ mutant("circle_not_closed", "runtime/nest.h",
 
 # ---- who sends: twins of the model's mutants (tests/models/run.py names them) ----
 mutant("deadline_keeps_lead", "runtime/drive.h",
-       "    dload_i_nudge(c, p); /* the lead, if it was ours, passes on */\n",
+       "    dload_i_nudge(c, p); /* the lead, if it was ours, passes on: mutant NO_HANDOFF */\n",
        "",
        "test_leader:PTHREAD")
 mutant("sender_keeps_lead", "runtime/drive.h",
-       "            dload_i_nudge(c, p); /* while this call is busy, somebody else leads what comes"
-       " next */\n",
-       "",
+       "            dload_i_nudge(c, p);\n"
+       "            (void)dload_i_run(c, b);",
+       "            (void)dload_i_run(c, b);",
        "test_leader:PTHREAD")
 mutant("dead_leader_stays", "runtime/drive.h",
        "        if (led != NULL && led->leader == p)\n"
@@ -321,27 +321,26 @@ mutant("dead_leader_stays", "runtime/drive.h",
        "",
        "test_leader:PTHREAD")
 mutant("enqueue_wakes_nobody", "runtime/batch.h",
-       "        c->sync->unpark(b->leader, c->env); /* it need not linger any more */",
+       "        c->sync->unpark(b->leader, c->env); /* it need not linger any more: mutant"
+       " FULL_NO_WAKE */",
        "        (void)0;",
        "test_leader:PTHREAD")
 mutant("finish_wakes_nobody", "runtime/run.h",
-       "    dload_i_let_go(c, b);\n"
-       "    dload_i_nudge(c, NULL);\n",
-       "    dload_i_let_go(c, b);\n",
+       "    dload_i_nudge(c, NULL); /* mutant FINISH_NO_NUDGE */\n",
+       "",
        "test_leader:PTHREAD")
 mutant("abandon_wakes_nobody", "runtime/run.h",
-       "            dload_i_abandon(c, b, DLOAD_ETIMEDOUT);\n"
-       "            dload_i_nudge(c, NULL);\n",
-       "            dload_i_abandon(c, b, DLOAD_ETIMEDOUT);\n",
+       "            dload_i_nudge(c, NULL); /* mutant ABANDON_NO_NUDGE */\n",
+       "",
        "test_leader:PTHREAD")
 mutant("nested_takes_a_place", "runtime/drive.h",
        "    return c->n_running < c->max_in_flight || dload_i_runs_here(c);",
        "    return c->n_running < c->max_in_flight;",
        "test_leader:PTHREAD")
 mutant("answer_wakes_nobody", "runtime/run.h",
-       "            if (w->parker->pending == 0)\n"
-       "                c->sync->unpark(w->parker, c->env);\n",
-       "",
+       "    if (c->sync->pay == NULL || c->env->wait != NULL) {\n"
+       "        c->sync->unpark(p, c->env);\n",
+       "    if (c->sync->pay == NULL || c->env->wait != NULL) {\n",
        "test_leader:PTHREAD")
 mutant("token_taken_late", "runtime/run.h",
        "    b->ended_ns = dload_i_now(c->env);\n"
@@ -353,16 +352,25 @@ mutant("token_taken_late", "runtime/run.h",
 
 # ---- who sends, who is woken ----
 mutant("dead_batch_stays_queued", "runtime/batch.h",
-       "        *(before == NULL ? &c->queue : &before->next) = b->next;",
-       "        return;",
+       "        (void)dload_i_queue_pop(c, before);\n"
+       "    }\n"
+       "    dload_i_batch_give(c, b);",
+       "        (void)before;\n"
+       "        return;\n"
+       "    }\n"
+       "    dload_i_batch_give(c, b);",
        "test_leader:PTHREAD")
 mutant("wakes_who_is_awake", "runtime/run.h",
-       "            if (p != NULL && p != but && p->asleep && (place || p->inside)) {",
-       "            if (p != NULL && p != but && (place || p->inside)) {",
+       "    if (p == NULL || p == but || !p->asleep || !(",
+       "    if (p == NULL || p == but || !(",
        "test_leader:PTHREAD")
 mutant("wakes_at_the_head_only", "runtime/run.h",
-       "        if (dload_i_nudge_one(c, b, but))\n            return;",
-       "        (void)dload_i_nudge_one(c, b, but);\n        return;",
+       "    for (dload_i_batch *b = c->queue; b != NULL; b = b->next) {\n"
+       "        if (dload_i_nudge_one(c, b, but))\n"
+       "            return;",
+       "    for (dload_i_batch *b = c->queue; b != NULL; b = b->next) {\n"
+       "        (void)dload_i_nudge_one(c, b, but);\n"
+       "        return;",
        "test_leader:PTHREAD")
 mutant("takes_before_abandoning", "runtime/drive.h",
        "        dload_i_abandon_overdue(c, now_ns); /* its place may be ours: mutant TAKE_BEFORE_ABANDON */\n"
@@ -378,8 +386,9 @@ mutant("takes_before_abandoning", "runtime/drive.h",
        "            break;\n",
        "test_leader:PTHREAD")
 mutant("nested_load_follows", "runtime/drive.h",
-       "    if (other_leads && (place || b->leader->inside || !may_send))\n",
-       "    (void)place;\n    if (other_leads)\n",
+       "    if (other_leads && (place || b->leader->inside || !may_send)) {\n",
+       "    (void)place;\n"
+       "    if (other_leads) {\n",
        "test_leader:PTHREAD")
 mutant("follower_without_limit", "runtime/drive.h",
        "    uint64_t until_ns = dload_i_add_ns(dload_i_add_ns(dload_i_now(c->env), c->run_limit_ns), 1);",

@@ -1,0 +1,269 @@
+/* >>outside -- the loader's cache from outside: prime, put_if, peek and clear.
+ *
+ * Whatever comes here takes the loader's mutex first: flights that were sent before are told that what
+ * they bring is out of date.
+ */
+#ifndef DLOAD_I_HAVE_OUTSIDE
+#define DLOAD_I_HAVE_OUTSIDE
+
+#include "load.h"
+
+#if DLOAD_I_BODIES
+
+/* Under the mutex: later loads neither join nor trust what was sent before. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_outdate)(DLOAD_NAME *l, const DLOAD_I_ID *id)
+{
+    dload_i_note_clear(&l->core, id->hash);
+    dload_i_ref *ref = DLOAD_I_FN(i_flight)(l, id);
+    if (ref != NULL && ref->batch->state >= DLOAD_I_RUNNING)
+        dload_i_detach(&l->core, ref); /* one that is queued will be fetched after this: it stays */
+}
+
+/* Is the key cached, for a reader? Counts no use. */
+DLOAD_I_LOCAL bool DLOAD_I_FN(i_has)(DLOAD_NAME *l, const DLOAD_I_ID *id)
+{
+    DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(&l->cache, id->hash);
+    DLOAD_I_ACQUIRE(&s->lock);
+    const DLOAD_I_SLOT *e = DLOAD_I_FN(i_locate)(s, id);
+    bool has = e != NULL && DLOAD_I_FN(i_valid)(&l->cache, s, e);
+    DLOAD_I_RELEASE(&s->lock);
+    return has;
+}
+
+/* The way into the cache of everything that no batch brought: token 0 = unconditionally. */
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_bring)(DLOAD_NAME *l, uint64_t group, DLOAD_I_K key,
+                                               dload_status status, const DLOAD_I_V *value,
+                                               uint64_t ttl_ns, uint32_t flags,
+                                               const dload_token *token)
+{
+    if (status >= 0 && value == NULL)
+        return DLOAD_EINVAL;
+    if (DLOAD_I_FORKED(&l->cache))
+        return DLOAD_EFORK;
+    dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
+    if (st < 0 || l->cache.n_shards == 0)
+        return st;
+    DLOAD_I_V copy;
+    if (status >= 0 && (st = DLOAD_I_FN(i_copy)(&copy, value)) < 0)
+        return st;
+    DLOAD_I_FN(item) item;
+    item.id = DLOAD_I_FN(i_id)(key, group);
+    item.value = &copy;
+    item.status = status;
+    item.ttl_ns = ttl_ns;
+    item.now_ns = DLOAD_TTL ? DLOAD_I_FN(i_now)(&l->cache) : 0;
+    item.garbage = false;
+    bool stored = false;
+    DLOAD_I_FN(i_before_store)(&l->cache, &item);
+    DLOAD_I_ACQUIRE(&l->mutex);
+    if (token != NULL && DLOAD_I_FN(i_cleared_since)(l, &item.id, *token)) {
+        st = DLOAD_ECANCELED;
+    } else if ((flags & DLOAD_OVERWRITE) != 0 || !DLOAD_I_FN(i_has)(l, &item.id)) {
+        DLOAD_I_FN(i_outdate)(l, &item.id);
+        st = DLOAD_I_FN(i_store)(&l->cache, &item);
+        stored = st >= 0;
+    }
+    dload_i_core_unlock(&l->core);
+    if (!stored && status >= 0)
+        DLOAD_I_FN(i_release)(&copy);
+    DLOAD_I_FN(i_after_store)(&item);
+    return st;
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(prime)(DLOAD_NAME *l, DLOAD_I_K key, const DLOAD_I_V *value,
+                                           uint32_t flags)
+{
+    return DLOAD_I_FN(i_bring)(l, 0, key, DLOAD_OK, value, l->cache.ttl_ns, flags, NULL);
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(prime_many)(DLOAD_NAME *l, const DLOAD_I_K *keys,
+                                                const DLOAD_I_V *values, size_t n, uint32_t flags,
+                                                dload_status *statuses)
+{
+    if (n != 0 && (keys == NULL || values == NULL))
+        return DLOAD_EINVAL;
+    dload_status result = DLOAD_OK;
+    for (size_t i = 0; i < n; i++) {
+        dload_status st = DLOAD_I_FN(prime)(l, keys[i], &values[i], flags);
+        if (statuses != NULL)
+            statuses[i] = st;
+        if (result == DLOAD_OK)
+            result = st;
+    }
+    return result;
+}
+
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_prime_error)(DLOAD_NAME *l, uint64_t group, DLOAD_I_K key,
+                                                     dload_status status, uint64_t ttl_ns)
+{
+    if (status >= 0 || status == DLOAD_PENDING || ttl_ns == 0)
+        return DLOAD_EINVAL;
+    return DLOAD_I_FN(i_bring)(l, group, key, status, NULL, ttl_ns, 0, NULL);
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(prime_error)(DLOAD_NAME *l, DLOAD_I_K key, dload_status status,
+                                                 uint64_t ttl_ns)
+{
+    return DLOAD_I_FN(i_prime_error)(l, 0, key, status, ttl_ns);
+}
+
+DLOAD_I_API dload_token DLOAD_I_FN(token)(DLOAD_NAME *l)
+{
+    if (DLOAD_I_FORKED(&l->cache))
+        return 0;
+    DLOAD_I_ACQUIRE(&l->mutex);
+    dload_token token = l->core.clear_seq;
+    dload_i_core_unlock(&l->core);
+    return token;
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(put_if)(DLOAD_NAME *l, DLOAD_I_K key, const DLOAD_I_V *value,
+                                            dload_token token)
+{
+    return DLOAD_I_FN(i_bring)(l, 0, key, DLOAD_OK, value, l->cache.ttl_ns, DLOAD_OVERWRITE,
+                               &token);
+}
+
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_peek)(DLOAD_NAME *l, uint64_t group, DLOAD_I_K key,
+                                              dload_state *state, DLOAD_I_V *out)
+{
+    if (state == NULL)
+        return DLOAD_EINVAL;
+    *state = DLOAD_STATE_ABSENT;
+    if (DLOAD_I_FORKED(&l->cache))
+        return DLOAD_EFORK;
+    dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
+    if (st < 0)
+        return st;
+    DLOAD_I_ID id = DLOAD_I_FN(i_id)(key, group);
+    st = DLOAD_MISSING;
+    DLOAD_I_ACQUIRE(&l->mutex);
+    if (l->cache.n_shards != 0) {
+        DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(&l->cache, id.hash);
+        DLOAD_I_ACQUIRE(&s->lock);
+        const DLOAD_I_SLOT *e = DLOAD_I_FN(i_locate)(s, &id);
+        if (e != NULL && DLOAD_I_FN(i_valid)(&l->cache, s, e)) {
+            bool error = (e->meta & DLOAD_I_META_ERROR) != 0;
+            *state = error ? DLOAD_STATE_ERROR : DLOAD_STATE_READY;
+            st = error ? (dload_status)e->u.status : DLOAD_OK;
+            if (!error && out != NULL)
+                st = DLOAD_I_FN(i_copy)(out, &e->u.value);
+        }
+        DLOAD_I_RELEASE(&s->lock);
+    }
+    if (*state == DLOAD_STATE_ABSENT) {
+        const dload_i_ref *ref = DLOAD_I_FN(i_flight)(l, &id);
+        if (ref != NULL)
+            *state =
+                ref->batch->state >= DLOAD_I_RUNNING ? DLOAD_STATE_IN_FLIGHT : DLOAD_STATE_QUEUED;
+    }
+    dload_i_core_unlock(&l->core);
+    return st;
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(peek)(DLOAD_NAME *l, DLOAD_I_K key, dload_state *state,
+                                          DLOAD_I_V *out)
+{
+    return DLOAD_I_FN(i_peek)(l, 0, key, state, out);
+}
+
+/* ---- clearing ---- */
+
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_clear)(DLOAD_NAME *l, uint64_t group, DLOAD_I_K key)
+{
+    if (DLOAD_I_FORKED(&l->cache))
+        return DLOAD_EFORK;
+    dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
+    if (st < 0)
+        return st;
+    DLOAD_I_ID id = DLOAD_I_FN(i_id)(key, group);
+    DLOAD_I_V old;
+    DLOAD_I_ACQUIRE(&l->mutex);
+    DLOAD_I_FN(i_outdate)(l, &id);
+    bool has_old = DLOAD_I_FN(i_drop)(&l->cache, &id, &old);
+    dload_i_core_unlock(&l->core);
+    if (has_old)
+        DLOAD_I_FN(i_release)(&old);
+    return DLOAD_OK;
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(clear)(DLOAD_NAME *l, DLOAD_I_K key)
+{
+    return DLOAD_I_FN(i_clear)(l, 0, key);
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(clear_many)(DLOAD_NAME *l, const DLOAD_I_K *keys, size_t n)
+{
+    if (n != 0 && keys == NULL)
+        return DLOAD_EINVAL;
+    dload_status result = DLOAD_OK;
+    for (size_t i = 0; i < n; i++) {
+        dload_status st = DLOAD_I_FN(clear)(l, keys[i]);
+        if (result == DLOAD_OK)
+            result = st;
+    }
+    return result;
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(clear_all)(DLOAD_NAME *l)
+{
+    if (DLOAD_I_FORKED(&l->cache))
+        return DLOAD_EFORK;
+    DLOAD_I_ACQUIRE(&l->mutex);
+    l->core.clear_all_seq = ++l->core.clear_seq; /* flights sent before are joined no more */
+    uint32_t full = DLOAD_I_FN(i_new_epoch)(&l->cache);
+    dload_i_core_unlock(&l->core);
+    if (full != 0)
+        DLOAD_I_FN(i_full_sweep)(&l->cache);
+    return DLOAD_OK;
+}
+
+#if DLOAD_GROUP
+
+/* ---- in a group ---- */
+
+DLOAD_I_API dload_status DLOAD_I_FN(prime_in)(DLOAD_NAME *l, DLOAD_I_K key, uint64_t group,
+                                              const DLOAD_I_V *value, uint32_t flags)
+{
+    return DLOAD_I_FN(i_bring)(l, group, key, DLOAD_OK, value, l->cache.ttl_ns, flags, NULL);
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(prime_error_in)(DLOAD_NAME *l, DLOAD_I_K key, uint64_t group,
+                                                    dload_status status, uint64_t ttl_ns)
+{
+    return DLOAD_I_FN(i_prime_error)(l, group, key, status, ttl_ns);
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(put_if_in)(DLOAD_NAME *l, DLOAD_I_K key, uint64_t group,
+                                               const DLOAD_I_V *value, dload_token token)
+{
+    return DLOAD_I_FN(i_bring)(l, group, key, DLOAD_OK, value, l->cache.ttl_ns, DLOAD_OVERWRITE,
+                               &token);
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(peek_in)(DLOAD_NAME *l, DLOAD_I_K key, uint64_t group,
+                                             dload_state *state, DLOAD_I_V *out)
+{
+    return DLOAD_I_FN(i_peek)(l, group, key, state, out);
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(clear_in)(DLOAD_NAME *l, DLOAD_I_K key, uint64_t group)
+{
+    return DLOAD_I_FN(i_clear)(l, group, key);
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(clear_group)(DLOAD_NAME *l, uint64_t group)
+{
+    if (DLOAD_I_FORKED(&l->cache))
+        return DLOAD_EFORK;
+    DLOAD_I_ACQUIRE(&l->mutex);
+    dload_i_outdate_group(&l->core, group);
+    dload_i_core_unlock(&l->core);
+    /* Entries go without the mutex: what is stored meanwhile was sent after this began. */
+    return DLOAD_I_FN(cache_clear_group)(&l->cache, group);
+}
+
+#endif /* DLOAD_GROUP */
+
+#endif /* DLOAD_I_BODIES */
+#endif /* DLOAD_I_HAVE_OUTSIDE */
