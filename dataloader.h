@@ -88,7 +88,8 @@
  *   everything else under NONE             no               yes, likewise
  *
  * FORK  Under PTHREAD and SPIN every call in a child returns DLOAD_EFORK for a loader of the parent, before
- * any lock: locks may be held there by threads that the child does not have. Make a loader after fork().
+ * any lock: locks may be held there by threads that the child does not have. Make a loader after fork(). A child
+ * that was forked inside a fetch function must not return from it.
  *
  * GROUPS  With DLOAD_GROUP 1 a key is known by (group, key): dload_call.group says which, calls without one
  * mean group 0. Groups share capacity and limits, and nothing else: a batch has keys of one group
@@ -99,7 +100,8 @@
  * each calls dload_registry_join, and whoever waits last sends.
  *
  * CANCELLATION  Under PTHREAD a thread that is cancelled while it waits leaves its batch as at a deadline,
- * and passes the lead on. While the fetch function runs in it, cancellation waits.
+ * and passes the lead on. While the fetch function runs in it, cancellation waits. Owned values that its
+ * _load_many has already received are lost: nobody is left to release them.
  *
  * WHAT A CLEAR PROMISES  A load that begins after _clear returned never yields what was fetched before
  * it. A fetch that was running serves those who waited for it, and is cached nowhere.
@@ -2479,6 +2481,9 @@ typedef struct dload_i_core {
     void *mutex;
     uint32_t max_batch, max_in_flight, max_queue;
     uint64_t settle_ns, max_age_ns, run_limit_ns;
+    const uint32_t
+        *fork_now; /* with a lock: the process's epoch, and the one the loader was made in */
+    uint32_t fork_epoch;
     bool threaded;
     bool grouped;    /* keys have groups; otherwise there is one open batch at most */
     bool queue_wait; /* at the queue's bound blocking calls wait */
@@ -2499,6 +2504,7 @@ typedef struct dload_i_core {
     dload_i_batch *free_;
     uint32_t n_running; /* RUNNING: what max_in_flight bounds */
     uint32_t n_out;     /* RUNNING, LOST and in the batch_end hook: what _destroy waits for */
+    uint32_t n_calling; /* threads in callbacks of a batch, which keep no place of its own busy */
     uint32_t n_flights; /* keys in batches, not published */
     dload_i_ref *refs;
     uint32_t n_refs, refs_cap; /* cap is 2^n or 0 */
@@ -2508,7 +2514,7 @@ typedef struct dload_i_core {
     struct dload_registry *registry;
     dload_i_parker *owed;             /* answered, and to be woken once the mutex is free */
     dload_i_parker *line, *line_tail; /* blocking calls that wait for room, first come first */
-    dload_i_parker *closer;
+    dload_i_parker *closers;
     void (*wake)(
         void *wake_ctx); /* loop mode: callbacks wait for _process, and this announces them */
     void *wake_ctx;
@@ -2527,6 +2533,12 @@ typedef struct dload_registry {
     uint32_t n_threads; /* joined; atomic */
     uint32_t n_parked;  /* ... and wait for an answer or for room; atomic */
 } dload_registry;
+
+/* In a child process? Then its locks may be held for ever. */
+DLOAD_I_INLINE bool dload_i_core_forked(const dload_i_core *c)
+{
+    return c->fork_now != NULL && DLOAD_I_LOAD_RELAXED(c->fork_now) != c->fork_epoch;
+}
 
 /* ---- the index of flights: open addressing, linear probing, no tombstones ---- */
 
@@ -2907,6 +2919,12 @@ DLOAD_I_LOCAL void dload_i_core_unlock(dload_i_core *c)
     }
 }
 
+/* May one more batch run beside those that do? */
+DLOAD_I_INLINE bool dload_i_has_place(const dload_i_core *c)
+{
+    return c->n_running < c->max_in_flight + c->n_calling;
+}
+
 /* ---- batches come and go ---- */
 
 DLOAD_I_NOINLINE dload_i_batch *dload_i_batch_take(dload_i_core *c)
@@ -3275,10 +3293,14 @@ DLOAD_I_NOINLINE uint64_t dload_i_due_at(const dload_i_core *c, const dload_i_ba
         return c->max_age_ns == 0 ? DLOAD_NEVER : dload_i_add_ns(b->opened_ns, c->max_age_ns);
     }
     *why = DLOAD_BY_IDLE;
-    if (c->company == 0 && b->n_calls <= 1)
+    if (c->company == 0 && b->n_calls <= 1 && c->expect == 0)
         return 0; /* no hope of more */
     if (c->settle_ns != 0)
         return dload_i_settled_at(c, b, why);
+    if (c->expect != 0) { /* announced, but not for ever */
+        *why = DLOAD_BY_AGE;
+        return b->opened_ns + DLOAD_I_LINGER_MAX_NS;
+    }
     return dload_i_found_at(c, b, why);
 }
 
@@ -3389,6 +3411,7 @@ DLOAD_I_LOCAL void dload_i_call_all(dload_i_core *c, dload_i_ready *ready)
 {
     if (ready->head == NULL)
         return;
+    c->n_calling++; /* a callback that loads must not wait for its own batch's place */
     dload_i_core_unlock(c);
     for (dload_i_waiter *w = ready->head; w != NULL;) {
         dload_i_waiter *next = w->next;
@@ -3397,6 +3420,7 @@ DLOAD_I_LOCAL void dload_i_call_all(dload_i_core *c, dload_i_ready *ready)
     }
     ready->head = ready->tail = NULL;
     dload_i_core_lock(c);
+    c->n_calling--;
 }
 
 /* In loop mode callbacks are for the loop's thread. */
@@ -3482,7 +3506,7 @@ DLOAD_I_LOCAL void dload_i_running_cut(dload_i_core *c, dload_i_batch *b)
 DLOAD_I_LOCAL bool dload_i_nudge_sleeper(dload_i_core *c, dload_i_parker *p,
                                          const dload_i_parker *but)
 {
-    if (p == NULL || p == but || !p->asleep || !(c->n_running < c->max_in_flight || p->inside))
+    if (p == NULL || p == but || !p->asleep || !(dload_i_has_place(c) || p->inside))
         return false;
     c->sync->unpark(p, c->env);
     return true;
@@ -3543,8 +3567,8 @@ DLOAD_I_NOINLINE void dload_i_finish(dload_i_core *c, dload_i_batch *b, dload_st
     dload_i_pace_learn(c, b);
     dload_i_let_go(c, b);
     dload_i_nudge(c, NULL); /* mutant FINISH_NO_NUDGE */
-    if (c->closer != NULL)
-        c->sync->unpark(c->closer, c->env);
+    for (dload_i_parker *p = c->closers; p != NULL; p = p->next_in_line)
+        c->sync->unpark(p, c->env);
     bool wake = c->wake != NULL && (c->queue != NULL || c->open != NULL);
     bool hook = c->hooks != NULL && c->hooks->batch_end != NULL;
     if (wake || hook) {
@@ -3750,7 +3774,7 @@ DLOAD_I_LOCAL void dload_i_crew_enter(const dload_i_core *c, dload_i_parker *p)
 DLOAD_I_LOCAL bool dload_i_crew_hand_out(dload_i_core *c, const dload_i_parker *p)
 {
     for (dload_i_batch *b = c->queue, *before = NULL; b != NULL; before = b, b = b->next) {
-        if (c->n_running >= c->max_in_flight)
+        if (!dload_i_has_place(c))
             return false; /* who ends a batch wakes the next */
         if ((p != NULL && dload_i_waits_for(p, b)) || dload_i_nudge_one(c, b, p))
             continue;
@@ -3767,6 +3791,8 @@ DLOAD_I_NOINLINE bool dload_i_crew_round(dload_registry *r, const dload_i_parker
     bool queued = false;
     bool any = false;
     for (dload_i_core *c = r->first; c != NULL; c = c->next_in_registry) {
+        if (dload_i_core_forked(c))
+            return false;
         dload_i_core_lock(c);
         while (dload_i_crew_hand_out(c, p))
             any = true;
@@ -3858,7 +3884,7 @@ DLOAD_I_LOCAL dload_status dload_registry_leave(dload_registry *r)
 /* A fetch function that loads must not wait for its own place among the running ones. */
 DLOAD_I_LOCAL bool dload_i_may_send(const dload_i_core *c)
 {
-    return c->n_running < c->max_in_flight || dload_i_runs_here(c);
+    return dload_i_has_place(c) || dload_i_runs_here(c);
 }
 
 /* The open batch that this call waits for, or NULL. Its keys share one group, so that there is one. */
@@ -3917,7 +3943,7 @@ DLOAD_I_NOINLINE uint64_t dload_i_sleep_until(dload_i_core *c, dload_i_parker *p
     dload_i_batch *b = dload_i_parks(c->env) ? NULL : dload_i_open_for(c, p);
     if (b == NULL)
         return until_ns; /* who is parked cannot send, and so not lead */
-    bool place = c->n_running < c->max_in_flight;
+    bool place = dload_i_has_place(c);
     bool may_send = place || p->inside;
     bool other_leads = b->leader != NULL && b->leader != p;
     dload_trigger why = DLOAD_BY_IDLE;
@@ -3936,6 +3962,16 @@ DLOAD_I_NOINLINE uint64_t dload_i_sleep_until(dload_i_core *c, dload_i_parker *p
         b->n_calls_before = b->n_calls;
     b->lingered = 1;
     return due_ns < until_ns ? due_ns : until_ns;
+}
+
+/* A call of _close does not wait any more, if it did. */
+DLOAD_I_LOCAL void dload_i_closer_leave(dload_i_core *c, const dload_i_parker *p)
+{
+    dload_i_parker **at = &c->closers;
+    while (*at != NULL && *at != p)
+        at = &(*at)->next_in_line;
+    if (*at != NULL)
+        *at = p->next_in_line;
 }
 
 /* A sleeper ends without waking up: its thread was cancelled. Its requests leave as at a deadline, and
@@ -3962,8 +3998,7 @@ DLOAD_I_UNUSED static void dload_i_give_up(dload_i_parker *p)
     dload_i_line_leave(c, p);
     dload_i_pace_leave(c, p);
     dload_i_crew_desert(c, p);
-    if (c->closer == p)
-        c->closer = NULL;
+    dload_i_closer_leave(c, p);
     dload_i_nudge(c, p);
 }
 
@@ -4118,7 +4153,7 @@ DLOAD_I_LOCAL uint64_t dload_i_deadline(const dload_i_core *c)
         uint64_t end_ns = dload_i_add_ns(dload_i_add_ns(b->started_ns, c->run_limit_ns), 1);
         at_ns = end_ns < at_ns ? end_ns : at_ns;
     }
-    if (c->n_running >= c->max_in_flight)
+    if (!dload_i_has_place(c))
         return at_ns; /* a batch has to end first */
     if (c->queue != NULL)
         return c->queue->opened_ns;
@@ -4180,10 +4215,10 @@ DLOAD_I_LOCAL dload_status dload_i_close(dload_i_core *c, dload_close_mode mode,
             st = DLOAD_ETIMEDOUT;
             break;
         }
-        c->closer = p;
+        p->next_in_line = c->closers;
+        c->closers = p;
         st = dload_i_rest(c, p, deadline_ns);
-        if (c->closer == p)
-            c->closer = NULL;
+        dload_i_closer_leave(c, p);
     }
     /* Nobody is left behind; only a drain that cannot wait here may be called again. */
     while (c->running != NULL && !(mode == DLOAD_DRAIN && st == DLOAD_EAGAIN))
@@ -4236,6 +4271,8 @@ DLOAD_I_LOCAL bool dload_registry_pending(const dload_registry *r)
 {
     bool pending = false;
     for (dload_i_core *c = r->first; c != NULL && !pending; c = c->next_in_registry) {
+        if (dload_i_core_forked(c))
+            continue;
         dload_i_core_lock(c);
         pending = c->open != NULL || c->queue != NULL || c->ready != NULL;
         dload_i_core_unlock(c);
@@ -4249,6 +4286,8 @@ DLOAD_I_LOCAL bool dload_registry_round(dload_registry *r, size_t *n_keys)
 {
     bool any = false;
     for (dload_i_core *c = r->first; c != NULL; c = c->next_in_registry) {
+        if (dload_i_core_forked(c))
+            continue;
         dload_i_core_lock(c);
         if (c->open != NULL || c->queue != NULL || c->ready != NULL) {
             any = true;
@@ -4692,10 +4731,12 @@ DLOAD_I_LOCAL const dload_i_sync *dload_i_sync_pthread(void)
 #endif
 #if DLOAD_LOCK != DLOAD_LOCK_NONE && !DLOAD_FREESTANDING
 #define DLOAD_I_FORK_EPOCH dload_i_watch_forks()
+#define DLOAD_I_FORK_NOW   (&dload_i_fork_epoch)
 #define DLOAD_I_FORKED(cache) \
     DLOAD_I_UNLIKELY(DLOAD_I_LOAD_RELAXED(&dload_i_fork_epoch) != (cache)->fork_epoch)
 #else
 #define DLOAD_I_FORK_EPOCH    0
+#define DLOAD_I_FORK_NOW      NULL
 #define DLOAD_I_FORKED(cache) ((void)(cache), false)
 #endif
 #define DLOAD_I_MUTEX_T DLOAD_I_LOCK_T
@@ -6529,6 +6570,8 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_answer)(DLOAD_I_BATCH *b, size_t i, dloa
     if (status >= 0 && value == NULL)
         return DLOAD_EINVAL;
     struct DLOAD_NAME *l = b->owner;
+    if (DLOAD_I_FORKED(&l->cache))
+        return DLOAD_EFORK;
     DLOAD_I_ACQUIRE(&l->mutex);
     dload_status st = dload_i_may_answer(&l->core, &b->base, i);
     if (st == DLOAD_OK) {
@@ -6634,8 +6677,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_put)(DLOAD_I_BATCH *b, DLOAD_I_K key,
         return DLOAD_EINVAL;
     struct DLOAD_NAME *l = b->owner;
     dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
-    if (st < 0)
-        return st;
+    if (st < 0 || DLOAD_I_FORKED(&l->cache))
+        return st < 0 ? st : DLOAD_EFORK;
     DLOAD_I_FN(item) item;
     DLOAD_I_V copy;
     item.id = DLOAD_I_FN(i_id)(key, b->base.group);
@@ -6670,8 +6713,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_put)(DLOAD_I_BATCH *b, DLOAD_I_K key,
 DLOAD_I_API dload_status DLOAD_I_FN(batch_done)(DLOAD_I_BATCH *b, dload_status status)
 {
     struct DLOAD_NAME *l = b->owner;
-    if (status == DLOAD_PENDING)
-        return DLOAD_EINVAL;
+    if (status == DLOAD_PENDING || DLOAD_I_FORKED(&l->cache))
+        return status == DLOAD_PENDING ? DLOAD_EINVAL : DLOAD_EFORK;
     uint64_t ttl_ns = DLOAD_I_FN(i_error_ttl)(l, status);
     DLOAD_I_ACQUIRE(&l->mutex);
     b->base.rest_ttl_ns = ttl_ns;
@@ -7473,6 +7516,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(init_checked)(DLOAD_NAME *l, const DLOAD_I_F
     c->settle_ns = l->cfg.settle_ns;
     c->max_age_ns = l->cfg.max_age_ns;
     c->run_limit_ns = l->cfg.run_limit_ns;
+    c->fork_now = DLOAD_I_FORK_NOW;
+    c->fork_epoch = l->cache.fork_epoch;
     c->threaded = DLOAD_I_THREADED;
     c->grouped = DLOAD_GROUP;
     c->queue_wait = l->cfg.queue_wait;
@@ -7661,6 +7706,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats)
 #undef DLOAD_I_HOLD
 #undef DLOAD_I_UNHOLD
 #undef DLOAD_I_FORK_EPOCH
+#undef DLOAD_I_FORK_NOW
 #undef DLOAD_I_FORKED
 #undef DLOAD_I_MUTEX_T
 #undef DLOAD_I_HAVE_TYPES

@@ -27,6 +27,12 @@ DLOAD_I_LOCAL void dload_i_core_unlock(dload_i_core *c)
     }
 }
 
+/* May one more batch run beside those that do? */
+DLOAD_I_INLINE bool dload_i_has_place(const dload_i_core *c)
+{
+    return c->n_running < c->max_in_flight + c->n_calling;
+}
+
 /* ---- batches come and go ---- */
 
 DLOAD_I_NOINLINE dload_i_batch *dload_i_batch_take(dload_i_core *c)

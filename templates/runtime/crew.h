@@ -56,7 +56,7 @@ DLOAD_I_LOCAL void dload_i_crew_enter(const dload_i_core *c, dload_i_parker *p)
 DLOAD_I_LOCAL bool dload_i_crew_hand_out(dload_i_core *c, const dload_i_parker *p)
 {
     for (dload_i_batch *b = c->queue, *before = NULL; b != NULL; before = b, b = b->next) {
-        if (c->n_running >= c->max_in_flight)
+        if (!dload_i_has_place(c))
             return false; /* who ends a batch wakes the next */
         if ((p != NULL && dload_i_waits_for(p, b)) || dload_i_nudge_one(c, b, p))
             continue;
@@ -73,6 +73,8 @@ DLOAD_I_NOINLINE bool dload_i_crew_round(dload_registry *r, const dload_i_parker
     bool queued = false;
     bool any = false;
     for (dload_i_core *c = r->first; c != NULL; c = c->next_in_registry) {
+        if (dload_i_core_forked(c))
+            return false;
         dload_i_core_lock(c);
         while (dload_i_crew_hand_out(c, p))
             any = true;

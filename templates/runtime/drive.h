@@ -13,7 +13,7 @@
 /* A fetch function that loads must not wait for its own place among the running ones. */
 DLOAD_I_LOCAL bool dload_i_may_send(const dload_i_core *c)
 {
-    return c->n_running < c->max_in_flight || dload_i_runs_here(c);
+    return dload_i_has_place(c) || dload_i_runs_here(c);
 }
 
 /* The open batch that this call waits for, or NULL. Its keys share one group, so that there is one. */
@@ -72,7 +72,7 @@ DLOAD_I_NOINLINE uint64_t dload_i_sleep_until(dload_i_core *c, dload_i_parker *p
     dload_i_batch *b = dload_i_parks(c->env) ? NULL : dload_i_open_for(c, p);
     if (b == NULL)
         return until_ns; /* who is parked cannot send, and so not lead */
-    bool place = c->n_running < c->max_in_flight;
+    bool place = dload_i_has_place(c);
     bool may_send = place || p->inside;
     bool other_leads = b->leader != NULL && b->leader != p;
     dload_trigger why = DLOAD_BY_IDLE;
@@ -91,6 +91,16 @@ DLOAD_I_NOINLINE uint64_t dload_i_sleep_until(dload_i_core *c, dload_i_parker *p
         b->n_calls_before = b->n_calls;
     b->lingered = 1;
     return due_ns < until_ns ? due_ns : until_ns;
+}
+
+/* A call of _close does not wait any more, if it did. */
+DLOAD_I_LOCAL void dload_i_closer_leave(dload_i_core *c, const dload_i_parker *p)
+{
+    dload_i_parker **at = &c->closers;
+    while (*at != NULL && *at != p)
+        at = &(*at)->next_in_line;
+    if (*at != NULL)
+        *at = p->next_in_line;
 }
 
 /* A sleeper ends without waking up: its thread was cancelled. Its requests leave as at a deadline, and
@@ -117,8 +127,7 @@ DLOAD_I_UNUSED static void dload_i_give_up(dload_i_parker *p)
     dload_i_line_leave(c, p);
     dload_i_pace_leave(c, p);
     dload_i_crew_desert(c, p);
-    if (c->closer == p)
-        c->closer = NULL;
+    dload_i_closer_leave(c, p);
     dload_i_nudge(c, p);
 }
 
@@ -273,7 +282,7 @@ DLOAD_I_LOCAL uint64_t dload_i_deadline(const dload_i_core *c)
         uint64_t end_ns = dload_i_add_ns(dload_i_add_ns(b->started_ns, c->run_limit_ns), 1);
         at_ns = end_ns < at_ns ? end_ns : at_ns;
     }
-    if (c->n_running >= c->max_in_flight)
+    if (!dload_i_has_place(c))
         return at_ns; /* a batch has to end first */
     if (c->queue != NULL)
         return c->queue->opened_ns;
@@ -335,10 +344,10 @@ DLOAD_I_LOCAL dload_status dload_i_close(dload_i_core *c, dload_close_mode mode,
             st = DLOAD_ETIMEDOUT;
             break;
         }
-        c->closer = p;
+        p->next_in_line = c->closers;
+        c->closers = p;
         st = dload_i_rest(c, p, deadline_ns);
-        if (c->closer == p)
-            c->closer = NULL;
+        dload_i_closer_leave(c, p);
     }
     /* Nobody is left behind; only a drain that cannot wait here may be called again. */
     while (c->running != NULL && !(mode == DLOAD_DRAIN && st == DLOAD_EAGAIN))

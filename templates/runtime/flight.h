@@ -126,6 +126,9 @@ typedef struct dload_i_core {
     void *mutex;
     uint32_t max_batch, max_in_flight, max_queue;
     uint64_t settle_ns, max_age_ns, run_limit_ns;
+    const uint32_t
+        *fork_now; /* with a lock: the process's epoch, and the one the loader was made in */
+    uint32_t fork_epoch;
     bool threaded;
     bool grouped;    /* keys have groups; otherwise there is one open batch at most */
     bool queue_wait; /* at the queue's bound blocking calls wait */
@@ -146,6 +149,7 @@ typedef struct dload_i_core {
     dload_i_batch *free_;
     uint32_t n_running; /* RUNNING: what max_in_flight bounds */
     uint32_t n_out;     /* RUNNING, LOST and in the batch_end hook: what _destroy waits for */
+    uint32_t n_calling; /* threads in callbacks of a batch, which keep no place of its own busy */
     uint32_t n_flights; /* keys in batches, not published */
     dload_i_ref *refs;
     uint32_t n_refs, refs_cap; /* cap is 2^n or 0 */
@@ -155,7 +159,7 @@ typedef struct dload_i_core {
     struct dload_registry *registry;
     dload_i_parker *owed;             /* answered, and to be woken once the mutex is free */
     dload_i_parker *line, *line_tail; /* blocking calls that wait for room, first come first */
-    dload_i_parker *closer;
+    dload_i_parker *closers;
     void (*wake)(
         void *wake_ctx); /* loop mode: callbacks wait for _process, and this announces them */
     void *wake_ctx;
@@ -174,6 +178,12 @@ typedef struct dload_registry {
     uint32_t n_threads; /* joined; atomic */
     uint32_t n_parked;  /* ... and wait for an answer or for room; atomic */
 } dload_registry;
+
+/* In a child process? Then its locks may be held for ever. */
+DLOAD_I_INLINE bool dload_i_core_forked(const dload_i_core *c)
+{
+    return c->fork_now != NULL && DLOAD_I_LOAD_RELAXED(c->fork_now) != c->fork_epoch;
+}
 
 /* ---- the index of flights: open addressing, linear probing, no tombstones ---- */
 

@@ -241,10 +241,12 @@ DLOAD_I_LOCAL const dload_i_sync *dload_i_sync_pthread(void)
 #endif
 #if DLOAD_LOCK != DLOAD_LOCK_NONE && !DLOAD_FREESTANDING
 #define DLOAD_I_FORK_EPOCH dload_i_watch_forks()
+#define DLOAD_I_FORK_NOW   (&dload_i_fork_epoch)
 #define DLOAD_I_FORKED(cache) \
     DLOAD_I_UNLIKELY(DLOAD_I_LOAD_RELAXED(&dload_i_fork_epoch) != (cache)->fork_epoch)
 #else
 #define DLOAD_I_FORK_EPOCH    0
+#define DLOAD_I_FORK_NOW      NULL
 #define DLOAD_I_FORKED(cache) ((void)(cache), false)
 #endif
 #define DLOAD_I_MUTEX_T DLOAD_I_LOCK_T

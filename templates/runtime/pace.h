@@ -98,10 +98,14 @@ DLOAD_I_NOINLINE uint64_t dload_i_due_at(const dload_i_core *c, const dload_i_ba
         return c->max_age_ns == 0 ? DLOAD_NEVER : dload_i_add_ns(b->opened_ns, c->max_age_ns);
     }
     *why = DLOAD_BY_IDLE;
-    if (c->company == 0 && b->n_calls <= 1)
+    if (c->company == 0 && b->n_calls <= 1 && c->expect == 0)
         return 0; /* no hope of more */
     if (c->settle_ns != 0)
         return dload_i_settled_at(c, b, why);
+    if (c->expect != 0) { /* announced, but not for ever */
+        *why = DLOAD_BY_AGE;
+        return b->opened_ns + DLOAD_I_LINGER_MAX_NS;
+    }
     return dload_i_found_at(c, b, why);
 }
 

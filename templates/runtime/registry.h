@@ -40,6 +40,8 @@ DLOAD_I_LOCAL bool dload_registry_pending(const dload_registry *r)
 {
     bool pending = false;
     for (dload_i_core *c = r->first; c != NULL && !pending; c = c->next_in_registry) {
+        if (dload_i_core_forked(c))
+            continue;
         dload_i_core_lock(c);
         pending = c->open != NULL || c->queue != NULL || c->ready != NULL;
         dload_i_core_unlock(c);
@@ -53,6 +55,8 @@ DLOAD_I_LOCAL bool dload_registry_round(dload_registry *r, size_t *n_keys)
 {
     bool any = false;
     for (dload_i_core *c = r->first; c != NULL; c = c->next_in_registry) {
+        if (dload_i_core_forked(c))
+            continue;
         dload_i_core_lock(c);
         if (c->open != NULL || c->queue != NULL || c->ready != NULL) {
             any = true;

@@ -104,6 +104,7 @@ DLOAD_I_LOCAL void dload_i_call_all(dload_i_core *c, dload_i_ready *ready)
 {
     if (ready->head == NULL)
         return;
+    c->n_calling++; /* a callback that loads must not wait for its own batch's place */
     dload_i_core_unlock(c);
     for (dload_i_waiter *w = ready->head; w != NULL;) {
         dload_i_waiter *next = w->next;
@@ -112,6 +113,7 @@ DLOAD_I_LOCAL void dload_i_call_all(dload_i_core *c, dload_i_ready *ready)
     }
     ready->head = ready->tail = NULL;
     dload_i_core_lock(c);
+    c->n_calling--;
 }
 
 /* In loop mode callbacks are for the loop's thread. */
@@ -197,7 +199,7 @@ DLOAD_I_LOCAL void dload_i_running_cut(dload_i_core *c, dload_i_batch *b)
 DLOAD_I_LOCAL bool dload_i_nudge_sleeper(dload_i_core *c, dload_i_parker *p,
                                          const dload_i_parker *but)
 {
-    if (p == NULL || p == but || !p->asleep || !(c->n_running < c->max_in_flight || p->inside))
+    if (p == NULL || p == but || !p->asleep || !(dload_i_has_place(c) || p->inside))
         return false;
     c->sync->unpark(p, c->env);
     return true;
@@ -258,8 +260,8 @@ DLOAD_I_NOINLINE void dload_i_finish(dload_i_core *c, dload_i_batch *b, dload_st
     dload_i_pace_learn(c, b);
     dload_i_let_go(c, b);
     dload_i_nudge(c, NULL); /* mutant FINISH_NO_NUDGE */
-    if (c->closer != NULL)
-        c->sync->unpark(c->closer, c->env);
+    for (dload_i_parker *p = c->closers; p != NULL; p = p->next_in_line)
+        c->sync->unpark(p, c->env);
     bool wake = c->wake != NULL && (c->queue != NULL || c->open != NULL);
     bool hook = c->hooks != NULL && c->hooks->batch_end != NULL;
     if (wake || hook) {

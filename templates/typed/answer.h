@@ -14,6 +14,8 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_answer)(DLOAD_I_BATCH *b, size_t i, dloa
     if (status >= 0 && value == NULL)
         return DLOAD_EINVAL;
     struct DLOAD_NAME *l = b->owner;
+    if (DLOAD_I_FORKED(&l->cache))
+        return DLOAD_EFORK;
     DLOAD_I_ACQUIRE(&l->mutex);
     dload_status st = dload_i_may_answer(&l->core, &b->base, i);
     if (st == DLOAD_OK) {
@@ -119,8 +121,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_put)(DLOAD_I_BATCH *b, DLOAD_I_K key,
         return DLOAD_EINVAL;
     struct DLOAD_NAME *l = b->owner;
     dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
-    if (st < 0)
-        return st;
+    if (st < 0 || DLOAD_I_FORKED(&l->cache))
+        return st < 0 ? st : DLOAD_EFORK;
     DLOAD_I_FN(item) item;
     DLOAD_I_V copy;
     item.id = DLOAD_I_FN(i_id)(key, b->base.group);
@@ -155,8 +157,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_put)(DLOAD_I_BATCH *b, DLOAD_I_K key,
 DLOAD_I_API dload_status DLOAD_I_FN(batch_done)(DLOAD_I_BATCH *b, dload_status status)
 {
     struct DLOAD_NAME *l = b->owner;
-    if (status == DLOAD_PENDING)
-        return DLOAD_EINVAL;
+    if (status == DLOAD_PENDING || DLOAD_I_FORKED(&l->cache))
+        return status == DLOAD_PENDING ? DLOAD_EINVAL : DLOAD_EFORK;
     uint64_t ttl_ns = DLOAD_I_FN(i_error_ttl)(l, status);
     DLOAD_I_ACQUIRE(&l->mutex);
     b->base.rest_ttl_ns = ttl_ns;

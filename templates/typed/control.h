@@ -87,6 +87,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(init_checked)(DLOAD_NAME *l, const DLOAD_I_F
     c->settle_ns = l->cfg.settle_ns;
     c->max_age_ns = l->cfg.max_age_ns;
     c->run_limit_ns = l->cfg.run_limit_ns;
+    c->fork_now = DLOAD_I_FORK_NOW;
+    c->fork_epoch = l->cache.fork_epoch;
     c->threaded = DLOAD_I_THREADED;
     c->grouped = DLOAD_GROUP;
     c->queue_wait = l->cfg.queue_wait;

@@ -293,7 +293,7 @@ mutant("cancelled_during_fetch", "runtime/run.h",
 mutant("fork_not_seen", "runtime/fork.h",
        "    DLOAD_I_STORE_RELAXED(&dload_i_fork_epoch, dload_i_fork_epoch + 1);",
        "    (void)dload_i_fork_epoch;",
-       "test_cancel:PTHREAD")
+       "test_fork:PTHREAD")
 
 # ---- circles of fetch functions ----
 mutant("nested_wait_not_written_down", "runtime/nest.h",
@@ -334,8 +334,8 @@ mutant("abandon_wakes_nobody", "runtime/run.h",
        "",
        "test_leader:PTHREAD")
 mutant("nested_takes_a_place", "runtime/drive.h",
-       "    return c->n_running < c->max_in_flight || dload_i_runs_here(c);",
-       "    return c->n_running < c->max_in_flight;",
+       "    return dload_i_has_place(c) || dload_i_runs_here(c);",
+       "    return dload_i_has_place(c);",
        "test_leader:PTHREAD")
 mutant("answer_wakes_nobody", "runtime/run.h",
        "    if (c->sync->pay == NULL || c->env->wait != NULL) {\n"
