@@ -1,12 +1,10 @@
-/* Threads that are cancelled while they wait, and processes that fork: nobody else may notice. */
+/* Threads that are cancelled while they wait: nobody else may notice. */
 /* locks: PTHREAD */
 #define _POSIX_C_SOURCE 200809L
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <time.h>
-#include <unistd.h>
 
 #define DLOAD_NAME  ct
 #define DLOAD_KEY   uint64_t
@@ -142,71 +140,11 @@ static void test_cancel_uncached(void **state)
     torture(DLOAD_NO_CACHE);
 }
 
-/* In the child: every call says EFORK, at once, although locks may be held by nobody who is there. */
-static int child(void)
-{
-    uint64_t key = 1, value = 0;
-    dload_status st = DLOAD_OK;
-    dload_state where;
-    dload_stats stats;
-    ct_waiter w;
-    memset(&w, 0, sizeof w);
-    alarm(5);
-    return !(ct_load(&loader, key, &value) == DLOAD_EFORK &&
-             ct_load_many(&loader, &key, 1, &value, &st) == DLOAD_EFORK && st == DLOAD_EFORK &&
-             ct_start(&loader, key, &w) == DLOAD_EFORK && ct_cancel(&loader, &w) == DLOAD_EFORK &&
-             ct_dispatch(&loader, NULL) == DLOAD_EFORK && ct_process(&loader, 1) == DLOAD_EFORK &&
-             ct_expect(&loader, 1) == DLOAD_EFORK && ct_next_deadline(&loader) == DLOAD_NEVER &&
-             ct_prime(&loader, key, &value, 0) == DLOAD_EFORK &&
-             ct_peek(&loader, key, &where, NULL) == DLOAD_EFORK &&
-             ct_clear(&loader, key) == DLOAD_EFORK && ct_clear_all(&loader) == DLOAD_EFORK &&
-             ct_stats(&loader, &stats) == DLOAD_EFORK &&
-             ct_cache_get(&loader.cache, key, &value) == DLOAD_EFORK &&
-             ct_cache_set(&loader.cache, key, &value, 0) == DLOAD_EFORK &&
-             ct_cache_delete(&loader.cache, key) == DLOAD_EFORK &&
-             ct_cache_len(&loader.cache) == 0 && ct_close(&loader, DLOAD_FAIL, 0) == DLOAD_EFORK &&
-             ct_destroy(&loader) == DLOAD_EFORK);
-}
-
-static void test_fork(void **state)
-{
-    (void)state;
-#if defined(__SANITIZE_THREAD__)
-    const size_t n_busy = 0; /* the sanitizer ends children of processes with threads */
-#else
-    const size_t n_busy = 4;
-#endif
-    pthread_t threads[N_THREADS];
-    open_loader(N_KEYS / 2);
-    stop = 0;
-    for (size_t i = 0; i < n_busy; i++)
-        start(&threads[i], i);
-    for (int i = 0; i < 100; i++) {
-        pid_t pid = fork();
-        assert_true(pid >= 0);
-        if (pid == 0)
-            _exit(child());
-        int status = 0;
-        assert_int_equal(waitpid(pid, &status, 0), pid);
-        assert_true(WIFEXITED(status));
-        assert_int_equal(WEXITSTATUS(status), 0);
-    }
-    uint64_t value = 0; /* the parent goes on as before */
-    assert_int_equal(ct_load(&loader, 3, &value), DLOAD_OK);
-    assert_int_equal(value, 21);
-    __atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
-    for (size_t i = 0; i < n_busy; i++)
-        pthread_join(threads[i], NULL);
-    assert_int_equal(ct_close(&loader, DLOAD_DRAIN, 0), DLOAD_OK);
-    assert_int_equal(ct_destroy(&loader), DLOAD_OK);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cancel_cached),
         cmocka_unit_test(test_cancel_uncached),
-        cmocka_unit_test(test_fork),
     };
     return cmocka_run_group_tests_name("cancel", tests, NULL, NULL);
 }

@@ -4,6 +4,8 @@
 
 #include "test_loader.h"
 
+#include <unistd.h>
+
 /* What children tell their parent; in memory of both. */
 struct report {
     char failed[160]; /* the first call that said something else */
@@ -16,15 +18,16 @@ static struct report *report;
 /* A request that was on its way when the process forked. */
 static tl_waiter waiting;
 
+/* The child ends with the first call that said something else. */
 static inline void note(const char *call, int64_t got, int64_t want, uint64_t took_ns)
 {
-    struct report *r = report;
-    if (got != want && !r->failed[0]) {
-        r->got = got;
-        (void)strncpy(r->failed, call, sizeof r->failed - 1);
+    if (got != want) {
+        report->got = got;
+        (void)strncpy(report->failed, call, sizeof report->failed - 1);
+        _exit(1);
     }
-    if (want == DLOAD_EFORK && took_ns > r->slowest_ns) {
-        r->slowest_ns = took_ns;
+    if (want == DLOAD_EFORK && took_ns > report->slowest_ns) {
+        report->slowest_ns = took_ns;
     }
 }
 
