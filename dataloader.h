@@ -2429,6 +2429,7 @@ typedef struct dload_i_batch {
     uint8_t unwanted; /* ended while somebody was settling up for it */
     uint32_t n_users; /* those who are */
     uint32_t n_calls_before;
+    uint32_t n_calls_seen; /* when last_key_ns was set, without a settle time */
     int32_t done_status;
     uint64_t opened_ns, last_key_ns, started_ns, ended_ns; /* ended: the last answers came */
     uint64_t rest_ttl_ns;      /* how long the answer of the keys not answered is kept */
@@ -2532,6 +2533,7 @@ typedef struct dload_registry {
     uint32_t n_loaders;
     uint32_t n_threads; /* joined; atomic */
     uint32_t n_parked;  /* ... and wait for an answer or for room; atomic */
+    dload_i_spin round; /* before any loader's mutex */
 } dload_registry;
 
 /* In a child process? Then its locks may be held for ever. */
@@ -2937,7 +2939,8 @@ DLOAD_I_NOINLINE dload_i_batch *dload_i_batch_take(dload_i_core *c)
     if (b == NULL)
         return NULL;
     b->next = NULL;
-    b->n = b->n_dead = b->n_published = b->n_detached = b->n_waiters = b->n_calls = 0;
+    b->n = b->n_dead = b->n_published = b->n_detached = b->n_waiters = 0;
+    b->n_calls = b->n_calls_seen = 0;
     b->state = DLOAD_I_OPEN;
     b->in_fetch = b->done = b->lingered = 0;
     b->leader = b->last_call = NULL;
@@ -3257,6 +3260,20 @@ DLOAD_I_LOCAL uint64_t dload_i_settled_at(const dload_i_core *c, const dload_i_b
     return settle_ns <= age_ns ? settle_ns : age_ns;
 }
 
+/* The end of a running batch whose callers are worth waiting for. If b goes now, they will wait for it in
+ * their turn, or both go on out of step: the few wait for the many, measured by all their waiting. */
+DLOAD_I_LOCAL uint64_t dload_i_worth_awaiting(const dload_i_core *c, const dload_i_batch *b)
+{
+    uint64_t from_ns = DLOAD_NEVER;
+    for (const dload_i_batch *r = c->running; r != NULL; r = r->next) {
+        uint64_t end_ns = r->started_ns + c->fetch_ns;
+        uint64_t left_ns = end_ns > b->opened_ns ? end_ns - b->opened_ns : 0;
+        if (left_ns * b->n_calls < (c->fetch_ns - left_ns) * r->n_calls && end_ns < from_ns)
+            from_ns = end_ns;
+    }
+    return from_ns;
+}
+
 /* Without a settle time: how long it pays to linger. */
 DLOAD_I_LOCAL uint64_t dload_i_found_at(const dload_i_core *c, const dload_i_batch *b,
                                         dload_trigger *why)
@@ -3267,21 +3284,19 @@ DLOAD_I_LOCAL uint64_t dload_i_found_at(const dload_i_core *c, const dload_i_bat
     if (part_ns < DLOAD_I_LINGER_MIN_NS)
         return 0;
     uint64_t from_ns = b->opened_ns;
-    uint64_t last_ns = from_ns + c->fetch_ns / 2; /* no batch is waited for longer than that */
     if (c->n_callers >= c->crowd) {
-        /* Everybody waits. Those of a batch that is about to end will be back. */
-        from_ns = DLOAD_NEVER;
-        for (const dload_i_batch *r = c->running; r != NULL; r = r->next) {
-            uint64_t end_ns = r->started_ns + c->fetch_ns;
-            from_ns = end_ns < from_ns ? end_ns : from_ns;
-        }
-        if (from_ns > last_ns)
+        /* Everybody waits. Those of a running batch will be back when it ends. */
+        from_ns = dload_i_worth_awaiting(c, b);
+        if (from_ns == DLOAD_NEVER)
             return 0;
     } else if (c->ended_ns > from_ns) {
-        from_ns = c->ended_ns < last_ns ? c->ended_ns : last_ns;
+        from_ns = c->ended_ns < from_ns + c->fetch_ns ? c->ended_ns : from_ns + c->fetch_ns;
     }
     *why = DLOAD_BY_SETTLE;
-    return from_ns + part_ns;
+    /* While they keep coming, up to twice as long. */
+    uint64_t due_ns = b->last_key_ns + part_ns / 2;
+    due_ns = due_ns > from_ns + part_ns ? due_ns : from_ns + part_ns;
+    return due_ns < from_ns + 2 * part_ns ? due_ns : from_ns + 2 * part_ns;
 }
 
 /* The same for a blocking call that waits for b. */
@@ -3769,45 +3784,73 @@ DLOAD_I_LOCAL void dload_i_crew_enter(const dload_i_core *c, dload_i_parker *p)
                  !dload_i_nested(c);
 }
 
-/* A queued batch of this loader is somebody's: they are woken, or it is run here when only callbacks wait
- * for it. Returns whether it ran. Lets go of the mutex. */
-DLOAD_I_LOCAL bool dload_i_crew_hand_out(dload_i_core *c, const dload_i_parker *p)
+DLOAD_I_LOCAL bool dload_i_crew_idle(const dload_registry *r)
 {
-    for (dload_i_batch *b = c->queue, *before = NULL; b != NULL; before = b, b = b->next) {
-        if (!dload_i_has_place(c))
-            return false; /* who ends a batch wakes the next */
-        if ((p != NULL && dload_i_waits_for(p, b)) || dload_i_nudge_one(c, b, p))
-            continue;
-        (void)dload_i_run(c, dload_i_queue_pop(c, before));
-        return true;
-    }
-    return false;
+    return DLOAD_I_LOAD_ACQUIRE(&r->n_parked) >= DLOAD_I_LOAD_ACQUIRE(&r->n_threads);
 }
 
-/* Everybody waits: sends what is open in every loader. What is queued from before goes first: its callers
- * are on their way to it. Returns whether the caller, p or NULL, should look again. No mutex is held. */
-DLOAD_I_NOINLINE bool dload_i_crew_round(dload_registry *r, const dload_i_parker *p)
+/* Wakes somebody for each queued batch of c that is not p's own. One that only callbacks wait for comes
+ * back, out of the queue, for the caller to run; otherwise NULL. */
+DLOAD_I_LOCAL dload_i_batch *dload_i_crew_hand_out(dload_i_core *c, const dload_i_parker *p)
 {
+    dload_i_batch *before = NULL;
+    /* At the bound, who ends a batch wakes the next. */
+    for (dload_i_batch *b = c->queue; b != NULL && dload_i_has_place(c); before = b, b = b->next) {
+        if (!(p != NULL && dload_i_waits_for(p, b)) && !dload_i_nudge_one(c, b, p))
+            return dload_i_queue_pop(c, before);
+    }
+    return NULL;
+}
+
+/* Sends what is open in every loader, when everybody is parked. What is queued from before goes first: its
+ * callers are on their way to it, mutant ROUND_OVERTAKES. Rounds exclude each other, and look again under
+ * each mutex: one that was late would send for whoever is first awake, mutant ROUND_LATE. Returns a batch
+ * for the caller to run, of *of, or NULL; *any says that something was sent. */
+DLOAD_I_LOCAL dload_i_batch *dload_i_crew_step(dload_registry *r, const dload_i_parker *p,
+                                               dload_i_core **of, bool *any)
+{
+    dload_i_batch *mine = NULL;
     bool queued = false;
-    bool any = false;
-    for (dload_i_core *c = r->first; c != NULL; c = c->next_in_registry) {
+    for (dload_i_core *c = r->first; c != NULL && mine == NULL; c = c->next_in_registry) {
+        *of = c;
         if (dload_i_core_forked(c))
-            return false;
+            return NULL;
         dload_i_core_lock(c);
-        while (dload_i_crew_hand_out(c, p))
-            any = true;
+        mine = dload_i_crew_hand_out(c, p);
         queued = queued || c->queue != NULL;
         dload_i_core_unlock(c);
     }
-    for (dload_i_core *c = r->first; c != NULL && !queued; c = c->next_in_registry) {
+    for (dload_i_core *c = r->first; c != NULL && mine == NULL && !queued;
+         c = c->next_in_registry) {
+        *of = c;
         dload_i_core_lock(c);
-        any = any || c->open != NULL;
-        dload_i_enqueue_all(c, DLOAD_BY_IDLE);
-        while (dload_i_crew_hand_out(c, p)) {
+        if (c->open != NULL && dload_i_crew_idle(r)) {
+            *any = true;
+            dload_i_enqueue_all(c, DLOAD_BY_IDLE);
+            mine = dload_i_crew_hand_out(c, p);
         }
         dload_i_core_unlock(c);
     }
-    return any;
+    return mine;
+}
+
+/* The caller, p or a thread that leaves (NULL), found everybody parked. Returns whether anything was sent.
+ * No mutex is held. */
+DLOAD_I_NOINLINE bool dload_i_crew_round(dload_registry *r, const dload_i_parker *p)
+{
+    bool any = false;
+    for (;;) {
+        dload_i_core *c = NULL;
+        dload_i_spin_lock(&r->round);
+        dload_i_batch *b = dload_i_crew_idle(r) ? dload_i_crew_step(r, p, &c, &any) : NULL;
+        dload_i_spin_unlock(&r->round);
+        if (b == NULL)
+            return any;
+        any = true;
+        dload_i_core_lock(c);
+        (void)dload_i_run(c, b);
+        dload_i_core_unlock(c);
+    }
 }
 
 /* A call of c is about to sleep. The last one of the crew sends instead: true = look again. Lets go of
@@ -3922,7 +3965,13 @@ DLOAD_I_NOINLINE dload_i_batch *dload_i_take_due(dload_i_core *c, const dload_i_
     }
     dload_i_batch *b = dload_i_open_for(c, p);
     dload_trigger why = DLOAD_BY_IDLE;
-    if (b == NULL || now_ns < dload_i_due_at(c, b, p, &why))
+    if (b == NULL)
+        return NULL;
+    if (c->settle_ns == 0 && b->n_calls != b->n_calls_seen) {
+        b->n_calls_seen = b->n_calls; /* one look at the clock a call is enough */
+        b->last_key_ns = now_ns;
+    }
+    if (now_ns < dload_i_due_at(c, b, p, &why))
         return NULL;
     before = c->queue_tail;
     dload_i_enqueue(c, b, why);

@@ -45,7 +45,8 @@ DLOAD_I_NOINLINE dload_i_batch *dload_i_batch_take(dload_i_core *c)
     if (b == NULL)
         return NULL;
     b->next = NULL;
-    b->n = b->n_dead = b->n_published = b->n_detached = b->n_waiters = b->n_calls = 0;
+    b->n = b->n_dead = b->n_published = b->n_detached = b->n_waiters = 0;
+    b->n_calls = b->n_calls_seen = 0;
     b->state = DLOAD_I_OPEN;
     b->in_fetch = b->done = b->lingered = 0;
     b->leader = b->last_call = NULL;

@@ -51,45 +51,73 @@ DLOAD_I_LOCAL void dload_i_crew_enter(const dload_i_core *c, dload_i_parker *p)
                  !dload_i_nested(c);
 }
 
-/* A queued batch of this loader is somebody's: they are woken, or it is run here when only callbacks wait
- * for it. Returns whether it ran. Lets go of the mutex. */
-DLOAD_I_LOCAL bool dload_i_crew_hand_out(dload_i_core *c, const dload_i_parker *p)
+DLOAD_I_LOCAL bool dload_i_crew_idle(const dload_registry *r)
 {
-    for (dload_i_batch *b = c->queue, *before = NULL; b != NULL; before = b, b = b->next) {
-        if (!dload_i_has_place(c))
-            return false; /* who ends a batch wakes the next */
-        if ((p != NULL && dload_i_waits_for(p, b)) || dload_i_nudge_one(c, b, p))
-            continue;
-        (void)dload_i_run(c, dload_i_queue_pop(c, before));
-        return true;
-    }
-    return false;
+    return DLOAD_I_LOAD_ACQUIRE(&r->n_parked) >= DLOAD_I_LOAD_ACQUIRE(&r->n_threads);
 }
 
-/* Everybody waits: sends what is open in every loader. What is queued from before goes first: its callers
- * are on their way to it. Returns whether the caller, p or NULL, should look again. No mutex is held. */
-DLOAD_I_NOINLINE bool dload_i_crew_round(dload_registry *r, const dload_i_parker *p)
+/* Wakes somebody for each queued batch of c that is not p's own. One that only callbacks wait for comes
+ * back, out of the queue, for the caller to run; otherwise NULL. */
+DLOAD_I_LOCAL dload_i_batch *dload_i_crew_hand_out(dload_i_core *c, const dload_i_parker *p)
 {
+    dload_i_batch *before = NULL;
+    /* At the bound, who ends a batch wakes the next. */
+    for (dload_i_batch *b = c->queue; b != NULL && dload_i_has_place(c); before = b, b = b->next) {
+        if (!(p != NULL && dload_i_waits_for(p, b)) && !dload_i_nudge_one(c, b, p))
+            return dload_i_queue_pop(c, before);
+    }
+    return NULL;
+}
+
+/* Sends what is open in every loader, when everybody is parked. What is queued from before goes first: its
+ * callers are on their way to it, mutant ROUND_OVERTAKES. Rounds exclude each other, and look again under
+ * each mutex: one that was late would send for whoever is first awake, mutant ROUND_LATE. Returns a batch
+ * for the caller to run, of *of, or NULL; *any says that something was sent. */
+DLOAD_I_LOCAL dload_i_batch *dload_i_crew_step(dload_registry *r, const dload_i_parker *p,
+                                               dload_i_core **of, bool *any)
+{
+    dload_i_batch *mine = NULL;
     bool queued = false;
-    bool any = false;
-    for (dload_i_core *c = r->first; c != NULL; c = c->next_in_registry) {
+    for (dload_i_core *c = r->first; c != NULL && mine == NULL; c = c->next_in_registry) {
+        *of = c;
         if (dload_i_core_forked(c))
-            return false;
+            return NULL;
         dload_i_core_lock(c);
-        while (dload_i_crew_hand_out(c, p))
-            any = true;
+        mine = dload_i_crew_hand_out(c, p);
         queued = queued || c->queue != NULL;
         dload_i_core_unlock(c);
     }
-    for (dload_i_core *c = r->first; c != NULL && !queued; c = c->next_in_registry) {
+    for (dload_i_core *c = r->first; c != NULL && mine == NULL && !queued;
+         c = c->next_in_registry) {
+        *of = c;
         dload_i_core_lock(c);
-        any = any || c->open != NULL;
-        dload_i_enqueue_all(c, DLOAD_BY_IDLE);
-        while (dload_i_crew_hand_out(c, p)) {
+        if (c->open != NULL && dload_i_crew_idle(r)) {
+            *any = true;
+            dload_i_enqueue_all(c, DLOAD_BY_IDLE);
+            mine = dload_i_crew_hand_out(c, p);
         }
         dload_i_core_unlock(c);
     }
-    return any;
+    return mine;
+}
+
+/* The caller, p or a thread that leaves (NULL), found everybody parked. Returns whether anything was sent.
+ * No mutex is held. */
+DLOAD_I_NOINLINE bool dload_i_crew_round(dload_registry *r, const dload_i_parker *p)
+{
+    bool any = false;
+    for (;;) {
+        dload_i_core *c = NULL;
+        dload_i_spin_lock(&r->round);
+        dload_i_batch *b = dload_i_crew_idle(r) ? dload_i_crew_step(r, p, &c, &any) : NULL;
+        dload_i_spin_unlock(&r->round);
+        if (b == NULL)
+            return any;
+        any = true;
+        dload_i_core_lock(c);
+        (void)dload_i_run(c, b);
+        dload_i_core_unlock(c);
+    }
 }
 
 /* A call of c is about to sleep. The last one of the crew sends instead: true = look again. Lets go of

@@ -51,7 +51,13 @@ DLOAD_I_NOINLINE dload_i_batch *dload_i_take_due(dload_i_core *c, const dload_i_
     }
     dload_i_batch *b = dload_i_open_for(c, p);
     dload_trigger why = DLOAD_BY_IDLE;
-    if (b == NULL || now_ns < dload_i_due_at(c, b, p, &why))
+    if (b == NULL)
+        return NULL;
+    if (c->settle_ns == 0 && b->n_calls != b->n_calls_seen) {
+        b->n_calls_seen = b->n_calls; /* one look at the clock a call is enough */
+        b->last_key_ns = now_ns;
+    }
+    if (now_ns < dload_i_due_at(c, b, p, &why))
         return NULL;
     before = c->queue_tail;
     dload_i_enqueue(c, b, why);

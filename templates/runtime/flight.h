@@ -74,6 +74,7 @@ typedef struct dload_i_batch {
     uint8_t unwanted; /* ended while somebody was settling up for it */
     uint32_t n_users; /* those who are */
     uint32_t n_calls_before;
+    uint32_t n_calls_seen; /* when last_key_ns was set, without a settle time */
     int32_t done_status;
     uint64_t opened_ns, last_key_ns, started_ns, ended_ns; /* ended: the last answers came */
     uint64_t rest_ttl_ns;      /* how long the answer of the keys not answered is kept */
@@ -177,6 +178,7 @@ typedef struct dload_registry {
     uint32_t n_loaders;
     uint32_t n_threads; /* joined; atomic */
     uint32_t n_parked;  /* ... and wait for an answer or for room; atomic */
+    dload_i_spin round; /* before any loader's mutex */
 } dload_registry;
 
 /* In a child process? Then its locks may be held for ever. */

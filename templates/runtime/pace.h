@@ -62,6 +62,20 @@ DLOAD_I_LOCAL uint64_t dload_i_settled_at(const dload_i_core *c, const dload_i_b
     return settle_ns <= age_ns ? settle_ns : age_ns;
 }
 
+/* The end of a running batch whose callers are worth waiting for. If b goes now, they will wait for it in
+ * their turn, or both go on out of step: the few wait for the many, measured by all their waiting. */
+DLOAD_I_LOCAL uint64_t dload_i_worth_awaiting(const dload_i_core *c, const dload_i_batch *b)
+{
+    uint64_t from_ns = DLOAD_NEVER;
+    for (const dload_i_batch *r = c->running; r != NULL; r = r->next) {
+        uint64_t end_ns = r->started_ns + c->fetch_ns;
+        uint64_t left_ns = end_ns > b->opened_ns ? end_ns - b->opened_ns : 0;
+        if (left_ns * b->n_calls < (c->fetch_ns - left_ns) * r->n_calls && end_ns < from_ns)
+            from_ns = end_ns;
+    }
+    return from_ns;
+}
+
 /* Without a settle time: how long it pays to linger. */
 DLOAD_I_LOCAL uint64_t dload_i_found_at(const dload_i_core *c, const dload_i_batch *b,
                                         dload_trigger *why)
@@ -72,21 +86,19 @@ DLOAD_I_LOCAL uint64_t dload_i_found_at(const dload_i_core *c, const dload_i_bat
     if (part_ns < DLOAD_I_LINGER_MIN_NS)
         return 0;
     uint64_t from_ns = b->opened_ns;
-    uint64_t last_ns = from_ns + c->fetch_ns / 2; /* no batch is waited for longer than that */
     if (c->n_callers >= c->crowd) {
-        /* Everybody waits. Those of a batch that is about to end will be back. */
-        from_ns = DLOAD_NEVER;
-        for (const dload_i_batch *r = c->running; r != NULL; r = r->next) {
-            uint64_t end_ns = r->started_ns + c->fetch_ns;
-            from_ns = end_ns < from_ns ? end_ns : from_ns;
-        }
-        if (from_ns > last_ns)
+        /* Everybody waits. Those of a running batch will be back when it ends. */
+        from_ns = dload_i_worth_awaiting(c, b);
+        if (from_ns == DLOAD_NEVER)
             return 0;
     } else if (c->ended_ns > from_ns) {
-        from_ns = c->ended_ns < last_ns ? c->ended_ns : last_ns;
+        from_ns = c->ended_ns < from_ns + c->fetch_ns ? c->ended_ns : from_ns + c->fetch_ns;
     }
     *why = DLOAD_BY_SETTLE;
-    return from_ns + part_ns;
+    /* While they keep coming, up to twice as long. */
+    uint64_t due_ns = b->last_key_ns + part_ns / 2;
+    due_ns = due_ns > from_ns + part_ns ? due_ns : from_ns + part_ns;
+    return due_ns < from_ns + 2 * part_ns ? due_ns : from_ns + 2 * part_ns;
 }
 
 /* The same for a blocking call that waits for b. */
