@@ -11,6 +11,7 @@
 static bool copy_value(uint64_t *to, const uint64_t *from);
 #define DLOAD_VALUE_COPY(to, from) copy_value((to), (from))
 #define DLOAD_VALUE_FREE(pv)       ((void)(pv))
+#define DLOAD_GROUP                1
 #include "test_fork.h"
 
 #include <errno.h>
@@ -24,6 +25,7 @@ enum { N_THREADS = 8, N_KEYS = 64 };
 static struct shared {
     tl l;
     struct fake_env f;
+    dload_registry registry;
     pthread_t threads[N_THREADS];
     size_t n_threads;
     size_t n_bad;    /* atomic */
@@ -53,6 +55,11 @@ static void child_is_refused(tl *l)
 {
     (void)alarm(5);
     loads_refused(l);
+    groups_refused(l);
+    if (s.given != NULL) {
+        batch_refused(s.given);
+    }
+    registry_is_quiet(&s.registry);
     rest_refused(l);
     _exit(0);
 }
@@ -137,6 +144,8 @@ static tl_config open_config(dload_status (*fetch)(tl_batch *b))
     cfg.env = &s.f.env;
     cfg.capacity = N_KEYS / 2;
     cfg.max_in_flight = 2;
+    dload_registry_init(&s.registry);
+    cfg.registry = &s.registry;
     return cfg;
 }
 
@@ -227,13 +236,46 @@ static bool copy_value(uint64_t *to, const uint64_t *from)
     return true;
 }
 
+static dload_status fetch_later(tl_batch *b)
+{
+    if (b->keys[0] == N_KEYS) {
+        return fetch_slowly(b); /* of the end */
+    }
+    __atomic_store_n(&s.given, b, __ATOMIC_RELEASE);
+    return DLOAD_PENDING;
+}
+
+static void answer_given(void)
+{
+    tl_batch *b = __atomic_load_n(&s.given, __ATOMIC_ACQUIRE);
+    must_ok(fetch_slowly(b));
+    must_ok(tl_batch_done(b, DLOAD_OK));
+}
+
 static dload_status fetch_then_stop(tl_batch *b)
 {
+    if (b->keys[0] == 2) {
+        return fetch_later(b);
+    }
     dload_status st = fetch_slowly(b);
     if (b->keys[0] == 1) {
         __atomic_store_n(&copy_stage, 1, __ATOMIC_RELEASE); /* at the delivery, under the mutex */
     }
     return st;
+}
+
+static void waiting_done(tl_waiter *w)
+{
+    judge((uintptr_t)w->ctx, w->status, w->value, false);
+}
+
+/* A request that waits for a batch which is out. */
+static void start_waiting(uint64_t key)
+{
+    waiting.done = waiting_done;
+    waiting.ctx = (void *)(uintptr_t)key;
+    must(tl_start(&s.l, key, &waiting), DLOAD_PENDING);
+    must_ok(tl_dispatch(&s.l, NULL));
 }
 
 static void *load_one(void *arg)
@@ -266,7 +308,9 @@ static void test_fork_mutex_held(void **state)
     (void)state;
     tl_config cfg = open_config(fetch_then_stop);
     must_ok(tl_init(&s.l, &cfg));
+    start_waiting(2);
     fork_at_copy();
+    answer_given();
     end();
 }
 
@@ -284,20 +328,6 @@ static void test_fork_shard_held(void **state)
 
 /* ---- while callers sleep ---- */
 
-static dload_status fetch_later(tl_batch *b)
-{
-    if (b->keys[0] == N_KEYS) {
-        return fetch_slowly(b); /* of the end */
-    }
-    __atomic_store_n(&s.given, b, __ATOMIC_RELEASE);
-    return DLOAD_PENDING;
-}
-
-static void waiting_done(tl_waiter *w)
-{
-    judge(1, w->status, w->value, false);
-}
-
 /* All wait for one batch, which is ended after the fork. */
 static void test_fork_asleep(void **state)
 {
@@ -305,9 +335,7 @@ static void test_fork_asleep(void **state)
     tl_config cfg = open_config(fetch_later);
     dload_stats st = {0};
     must_ok(tl_init(&s.l, &cfg));
-    waiting.done = waiting_done;
-    must(tl_start(&s.l, 1, &waiting), DLOAD_PENDING);
-    must_ok(tl_dispatch(&s.l, NULL));
+    start_waiting(1);
     spawn(N_THREADS, load_one);
     for (unsigned ms = 0; ms < 20000 && st.joins < N_THREADS; ms++) {
         sleep_ms(1);
@@ -321,9 +349,7 @@ static void test_fork_asleep(void **state)
         bad(!child_went_well(pid));
     }
     equal(n_of(&s.n_ok), 0);
-    tl_batch *b = __atomic_load_n(&s.given, __ATOMIC_ACQUIRE);
-    must_ok(fetch_slowly(b));
-    must_ok(tl_batch_done(b, DLOAD_OK));
+    answer_given();
     end();
     equal(s.n_ok, N_THREADS + 1);
 }
@@ -332,9 +358,10 @@ static void test_fork_asleep(void **state)
 
 static dload_status fetch_forks(tl_batch *b)
 {
-    pid_t pid = b->keys[0] % 4 == 1 ? fork() : -1;
+    pid_t pid = b->keys[0] % 4 == 1 && n_of(&s.n_bad) == 0 ? fork() : -1;
     if (pid == 0) {
-        child_is_refused(b->owner);
+        s.given = b;
+        child_is_refused(b->owner); /* does not return, as it must not from a fetch function */
     }
     dload_status st = fetch_slowly(b);
     bad(pid > 0 && !child_went_well(pid));
@@ -378,9 +405,11 @@ static void child_with_loader(void)
     tl_config cfg = tl_config_default();
     uint64_t out = 0;
     (void)alarm(5);
-    child_loads(&own); /* anew */
-    child_loads(&s.l); /* in the place of the one that was the parent's */
+    dload_registry_init(&s.registry); /* the parent's loader is not in it any more */
+    child_loads(&own);                /* anew */
+    child_loads(&s.l);                /* in the place of the one that was the parent's */
     cfg.fetch = fetch_slowly;
+    cfg.registry = &s.registry;
     SAYS(tl_init(&own, &cfg), DLOAD_OK);
     SAYS(tl_load(&own, 4, &out), DLOAD_OK);
     pid_t pid = fork();

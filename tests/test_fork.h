@@ -96,4 +96,46 @@ static inline void rest_refused(tl *l)
     REFUSED(tl_destroy(l));
 }
 
+/* The same with a group. */
+static inline void groups_refused(tl *l)
+{
+    uint64_t value = 10;
+    dload_state there;
+    REFUSED(tl_prime_in(l, 5, 1, &value, 0));
+    REFUSED(tl_prime_error_in(l, 5, 1, DLOAD_EFETCH, DLOAD_SECOND));
+    REFUSED(tl_put_if_in(l, 5, 1, &value, 0));
+    REFUSED(tl_peek_in(l, 5, 1, &there, &value));
+    REFUSED(tl_clear_in(l, 5, 1));
+    REFUSED(tl_clear_group(l, 5));
+    REFUSED(tl_cache_get_in(&l->cache, 5, 1, &value));
+    REFUSED(tl_cache_set_in(&l->cache, 5, 1, &value, 0));
+    REFUSED(tl_cache_delete_in(&l->cache, 5, 1));
+    REFUSED(tl_cache_clear_group(&l->cache, 5));
+}
+
+/* A batch that the parent had out, in another thread or in the function that forked. */
+static inline void batch_refused(tl_batch *b)
+{
+    uint64_t value = 10;
+    REFUSED(tl_batch_set(b, 0, &value));
+    REFUSED(tl_batch_set_ttl(b, 0, &value, DLOAD_SECOND));
+    REFUSED(tl_batch_move(b, 0, &value));
+    REFUSED(tl_batch_fail(b, 0, DLOAD_EFETCH));
+    REFUSED(tl_batch_put(b, 7, &value));
+    REFUSED(tl_batch_done(b, DLOAD_OK));
+    (void)tl_batch_cancelled(b);
+}
+
+/* A registry of such loaders has nothing to send; threads come and go. */
+static inline void registry_is_quiet(dload_registry *r)
+{
+    size_t n_keys = 0;
+    SAYS(dload_registry_pending(r), false);
+    SAYS(dload_registry_round(r, &n_keys), false);
+    SAYS(dload_registry_dispatch(r), 0);
+    SAYS(n_keys, 0);
+    SAYS(dload_registry_join(r), DLOAD_OK);
+    SAYS(dload_registry_leave(r), DLOAD_OK);
+}
+
 #endif /* DLOAD_TESTS_FORK_H */
