@@ -3368,31 +3368,49 @@ DLOAD_I_LOCAL void dload_i_deliver(dload_i_core *c, dload_i_batch *b, uint32_t i
                                    dload_i_ready *ready)
 {
     dload_i_flight *f = &b->flights[i];
-    while (f->head != NULL) {
-        dload_i_waiter *w = f->head;
-        dload_i_unlink(w);
+    dload_i_waiter *w = f->head;
+    f->head = f->tail = NULL; /* all of them leave */
+    while (w != NULL) {
+        dload_i_waiter *next = w->next;
+        dload_i_parker *p = w->parker;
+        DLOAD_I_STORE_RELAXED(&b->n_waiters, b->n_waiters - 1);
+        DLOAD_I_STORE_RELEASE(&w->batch, NULL);
         w->status = f->status;
         if (f->status >= 0 && w->out != NULL) {
             dload_status st = c->ops->copy(b, i, w->out);
             if (st < 0)
                 w->status = st;
         }
-        if (w->parker != NULL) {
-            if (w->parker->pending == 0) {
-                dload_i_answered_all(c, w->parker);
-            }
-            continue;
+        if (p == NULL) {
+            w->next = NULL;
+            *(ready->tail != NULL ? &ready->tail->next : &ready->head) = w;
+            ready->tail = w;
+        } else if (--p->pending == 0) {
+            dload_i_answered_all(c, p);
         }
-        w->next = NULL;
-        if (ready->tail != NULL)
-            ready->tail->next = w;
-        else
-            ready->head = w;
-        ready->tail = w;
+        w = next;
     }
 }
 
-/* Out of the index, to the waiters, into the cache: the answer at place i is known to all at once. */
+/* Later requests for the key at place i find it elsewhere. */
+DLOAD_I_LOCAL void dload_i_unindex(dload_i_core *c, dload_i_batch *b, uint32_t i)
+{
+    if (!b->flights[i].detached)
+        dload_i_ref_remove(c, dload_i_ref_of(c, b, i));
+}
+
+/* The same for all of b at once, when nothing else is in the index; false when that does not pay. */
+DLOAD_I_LOCAL bool dload_i_unindex_all(dload_i_core *c, const dload_i_batch *b)
+{
+    if (b->n_detached + b->n_published != 0 || c->n_refs != b->n || c->refs_cap > b->n * 8)
+        return false;
+    memset(c->refs, 0, c->refs_cap * sizeof *c->refs);
+    c->n_refs = 0;
+    return true;
+}
+
+/* To the waiters, into the cache: the answer at place i, which is out of the index, is known to all at
+ * once. */
 DLOAD_I_LOCAL void dload_i_publish(dload_i_core *c, dload_i_batch *b, uint32_t i,
                                    dload_i_ready *ready)
 {
@@ -3400,8 +3418,6 @@ DLOAD_I_LOCAL void dload_i_publish(dload_i_core *c, dload_i_batch *b, uint32_t i
     f->published = 1;
     b->n_published++;
     dload_i_leave(c);
-    if (!f->detached)
-        dload_i_ref_remove(c, dload_i_ref_of(c, b, i));
     if (f->status < 0 && f->status != DLOAD_MISSING)
         c->stats.fetch_errors++;
     dload_i_deliver(c, b, i, ready);
@@ -3491,10 +3507,13 @@ DLOAD_I_NOINLINE void dload_i_publish_all(dload_i_core *c, dload_i_batch *b, boo
                                           dload_status status)
 {
     dload_i_ready ready = {NULL, NULL, 0};
+    bool unindexed = all && dload_i_unindex_all(c, b);
     for (uint32_t i = 0; i < b->n; i++) {
         dload_i_flight *f = &b->flights[i];
         if (f->published || !(f->answered || all))
             continue;
+        if (!unindexed)
+            dload_i_unindex(c, b, i);
         if (!f->answered) {
             f->answered = 1;
             f->status = status;
@@ -3671,6 +3690,7 @@ DLOAD_I_NOINLINE void dload_i_abandon(dload_i_core *c, dload_i_batch *b, dload_s
             f->answered = 1;
             f->status = status;
         }
+        dload_i_unindex(c, b, i);
         dload_i_publish(c, b, i, &ready);
     }
     /* The function may end the batch as soon as the mutex is free: b is not used after. */
@@ -3701,6 +3721,7 @@ DLOAD_I_LOCAL void dload_i_answered(dload_i_core *c, dload_i_batch *b, uint32_t 
         return;
     b->ended_ns = dload_i_now(c->env);
     dload_i_ready ready = {NULL, NULL, 0};
+    dload_i_unindex(c, b, i);
     dload_i_publish(c, b, i, &ready);
     dload_i_settle_up(c, b, &ready);
 }
@@ -4233,6 +4254,7 @@ DLOAD_I_LOCAL void dload_i_fail_queued(dload_i_core *c, dload_status status)
         dload_i_compact(c, b);
         for (uint32_t i = 0; i < b->n; i++) {
             b->flights[i].status = status;
+            dload_i_unindex(c, b, i);
             dload_i_publish(c, b, i, &ready);
         }
         dload_i_settle_up(c, b, &ready);

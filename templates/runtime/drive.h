@@ -319,6 +319,7 @@ DLOAD_I_LOCAL void dload_i_fail_queued(dload_i_core *c, dload_status status)
         dload_i_compact(c, b);
         for (uint32_t i = 0; i < b->n; i++) {
             b->flights[i].status = status;
+            dload_i_unindex(c, b, i);
             dload_i_publish(c, b, i, &ready);
         }
         dload_i_settle_up(c, b, &ready);
