@@ -1,5 +1,5 @@
 /* The table of cases (drivers/table.h) where callers are fibers. */
-/* locks: NONE */
+/* locks: NONE SPIN PTHREAD */
 /* tsan */
 #define _DEFAULT_SOURCE /* MAP_ANONYMOUS */
 #include "drivers/driver_fiber.h"

@@ -1,5 +1,5 @@
 /* The table of cases (drivers/table.h) in an event loop. */
-/* locks: NONE */
+/* locks: NONE SPIN PTHREAD */
 #include "drivers/driver_loop.h"
 #include "drivers/table.h"
 

@@ -106,44 +106,29 @@ static void close_fail_in_loop(struct fixture *x)
 }
 
 static const struct test_case close_cases[] = {
-    {{13},
-     ON_ALL,
-     "close drains",
-     "given queued keys, when closed with DRAIN, then they are sent, delivered, and more refused",
-     NULL,
-     close_drains},
-    {{13},
-     ON_ALL,
-     "close fails",
-     "given queued keys, when closed with FAIL, then all end with ECLOSED and nothing is sent",
-     NULL,
-     close_fails},
-    {{13},
-     ON_ALL,
-     "close waits for what is out",
-     "given a batch out and a key queued, when closed with DRAIN, then both are delivered first",
-     NULL,
-     close_waits},
-    {{13},
-     ON_ALL,
-     "close(DRAIN) leaves nobody behind",
-     "given a batch that does not end, when the close's deadline passes, then its waiters have "
-     "that",
-     NULL,
-     close_drain_deadline},
-    {{13},
-     ON_ALL & ~ON_LOOP,
-     "close(FAIL) leaves nobody behind",
-     "given a batch that does not end, when the close's deadline passes, then its waiters have "
-     "that",
-     "loop: nothing can be waited for, see the next row",
-     close_fail_deadline},
-    {{13},
-     ON_LOOP,
-     "close(FAIL) does not wait in a loop",
-     "given a batch that does not end, when closed with FAIL, then its waiters have that at once",
-     "others can wait, see the row before",
-     close_fail_in_loop},
+    CASE(13, ON_ALL, "close drains",
+         "given queued keys, when closed with DRAIN, then they are sent, delivered, and more "
+         "refused",
+         NULL, close_drains),
+    CASE(13, ON_ALL, "close fails",
+         "given queued keys, when closed with FAIL, then all end with ECLOSED and nothing is sent",
+         NULL, close_fails),
+    CASE(
+        13, ON_ALL, "close waits for what is out",
+        "given a batch out and a key queued, when closed with DRAIN, then both are delivered first",
+        NULL, close_waits),
+    CASE(13, ON_ALL, "close(DRAIN) leaves nobody behind",
+         "given a batch that does not end, when the close's deadline passes, then its waiters have "
+         "that",
+         NULL, close_drain_deadline),
+    CASE(13, ON_ALL & ~ON_LOOP, "close(FAIL) leaves nobody behind",
+         "given a batch that does not end, when the close's deadline passes, then its waiters have "
+         "that",
+         "loop: nothing can be waited for, see the next row", close_fail_deadline),
+    CASE(13, ON_LOOP, "close(FAIL) does not wait in a loop",
+         "given a batch that does not end, when closed with FAIL, then its waiters have that at "
+         "once",
+         "others can wait, see the row before", close_fail_in_loop),
 };
 
 #endif /* DLOAD_TESTS_CASES_CLOSE_H */

@@ -269,6 +269,23 @@ static void dispatch_expected_not_before(struct fixture *x)
     must_wait(x, 4);
 }
 
+static void load_own_number(struct fixture *x, size_t i)
+{
+    uint64_t out = 0;
+    must_ok(tl_load(&x->l, i, &out));
+    equal(out, i * 10);
+}
+
+static void dispatch_expected_by_the_first(struct fixture *x)
+{
+    open_loader(x);
+    must_ok(tl_expect(&x->l, 3));
+    each_caller(x, 3, load_own_number);
+    equal(x->r.n_calls, 1);
+    equal(x->r.n_keys, 3);
+    equal(stats_now(x).by_trigger[DLOAD_BY_EXPECT], 1);
+}
+
 static void dispatch_in_hook(void *ctx)
 {
     struct fixture *x = ctx;
@@ -340,97 +357,60 @@ static void dispatch_without_batching(struct fixture *x)
 }
 
 static const struct test_case dispatch_cases[] = {
-    {{1},
-     ON_ALL,
-     "load, dispatch: one call",
-     "given an empty loader, when 1 is loaded and dispatched, then its value comes, by one call",
-     NULL,
-     dispatch_one},
-    {{2},
-     ON_ALL,
-     "order of first request",
-     "given loads of 1 and of 2, when they go, then by exactly one B(1,2)",
-     NULL,
-     dispatch_order},
-    {{3},
-     ON_ALL,
-     "load_many of nothing",
-     "given no key, when load_many is called, then DLOAD_OK and no call",
-     NULL,
-     dispatch_many_of_nothing},
-    {{4},
-     ON_ALL,
-     "answers in the order asked",
-     "given load_many of 3, 1, 2, when the function answers in any order, then values in that "
-     "order",
-     NULL,
-     dispatch_many_in_order},
-    {{5},
-     ON_ALL,
-     "dispatch of nothing",
-     "given nothing queued, when it is dispatched, then DLOAD_OK, 0 keys, no call",
-     NULL,
-     dispatch_of_nothing},
-    {{6},
-     ON_ALL,
-     "never sent again",
-     "given A was dispatched, when B is loaded and dispatched, then B(A) B(B)",
-     NULL,
-     dispatch_never_twice},
-    {{7},
-     ON_ALL,
-     "dispatch reports keys",
-     "given 6 keys asked for, 2 of them different, when dispatched, then it says 2",
-     NULL,
-     dispatch_counts_keys},
-    {{8},
-     ON_ALL,
-     "a full batch goes at once",
-     "given max_batch 2 and an hour to settle, when 2 keys are there, then they go by their size",
-     NULL,
-     dispatch_full},
-    {{8},
-     ON_ALL & ~ON_FIBER,
-     "the third key waits for its own trigger",
-     "given max_batch 2 and an hour to settle, when 3 keys are there, then the third goes alone",
-     "fibers: what is queued goes when all tasks wait",
-     dispatch_full_not_the_third},
-    {{9},
-     ON_ALL,
-     "batches of max_batch",
-     "given max_batch 5, when keys 0..20 come in one round, then batches of 5,5,5,5,1",
-     NULL,
-     dispatch_splits},
-    {{10},
-     ON_ALL & ~ON_FIBER,
-     "settling and its bound",
-     "given keys 9 ms apart and 10 ms to settle, when 35 ms of max_age_ns are over, then they go",
-     "fibers: what is queued goes when all tasks wait",
-     dispatch_settles},
-    {{11},
-     ON_ALL,
-     "the last expected key dispatches",
-     "given expect(3), when the third different key comes, then they go without waiting",
-     NULL,
-     dispatch_expected},
-    {{11},
-     ON_ALL & ~ON_FIBER,
-     "not before the last expected key",
-     "given expect(3), when two different keys are there, then nothing goes yet",
-     "fibers: what is queued goes when all tasks wait",
-     dispatch_expected_not_before},
-    {{12},
-     ON_ALL,
-     "dispatch inside load",
-     "given a hook that dispatches inside load, when keys are loaded, then their values come",
-     NULL,
-     dispatch_inside_load},
-    {{14},
-     ON_ALL,
-     "batching off",
-     "given max_batch 1, when keys are loaded, then each goes at once, and once while it is out",
-     NULL,
-     dispatch_without_batching},
+    CASE(
+        1, ON_ALL, "load, dispatch: one call",
+        "given an empty loader, when 1 is loaded and dispatched, then its value comes, by one call",
+        NULL, dispatch_one),
+    CASE(2, ON_ALL, "order of first request",
+         "given loads of 1 and of 2, when they go, then by exactly one B(1,2)", NULL,
+         dispatch_order),
+    CASE(3, ON_ALL, "load_many of nothing",
+         "given no key, when load_many is called, then DLOAD_OK and no call", NULL,
+         dispatch_many_of_nothing),
+    CASE(4, ON_ALL, "answers in the order asked",
+         "given load_many of 3, 1, 2, when the function answers in any order, then values in that "
+         "order",
+         NULL, dispatch_many_in_order),
+    CASE(5, ON_ALL, "dispatch of nothing",
+         "given nothing queued, when it is dispatched, then DLOAD_OK, 0 keys, no call", NULL,
+         dispatch_of_nothing),
+    CASE(6, ON_ALL, "never sent again",
+         "given A was dispatched, when B is loaded and dispatched, then B(A) B(B)", NULL,
+         dispatch_never_twice),
+    CASE(7, ON_ALL, "dispatch reports keys",
+         "given 6 keys asked for, 2 of them different, when dispatched, then it says 2", NULL,
+         dispatch_counts_keys),
+    CASE(8, ON_ALL, "a full batch goes at once",
+         "given max_batch 2 and an hour to settle, when 2 keys are there, then they go by their "
+         "size",
+         NULL, dispatch_full),
+    CASE(
+        8, ON_ALL & ~ON_FIBER, "the third key waits for its own trigger",
+        "given max_batch 2 and an hour to settle, when 3 keys are there, then the third goes alone",
+        "fibers: what is queued goes when all tasks wait", dispatch_full_not_the_third),
+    CASE(9, ON_ALL, "batches of max_batch",
+         "given max_batch 5, when keys 0..20 come in one round, then batches of 5,5,5,5,1", NULL,
+         dispatch_splits),
+    CASE(10, ON_ALL & ~ON_FIBER, "settling and its bound",
+         "given keys 9 ms apart and 10 ms to settle, when 35 ms of max_age_ns are over, then they "
+         "go",
+         "fibers: what is queued goes when all tasks wait", dispatch_settles),
+    CASE(11, ON_ALL, "the last expected key dispatches",
+         "given expect(3), when the third different key comes, then they go without waiting", NULL,
+         dispatch_expected),
+    CASE(11, ON_ALL & ~ON_FIBER, "not before the last expected key",
+         "given expect(3), when two different keys are there, then nothing goes yet",
+         "fibers: what is queued goes when all tasks wait", dispatch_expected_not_before),
+    CASE(11, ON_THREADS | ON_FIBER, "also the first caller waits for it",
+         "given expect(3) and no settle time, when three callers come, then one batch of three",
+         "elsewhere one caller blocks at a time", dispatch_expected_by_the_first),
+    CASE(12, ON_ALL, "dispatch inside load",
+         "given a hook that dispatches inside load, when keys are loaded, then their values come",
+         NULL, dispatch_inside_load),
+    CASE(
+        14, ON_ALL, "batching off",
+        "given max_batch 1, when keys are loaded, then each goes at once, and once while it is out",
+        NULL, dispatch_without_batching),
 };
 
 #endif /* DLOAD_TESTS_CASES_DISPATCH_H */

@@ -205,11 +205,13 @@ static struct levels {
     struct recorder r[N_LEVELS];
 } levels;
 
-/* The value of one level is the key of the next. */
+/* The value of one level is the key of the next; some have only one level or two to go. */
 static bool next_level(struct walker *k)
 {
+    const bool *all = k->ctx;
+    size_t n_levels = *all ? N_LEVELS : 1 + k->i % N_LEVELS;
     k->n_bad += k->at > 0 && (k->status != DLOAD_OK || k->value != k->key * 10 + k->at - 1);
-    if (k->at == N_LEVELS) {
+    if (k->at == n_levels) {
         return false;
     }
     k->key = k->at == 0 ? k->i : k->value;
@@ -217,7 +219,7 @@ static bool next_level(struct walker *k)
     return true;
 }
 
-static void leaving_levels(struct fixture *x)
+static void walk_levels(struct fixture *x, bool all)
 {
     static struct walker walkers[N_ROOTS];
     memset(walkers, 0, sizeof walkers);
@@ -230,69 +232,66 @@ static void leaving_levels(struct fixture *x)
     }
     for (size_t i = 0; i < N_ROOTS; i++) {
         walkers[i].next = next_level;
+        walkers[i].ctx = &all;
     }
-    walk(x, walkers, N_ROOTS);
+    walk_as_crew(x, walkers, N_ROOTS);
+    size_t n_steps = 0;
     for (size_t i = 0; i < N_ROOTS; i++) {
-        equal(walkers[i].at, N_LEVELS);
+        n_steps += walkers[i].at;
         equal(walkers[i].n_bad, 0);
     }
     for (size_t i = 0; i < N_LEVELS; i++) {
         equal(levels.r[i].n_calls, 1);
-        equal(levels.r[i].n_keys, N_ROOTS);
+        n_steps -= levels.r[i].n_keys;
         tl_take_down(x, &levels.l[i]);
     }
+    equal(n_steps, 0);
+    equal(levels.r[0].n_keys, N_ROOTS);
+    equal(levels.r[N_LEVELS - 1].n_keys, all ? N_ROOTS : N_ROOTS / N_LEVELS);
+}
+
+static void leaving_levels(struct fixture *x)
+{
+    walk_levels(x, true);
+}
+
+static void leaving_levels_early(struct fixture *x)
+{
+    walk_levels(x, false);
 }
 
 static const struct test_case leaving_cases[] = {
-    {{53},
-     ON_ALL,
-     "cancelled before dispatch",
-     "given a key's only request, when it is cancelled, then the key leaves; no key left, no call",
-     NULL,
-     leaving_cancel_queued},
-    {{53},
-     ON_ALL,
-     "any of many, in any order",
-     "given 40 requests for 5 keys, when any of them are cancelled, then the other keys go",
-     NULL,
-     leaving_any_of_many},
-    {{53},
-     ON_ALL & ~ON_FIBER,
-     "a caller leaves the queue at its deadline",
-     "given a key's only caller, when its deadline passes while it is queued, then the key leaves",
-     "fibers: what is queued goes when all tasks wait",
-     leaving_while_queued},
-    {{54},
-     ON_ALL,
-     "a deadline is one's own",
-     "given two callers of a key that is out, when one's deadline passes, then the other stays",
-     NULL,
-     leaving_deadline},
-    {{54},
-     ON_ALL,
-     "also that of the first",
-     "given the caller that asked first, when it leaves, then the batch serves the rest",
-     NULL,
-     leaving_first},
-    {{54},
-     ON_ALL & ~ON_LOOP,
-     "of a call that blocks",
-     "given a call that blocks, when its deadline passes, then it has that, and nobody else",
-     "loop: nothing blocks",
-     leaving_blocking_call},
-    {{55},
-     ON_ALL,
-     "everybody left",
-     "given a batch that is out, when all of its waiters have gone, then _batch_cancelled says so",
-     NULL,
-     leaving_everybody},
-    /* Threads take part through dload_registry_join: ON_ALL then, the exception in table.h goes. */
-    {{56},
-     ON_ALL & ~ON_THREADS,
-     "one batch per level",
-     "given three loaders in a chain, when 40 roots go through them, then three batches",
-     "threads: nobody knows yet that all of them wait",
-     leaving_levels},
+    CASE(53, ON_ALL, "cancelled before dispatch",
+         "given a key's only request, when it is cancelled, then the key leaves; no key left, no "
+         "call",
+         NULL, leaving_cancel_queued),
+    CASE(53, ON_ALL, "any of many, in any order",
+         "given 40 requests for 5 keys, when any of them are cancelled, then the other keys go",
+         NULL, leaving_any_of_many),
+    CASE(53, ON_ALL & ~ON_FIBER, "a caller leaves the queue at its deadline",
+         "given a key's only caller, when its deadline passes while it is queued, then the key "
+         "leaves",
+         "fibers: what is queued goes when all tasks wait", leaving_while_queued),
+    CASE(54, ON_ALL, "a deadline is one's own",
+         "given two callers of a key that is out, when one's deadline passes, then the other stays",
+         NULL, leaving_deadline),
+    CASE(54, ON_ALL, "also that of the first",
+         "given the caller that asked first, when it leaves, then the batch serves the rest", NULL,
+         leaving_first),
+    CASE(54, ON_ALL & ~ON_LOOP, "of a call that blocks",
+         "given a call that blocks, when its deadline passes, then it has that, and nobody else",
+         "loop: nothing blocks", leaving_blocking_call),
+    CASE(55, ON_ALL, "everybody left",
+         "given a batch that is out, when all of its waiters have gone, then _batch_cancelled says "
+         "so",
+         NULL, leaving_everybody),
+    CASE(56, ON_ALL, "one batch per level",
+         "given three loaders in a chain, when 40 roots go through them, then three batches", NULL,
+         leaving_levels),
+    CASE(56, ON_ALL, "one batch per level, ends at each",
+         "given three loaders in a chain, when roots end after one, two or three, then three "
+         "batches",
+         NULL, leaving_levels_early),
 };
 
 #endif /* DLOAD_TESTS_CASES_LEAVING_H */

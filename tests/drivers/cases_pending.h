@@ -116,30 +116,19 @@ static void results_abandoned(struct fixture *x)
 }
 
 static const struct test_case pending_cases[] = {
-    {{30},
-     ON_ALL,
-     "keys complete one by one",
-     "given a pending batch, when one of its keys is answered, then its waiters go on at once",
-     NULL,
-     results_pending},
-    {{30},
-     ON_ALL,
-     "batches end in any order",
-     "given three pending batches, when the last sent ends first, then its waiters go on first",
-     NULL,
-     results_pending_ends},
-    {{30},
-     ON_ALL,
-     "ended by somebody else",
-     "given a pending batch, when somebody else ends it, then the caller that blocks goes on",
-     NULL,
-     results_pending_by_others},
-    {{31},
-     ON_ALL,
-     "an endless batch is abandoned",
-     "given a function that never ends, then callers leave, its keys load again, its end is late",
-     NULL,
-     results_abandoned},
+    CASE(30, ON_ALL, "keys complete one by one",
+         "given a pending batch, when one of its keys is answered, then its waiters go on at once",
+         NULL, results_pending),
+    CASE(30, ON_ALL, "batches end in any order",
+         "given three pending batches, when the last sent ends first, then its waiters go on first",
+         NULL, results_pending_ends),
+    CASE(30, ON_ALL, "ended by somebody else",
+         "given a pending batch, when somebody else ends it, then the caller that blocks goes on",
+         NULL, results_pending_by_others),
+    CASE(31, ON_ALL, "an endless batch is abandoned",
+         "given a function that never ends, then callers leave, its keys load again, its end is "
+         "late",
+         NULL, results_abandoned),
 };
 
 #endif /* DLOAD_TESTS_CASES_PENDING_H */

@@ -244,7 +244,7 @@ static void reentry_callbacks(struct fixture *x)
 {
     static struct request q[3];
     memset(q, 0, sizeof q);
-    x->cfg.max_in_flight = 4;
+    x->cfg.max_in_flight = 1; /* a callback needs no place of its own */
     open_loader(x);
     for (size_t i = 0; i < COUNT(q); i++) {
         q[i].then = call_everything_in_done;
@@ -443,55 +443,34 @@ static void reentry_callback_loads(struct fixture *x)
 }
 
 static const struct test_case reentry_cases[] = {
-    {{49},
-     ON_ALL,
-     "the function loads another key",
-     "given a function that loads the next key, when 0 is loaded, then nested batches, all "
-     "complete",
-     NULL,
-     reentry_nested},
-    {{50},
-     ON_ALL,
-     "its own key is a deadlock",
-     "given a function that loads a key of its own batch, then it is told EDEADLK at once",
-     NULL,
-     reentry_own_key},
-    {{50},
-     ON_ALL,
-     "its own key through other loaders",
-     "given three loaders in a ring, when one is loaded from, then who closes it is told EDEADLK",
-     NULL,
-     reentry_circle},
-    {{50},
-     ON_THREADS,
-     "a circle of two threads",
-     "given two functions in two threads that load from each other, then EDEADLK at once",
-     "elsewhere one function runs at a time",
-     reentry_circle_of_threads},
-    {{51},
-     ON_ALL,
-     "callbacks call anything",
-     "given callbacks that call every function, when they run, then all of it works",
-     NULL,
-     reentry_callbacks},
-    {{51},
-     ON_ALL,
-     "hooks call anything",
-     "given hooks that load and clear, when batches go, then all of it works",
-     NULL,
-     reentry_hooks},
-    {{51},
-     ON_ALL,
-     "destructors call anything",
-     "given values whose release calls every function, when they are dropped, then all of it works",
-     NULL,
-     reentry_destructors},
-    {{52},
-     ON_ALL,
-     "a callback's load is in a new batch",
-     "given callbacks that load again, when a batch ends, then a new batch, all siblings complete",
-     NULL,
-     reentry_callback_loads},
+    CASE(49, ON_ALL, "the function loads another key",
+         "given a function that loads the next key, when 0 is loaded, then nested batches, all "
+         "complete",
+         NULL, reentry_nested),
+    CASE(50, ON_ALL, "its own key is a deadlock",
+         "given a function that loads a key of its own batch, then it is told EDEADLK at once",
+         NULL, reentry_own_key),
+    CASE(50, ON_ALL, "its own key through other loaders",
+         "given three loaders in a ring, when one is loaded from, then who closes it is told "
+         "EDEADLK",
+         NULL, reentry_circle),
+    CASE(50, ON_THREADS, "a circle of two threads",
+         "given two functions in two threads that load from each other, then EDEADLK at once",
+         "elsewhere one function runs at a time", reentry_circle_of_threads),
+    CASE(51, ON_ALL, "callbacks call anything",
+         "given callbacks that call every function, when they run, then all of it works", NULL,
+         reentry_callbacks),
+    CASE(51, ON_ALL, "hooks call anything",
+         "given hooks that load and clear, when batches go, then all of it works", NULL,
+         reentry_hooks),
+    CASE(51, ON_ALL, "destructors call anything",
+         "given values whose release calls every function, when they are dropped, then all of it "
+         "works",
+         NULL, reentry_destructors),
+    CASE(52, ON_ALL, "a callback's load is in a new batch",
+         "given callbacks that load again, when a batch ends, then a new batch, all siblings "
+         "complete",
+         NULL, reentry_callback_loads),
 };
 
 #endif /* DLOAD_TESTS_CASES_REENTRY_H */

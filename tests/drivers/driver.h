@@ -34,13 +34,18 @@ static const char *const driver_names[N_DRIVERS] = {"NONE", "PTHREAD", "SPIN", "
 
 /* A row of the table. */
 struct test_case {
-    uint8_t rules[3]; /* 0 = none */
-    uint8_t drivers;  /* ON_* */
+    uint8_t rule;
+    uint8_t drivers; /* ON_* */
     const char *title;
     const char *says; /* given, when, then */
     const char *why;  /* ... a driver is left out; NULL = none is */
     void (*body)(struct fixture *x);
 };
+
+#define CASE(rule, drivers, title, says, why, body) \
+    {                                               \
+        rule, drivers, title, says, why, body       \
+    }
 
 /* ---- callers ---- */
 
@@ -138,6 +143,9 @@ static inline void each_caller(struct fixture *x, size_t n,
 
 /* Lets n walkers walk to their ends. */
 static inline void walk(struct fixture *x, struct walker *walkers, size_t n);
+
+/* The same as one crew: what they ask for goes when all of them wait (dload_registry_join). */
+static inline void walk_as_crew(struct fixture *x, struct walker *walkers, size_t n);
 
 /* For further loaders: what belongs into their configurations. */
 static inline const dload_env *driver_env(struct fixture *x);

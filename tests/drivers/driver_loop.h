@@ -105,10 +105,21 @@ static inline void loop_sleep(struct fixture *x, uint64_t until_ns)
     clock_set(x, until_ns);
 }
 
+/* Nobody sleeps in a loop's thread but the loop. */
+static inline dload_status loop_no_wait(void *ctx, const uint32_t *word, uint32_t seen,
+                                        uint64_t until_ns)
+{
+    (void)ctx;
+    (void)word;
+    (void)seen;
+    (void)until_ns;
+    return DLOAD_EAGAIN;
+}
+
 static inline void driver_begin(struct fixture *x)
 {
     memset(&loop, 0, sizeof loop);
-    x->f.env.wait = NULL; /* nobody sleeps in a loop's thread but the loop */
+    x->f.env.wait = loop_no_wait;
     x->f.env.wake = NULL;
 }
 
@@ -288,6 +299,12 @@ static inline void walk(struct fixture *x, struct walker *walkers, size_t n)
     while (!walkers_ended(walkers, n)) {
         assert_true(loop_turn(x));
     }
+}
+
+/* Nothing goes while one of them has something else to do. */
+static inline void walk_as_crew(struct fixture *x, struct walker *walkers, size_t n)
+{
+    walk(x, walkers, n);
 }
 
 #endif /* DLOAD_TESTS_DRIVER_LOOP_H */

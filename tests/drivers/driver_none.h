@@ -137,6 +137,12 @@ static inline void walk(struct fixture *x, struct walker *walkers, size_t n)
     }
 }
 
+/* Nothing goes while one of them has something else to do. */
+static inline void walk_as_crew(struct fixture *x, struct walker *walkers, size_t n)
+{
+    walk(x, walkers, n);
+}
+
 #define DRIVER_LOADER DRIVER_LOADER_BLOCKING
 DRIVER_LOADER(tl, uint64_t, uint64_t);
 

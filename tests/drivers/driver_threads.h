@@ -26,6 +26,8 @@ static struct {
     uint32_t stop_helper; /* atomic */
     void (*meanwhile)(struct fixture *x);
     size_t n_out;
+    dload_registry registry;
+    pthread_barrier_t all_joined;
 } threads;
 
 static inline unsigned driver_bit(void)
@@ -47,7 +49,7 @@ static inline const dload_env *driver_env(struct fixture *x)
 
 static inline dload_registry *driver_registry(void)
 {
-    return NULL;
+    return &threads.registry;
 }
 
 /* Some time for others. When it was too much the process ends: threads stand on the test's memory. */
@@ -196,6 +198,7 @@ static inline dload_status leaving_status(void)
 static inline void driver_begin(struct fixture *x)
 {
     memset(&threads, 0, sizeof threads);
+    dload_registry_init(&threads.registry);
     x->f.env.wait = NULL; /* the lock's own way of sleeping */
     x->f.env.wake = NULL;
     x->f.env.self = threads_self;
@@ -378,6 +381,22 @@ static inline void walk(struct fixture *x, struct walker *walkers, size_t n)
 {
     unplug(x);
     run_threads(n, threads_walk_one, walkers);
+}
+
+static inline void threads_walk_crew(void *ctx, size_t i)
+{
+    must_ok(dload_registry_join(&threads.registry));
+    (void)pthread_barrier_wait(&threads.all_joined); /* before the first of them loads */
+    threads_walk_one(ctx, i);
+    must_ok(dload_registry_leave(&threads.registry)); /* the others do not wait for it */
+}
+
+static inline void walk_as_crew(struct fixture *x, struct walker *walkers, size_t n)
+{
+    unplug(x);
+    assert_int_equal(pthread_barrier_init(&threads.all_joined, NULL, (unsigned)n), 0);
+    run_threads(n, threads_walk_crew, walkers);
+    (void)pthread_barrier_destroy(&threads.all_joined);
 }
 
 #define DRIVER_LOADER DRIVER_LOADER_BLOCKING
