@@ -2534,6 +2534,8 @@ typedef struct dload_registry {
     uint32_t n_threads; /* joined; atomic */
     uint32_t n_parked;  /* ... and wait for an answer or for room; atomic */
     dload_i_spin round; /* before any loader's mutex */
+    /* What the last to park does: crew.h, which only programs whose threads join pay for. Atomic. */
+    bool (*park)(dload_i_core *c, struct dload_i_parker *p);
 } dload_registry;
 
 /* In a child process? Then its locks may be held for ever. */
@@ -2909,7 +2911,7 @@ DLOAD_I_INLINE void dload_i_core_lock(dload_i_core *c)
 
 /* Whoever lets go of the mutex also wakes the callers who were answered under it: mutant
  * DELIVER_NO_WAKE. */
-DLOAD_I_LOCAL void dload_i_core_unlock(dload_i_core *c)
+DLOAD_I_NOINLINE void dload_i_core_unlock(dload_i_core *c)
 {
     dload_i_parker *p = c->owed;
     c->owed = NULL;
@@ -3874,12 +3876,10 @@ DLOAD_I_NOINLINE bool dload_i_crew_round(dload_registry *r, const dload_i_parker
     }
 }
 
-/* A call of c is about to sleep. The last one of the crew sends instead: true = look again. Lets go of
- * the mutex. */
-DLOAD_I_NOINLINE bool dload_i_crew_park(dload_i_core *c, dload_i_parker *p)
+/* dload_registry.park: a call of c is about to sleep, as one of the crew. The last one sends instead: true
+ * = look again. Lets go of the mutex. */
+DLOAD_I_NOINLINE bool dload_i_crew_park_last(dload_i_core *c, dload_i_parker *p)
 {
-    if (!p->in_crew || p->counted)
-        return false;
     dload_registry *r = c->registry;
     p->counted = true;
     uint32_t n_parked = __atomic_add_fetch(&r->n_parked, 1u, __ATOMIC_ACQ_REL);
@@ -3893,6 +3893,12 @@ DLOAD_I_NOINLINE bool dload_i_crew_park(dload_i_core *c, dload_i_parker *p)
     return true; /* even if nothing was sent: something may have come for it meanwhile */
 }
 
+/* A call of c is about to sleep: true = look again instead. Lets go of the mutex. */
+DLOAD_I_LOCAL bool dload_i_crew_park(dload_i_core *c, dload_i_parker *p)
+{
+    return p->in_crew && !p->counted && DLOAD_I_LOAD_ACQUIRE(&c->registry->park)(c, p);
+}
+
 /* Makes this thread one of those whose loads from the registry's loaders are sent together, once all of
  * them wait. Join before the first of the threads begins to load. Under DLOAD_LOCK_NONE it has no
  * effect. DLOAD_OK; DLOAD_EBUSY when the thread is in a registry already. O(1). */
@@ -3901,6 +3907,7 @@ DLOAD_I_LOCAL dload_status dload_registry_join(dload_registry *r)
     if (dload_i_crew_mine != NULL)
         return DLOAD_EBUSY;
     dload_i_crew_mine = r;
+    DLOAD_I_STORE_RELEASE(&r->park, dload_i_crew_park_last);
     (void)__atomic_add_fetch(&r->n_threads, 1u, __ATOMIC_ACQ_REL);
     return DLOAD_OK;
 }
@@ -4774,6 +4781,7 @@ DLOAD_I_LOCAL const dload_i_sync *dload_i_sync_pthread(void)
 #define DLOAD_I_ACQUIRE(m)      ((void)pthread_mutex_lock(m))
 #define DLOAD_I_RELEASE(m)      ((void)pthread_mutex_unlock(m))
 #define DLOAD_I_SYNC            dload_i_sync_pthread()
+#define DLOAD_I_LEAVE(l)        dload_i_core_unlock(&(l)->core)
 #define DLOAD_I_COND_T          dload_i_bed
 #define DLOAD_I_COND_INIT(c)    dload_i_bed_init(c)
 #define DLOAD_I_COND_DESTROY(c) dload_i_bed_destroy(c)
@@ -4794,6 +4802,7 @@ DLOAD_I_LOCAL const dload_i_sync *dload_i_sync_pthread(void)
 #define DLOAD_I_SYNC         dload_i_sync_none()
 #endif
 #define DLOAD_I_LOCK_DESTROY(m) ((void)(m))
+#define DLOAD_I_LEAVE(l)        DLOAD_I_RELEASE(&(l)->mutex) /* nobody is owed a wake-up */
 #define DLOAD_I_COND_T          char
 #define DLOAD_I_COND_INIT(c)    (*(c) = 0, true)
 #define DLOAD_I_COND_DESTROY(c) ((void)(c))
@@ -6660,7 +6669,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_answer)(DLOAD_I_BATCH *b, size_t i, dloa
         moved = false;
         dload_i_answered(&l->core, &b->base, (uint32_t)i);
     }
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_LEAVE(l);
 #if DLOAD_I_OWNED
     if (moved) {
         DLOAD_I_V unwanted = *value;
@@ -6761,7 +6770,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_put)(DLOAD_I_BATCH *b, DLOAD_I_K key,
     DLOAD_I_ACQUIRE(&l->mutex);
     uint32_t place = b->base.state == DLOAD_I_LOST ? 0 : DLOAD_I_FN(i_place_of)(b, &item.id);
     if (b->base.state == DLOAD_I_LOST || place < b->base.n) {
-        dload_i_core_unlock(&l->core); /* asked for after all */
+        DLOAD_I_LEAVE(l); /* asked for after all */
         return DLOAD_I_FN(batch_set)(b, place, value);
     }
     if (DLOAD_I_FN(i_cleared_since)(l, &item.id, b->base.token))
@@ -6773,7 +6782,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_put)(DLOAD_I_BATCH *b, DLOAD_I_K key,
         st = DLOAD_I_FN(i_store)(&l->cache, &item);
     if (copied && st >= 0)
         l->core.stats.stores++;
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_LEAVE(l);
     if (copied && st < 0)
         DLOAD_I_FN(i_release)(&copy);
     if (copied)
@@ -6790,7 +6799,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_done)(DLOAD_I_BATCH *b, dload_status s
     DLOAD_I_ACQUIRE(&l->mutex);
     b->base.rest_ttl_ns = ttl_ns;
     dload_i_done(&l->core, &b->base, status);
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_LEAVE(l);
     return DLOAD_OK;
 }
 
@@ -6943,7 +6952,7 @@ DLOAD_I_INLINE void DLOAD_I_FN(i_tell)(DLOAD_NAME *l)
     bool queued = c->tell_queued;
     bool wake = c->tell_wake;
     c->tell_queued = c->tell_wake = false;
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_LEAVE(l);
     if (wake)
         c->wake(c->wake_ctx);
     if (queued)
@@ -6982,7 +6991,7 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_load_miss)(DLOAD_NAME *l, DLOAD_I_ID 
             st = (dload_status)w.status;
         }
     }
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_LEAVE(l);
     DLOAD_I_FN(i_sleeper_end)(&z);
 #if DLOAD_I_OWNED
     if (l->cache.n_shards != 0)
@@ -7153,7 +7162,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(load_many_with)(DLOAD_NAME *l, const DLOAD_I
         dload_status st = dload_i_wait(&l->core, &z.parker, deadline_ns);
         l->core.stats.timeouts += st == DLOAD_ETIMEDOUT;
         DLOAD_I_FN(i_collect)(l, &z.parker, st, statuses);
-        dload_i_core_unlock(&l->core);
+        DLOAD_I_LEAVE(l);
         result = result == DLOAD_OK && st < 0 ? st : result;
     }
     DLOAD_I_FN(i_sleeper_end)(&z);
@@ -7195,7 +7204,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(start_with)(DLOAD_NAME *l, DLOAD_I_K key,
             st = DLOAD_I_FN(i_ask)(l, &id, flags, !DLOAD_I_THREADED, &w->base);
             if (st == DLOAD_PENDING)
                 DLOAD_I_FN(i_tell)(l);
-            dload_i_core_unlock(&l->core);
+            DLOAD_I_LEAVE(l);
             if (st == DLOAD_PENDING)
                 return st; /* done() may have run already: w is not touched any more */
         }
@@ -7221,7 +7230,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(cancel)(DLOAD_NAME *l, DLOAD_I_WAITER *w)
         l->core.stats.cancelled++;
         st = DLOAD_OK;
     }
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_LEAVE(l);
     return st;
 }
 
@@ -7293,7 +7302,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_bring)(DLOAD_NAME *l, uint64_t group, DL
         st = DLOAD_I_FN(i_store)(&l->cache, &item);
         stored = st >= 0;
     }
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_LEAVE(l);
     if (!stored && status >= 0)
         DLOAD_I_FN(i_release)(&copy);
     DLOAD_I_FN(i_after_store)(&item);
@@ -7343,7 +7352,7 @@ DLOAD_I_API dload_token DLOAD_I_FN(token)(DLOAD_NAME *l)
         return 0;
     DLOAD_I_ACQUIRE(&l->mutex);
     dload_token token = l->core.clear_seq;
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_LEAVE(l);
     return token;
 }
 
@@ -7387,7 +7396,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_peek)(DLOAD_NAME *l, uint64_t group, DLO
             *state =
                 ref->batch->state >= DLOAD_I_RUNNING ? DLOAD_STATE_IN_FLIGHT : DLOAD_STATE_QUEUED;
     }
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_LEAVE(l);
     return st;
 }
 
@@ -7411,7 +7420,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_clear)(DLOAD_NAME *l, uint64_t group, DL
     DLOAD_I_ACQUIRE(&l->mutex);
     DLOAD_I_FN(i_outdate)(l, &id);
     bool has_old = DLOAD_I_FN(i_drop)(&l->cache, &id, &old);
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_LEAVE(l);
     if (has_old)
         DLOAD_I_FN(i_release)(&old);
     return DLOAD_OK;
@@ -7442,7 +7451,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(clear_all)(DLOAD_NAME *l)
     DLOAD_I_ACQUIRE(&l->mutex);
     l->core.clear_all_seq = ++l->core.clear_seq; /* flights sent before are joined no more */
     uint32_t full = DLOAD_I_FN(i_new_epoch)(&l->cache);
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_LEAVE(l);
     if (full != 0)
         DLOAD_I_FN(i_full_sweep)(&l->cache);
     return DLOAD_OK;
@@ -7488,7 +7497,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(clear_group)(DLOAD_NAME *l, uint64_t group)
         return DLOAD_EFORK;
     DLOAD_I_ACQUIRE(&l->mutex);
     dload_i_outdate_group(&l->core, group);
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_LEAVE(l);
     /* Entries go without the mutex: what is stored meanwhile was sent after this began. */
     return DLOAD_I_FN(cache_clear_group)(&l->cache, group);
 }
@@ -7609,7 +7618,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(destroy)(DLOAD_NAME *l)
         return DLOAD_EFORK;
     DLOAD_I_ACQUIRE(&l->mutex);
     bool busy = c->n_out != 0 || c->ready != NULL || c->open != NULL || c->queue != NULL;
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_LEAVE(l);
     if (busy)
         return DLOAD_EBUSY;
     if (l->cfg.registry != NULL)
@@ -7649,7 +7658,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(close)(DLOAD_NAME *l, dload_close_mode mode,
         return DLOAD_ENOMEM;
     DLOAD_I_ACQUIRE(&l->mutex);
     dload_status st = dload_i_close(&l->core, mode, &z.parker, DLOAD_I_FN(i_deadline)(l, &call));
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_LEAVE(l);
     DLOAD_I_FN(i_sleeper_end)(&z);
     return st;
 }
@@ -7667,7 +7676,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(dispatch)(DLOAD_NAME *l, size_t *n_keys)
         return DLOAD_EFORK;
     DLOAD_I_ACQUIRE(&l->mutex);
     size_t n = dload_i_dispatch(&l->core, DLOAD_BY_EXPLICIT);
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_LEAVE(l);
     if (n_keys != NULL)
         *n_keys = n;
     return DLOAD_OK;
@@ -7679,7 +7688,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(process)(DLOAD_NAME *l, uint64_t now_ns)
         return DLOAD_EFORK;
     DLOAD_I_ACQUIRE(&l->mutex);
     dload_i_process(&l->core, now_ns);
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_LEAVE(l);
     return DLOAD_I_FN(cache_advance)(&l->cache, now_ns);
 }
 
@@ -7689,7 +7698,7 @@ DLOAD_I_API uint64_t DLOAD_I_FN(next_deadline)(DLOAD_NAME *l)
         return DLOAD_NEVER;
     DLOAD_I_ACQUIRE(&l->mutex);
     uint64_t at_ns = dload_i_deadline(&l->core);
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_LEAVE(l);
     return at_ns;
 }
 
@@ -7702,7 +7711,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(expect)(DLOAD_NAME *l, size_t n)
     DLOAD_I_ACQUIRE(&l->mutex);
     dload_i_expect(&l->core, (uint32_t)n);
     DLOAD_I_FN(i_tell)(l);
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_LEAVE(l);
     return DLOAD_OK;
 }
 
@@ -7725,7 +7734,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats)
         stats->entries += s->n_live;
         DLOAD_I_RELEASE(&s->lock);
     }
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_LEAVE(l);
     stats->loads = stats->hits + stats->joins + stats->misses;
     return DLOAD_OK;
 }
@@ -7770,6 +7779,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats)
 #undef DLOAD_I_LOCK_DESTROY
 #undef DLOAD_I_ACQUIRE
 #undef DLOAD_I_RELEASE
+#undef DLOAD_I_LEAVE
 #undef DLOAD_I_SYNC
 #undef DLOAD_I_COND_T
 #undef DLOAD_I_COND_INIT

@@ -15,7 +15,7 @@ DLOAD_I_INLINE void dload_i_core_lock(dload_i_core *c)
 
 /* Whoever lets go of the mutex also wakes the callers who were answered under it: mutant
  * DELIVER_NO_WAKE. */
-DLOAD_I_LOCAL void dload_i_core_unlock(dload_i_core *c)
+DLOAD_I_NOINLINE void dload_i_core_unlock(dload_i_core *c)
 {
     dload_i_parker *p = c->owed;
     c->owed = NULL;

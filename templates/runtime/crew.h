@@ -120,12 +120,10 @@ DLOAD_I_NOINLINE bool dload_i_crew_round(dload_registry *r, const dload_i_parker
     }
 }
 
-/* A call of c is about to sleep. The last one of the crew sends instead: true = look again. Lets go of
- * the mutex. */
-DLOAD_I_NOINLINE bool dload_i_crew_park(dload_i_core *c, dload_i_parker *p)
+/* dload_registry.park: a call of c is about to sleep, as one of the crew. The last one sends instead: true
+ * = look again. Lets go of the mutex. */
+DLOAD_I_NOINLINE bool dload_i_crew_park_last(dload_i_core *c, dload_i_parker *p)
 {
-    if (!p->in_crew || p->counted)
-        return false;
     dload_registry *r = c->registry;
     p->counted = true;
     uint32_t n_parked = __atomic_add_fetch(&r->n_parked, 1u, __ATOMIC_ACQ_REL);
@@ -139,6 +137,12 @@ DLOAD_I_NOINLINE bool dload_i_crew_park(dload_i_core *c, dload_i_parker *p)
     return true; /* even if nothing was sent: something may have come for it meanwhile */
 }
 
+/* A call of c is about to sleep: true = look again instead. Lets go of the mutex. */
+DLOAD_I_LOCAL bool dload_i_crew_park(dload_i_core *c, dload_i_parker *p)
+{
+    return p->in_crew && !p->counted && DLOAD_I_LOAD_ACQUIRE(&c->registry->park)(c, p);
+}
+
 /* Makes this thread one of those whose loads from the registry's loaders are sent together, once all of
  * them wait. Join before the first of the threads begins to load. Under DLOAD_LOCK_NONE it has no
  * effect. DLOAD_OK; DLOAD_EBUSY when the thread is in a registry already. O(1). */
@@ -147,6 +151,7 @@ DLOAD_I_LOCAL dload_status dload_registry_join(dload_registry *r)
     if (dload_i_crew_mine != NULL)
         return DLOAD_EBUSY;
     dload_i_crew_mine = r;
+    DLOAD_I_STORE_RELEASE(&r->park, dload_i_crew_park_last);
     (void)__atomic_add_fetch(&r->n_threads, 1u, __ATOMIC_ACQ_REL);
     return DLOAD_OK;
 }

@@ -179,6 +179,8 @@ typedef struct dload_registry {
     uint32_t n_threads; /* joined; atomic */
     uint32_t n_parked;  /* ... and wait for an answer or for room; atomic */
     dload_i_spin round; /* before any loader's mutex */
+    /* What the last to park does: crew.h, which only programs whose threads join pay for. Atomic. */
+    bool (*park)(dload_i_core *c, struct dload_i_parker *p);
 } dload_registry;
 
 /* In a child process? Then its locks may be held for ever. */

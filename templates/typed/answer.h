@@ -33,7 +33,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_answer)(DLOAD_I_BATCH *b, size_t i, dloa
         moved = false;
         dload_i_answered(&l->core, &b->base, (uint32_t)i);
     }
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_LEAVE(l);
 #if DLOAD_I_OWNED
     if (moved) {
         DLOAD_I_V unwanted = *value;
@@ -134,7 +134,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_put)(DLOAD_I_BATCH *b, DLOAD_I_K key,
     DLOAD_I_ACQUIRE(&l->mutex);
     uint32_t place = b->base.state == DLOAD_I_LOST ? 0 : DLOAD_I_FN(i_place_of)(b, &item.id);
     if (b->base.state == DLOAD_I_LOST || place < b->base.n) {
-        dload_i_core_unlock(&l->core); /* asked for after all */
+        DLOAD_I_LEAVE(l); /* asked for after all */
         return DLOAD_I_FN(batch_set)(b, place, value);
     }
     if (DLOAD_I_FN(i_cleared_since)(l, &item.id, b->base.token))
@@ -146,7 +146,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_put)(DLOAD_I_BATCH *b, DLOAD_I_K key,
         st = DLOAD_I_FN(i_store)(&l->cache, &item);
     if (copied && st >= 0)
         l->core.stats.stores++;
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_LEAVE(l);
     if (copied && st < 0)
         DLOAD_I_FN(i_release)(&copy);
     if (copied)
@@ -163,7 +163,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_done)(DLOAD_I_BATCH *b, dload_status s
     DLOAD_I_ACQUIRE(&l->mutex);
     b->base.rest_ttl_ns = ttl_ns;
     dload_i_done(&l->core, &b->base, status);
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_LEAVE(l);
     return DLOAD_OK;
 }
 

@@ -109,7 +109,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(destroy)(DLOAD_NAME *l)
         return DLOAD_EFORK;
     DLOAD_I_ACQUIRE(&l->mutex);
     bool busy = c->n_out != 0 || c->ready != NULL || c->open != NULL || c->queue != NULL;
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_LEAVE(l);
     if (busy)
         return DLOAD_EBUSY;
     if (l->cfg.registry != NULL)
@@ -149,7 +149,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(close)(DLOAD_NAME *l, dload_close_mode mode,
         return DLOAD_ENOMEM;
     DLOAD_I_ACQUIRE(&l->mutex);
     dload_status st = dload_i_close(&l->core, mode, &z.parker, DLOAD_I_FN(i_deadline)(l, &call));
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_LEAVE(l);
     DLOAD_I_FN(i_sleeper_end)(&z);
     return st;
 }
@@ -167,7 +167,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(dispatch)(DLOAD_NAME *l, size_t *n_keys)
         return DLOAD_EFORK;
     DLOAD_I_ACQUIRE(&l->mutex);
     size_t n = dload_i_dispatch(&l->core, DLOAD_BY_EXPLICIT);
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_LEAVE(l);
     if (n_keys != NULL)
         *n_keys = n;
     return DLOAD_OK;
@@ -179,7 +179,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(process)(DLOAD_NAME *l, uint64_t now_ns)
         return DLOAD_EFORK;
     DLOAD_I_ACQUIRE(&l->mutex);
     dload_i_process(&l->core, now_ns);
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_LEAVE(l);
     return DLOAD_I_FN(cache_advance)(&l->cache, now_ns);
 }
 
@@ -189,7 +189,7 @@ DLOAD_I_API uint64_t DLOAD_I_FN(next_deadline)(DLOAD_NAME *l)
         return DLOAD_NEVER;
     DLOAD_I_ACQUIRE(&l->mutex);
     uint64_t at_ns = dload_i_deadline(&l->core);
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_LEAVE(l);
     return at_ns;
 }
 
@@ -202,7 +202,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(expect)(DLOAD_NAME *l, size_t n)
     DLOAD_I_ACQUIRE(&l->mutex);
     dload_i_expect(&l->core, (uint32_t)n);
     DLOAD_I_FN(i_tell)(l);
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_LEAVE(l);
     return DLOAD_OK;
 }
 
@@ -225,7 +225,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats)
         stats->entries += s->n_live;
         DLOAD_I_RELEASE(&s->lock);
     }
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_LEAVE(l);
     stats->loads = stats->hits + stats->joins + stats->misses;
     return DLOAD_OK;
 }

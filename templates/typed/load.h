@@ -139,7 +139,7 @@ DLOAD_I_INLINE void DLOAD_I_FN(i_tell)(DLOAD_NAME *l)
     bool queued = c->tell_queued;
     bool wake = c->tell_wake;
     c->tell_queued = c->tell_wake = false;
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_LEAVE(l);
     if (wake)
         c->wake(c->wake_ctx);
     if (queued)
@@ -178,7 +178,7 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_load_miss)(DLOAD_NAME *l, DLOAD_I_ID 
             st = (dload_status)w.status;
         }
     }
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_LEAVE(l);
     DLOAD_I_FN(i_sleeper_end)(&z);
 #if DLOAD_I_OWNED
     if (l->cache.n_shards != 0)
@@ -349,7 +349,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(load_many_with)(DLOAD_NAME *l, const DLOAD_I
         dload_status st = dload_i_wait(&l->core, &z.parker, deadline_ns);
         l->core.stats.timeouts += st == DLOAD_ETIMEDOUT;
         DLOAD_I_FN(i_collect)(l, &z.parker, st, statuses);
-        dload_i_core_unlock(&l->core);
+        DLOAD_I_LEAVE(l);
         result = result == DLOAD_OK && st < 0 ? st : result;
     }
     DLOAD_I_FN(i_sleeper_end)(&z);
@@ -391,7 +391,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(start_with)(DLOAD_NAME *l, DLOAD_I_K key,
             st = DLOAD_I_FN(i_ask)(l, &id, flags, !DLOAD_I_THREADED, &w->base);
             if (st == DLOAD_PENDING)
                 DLOAD_I_FN(i_tell)(l);
-            dload_i_core_unlock(&l->core);
+            DLOAD_I_LEAVE(l);
             if (st == DLOAD_PENDING)
                 return st; /* done() may have run already: w is not touched any more */
         }
@@ -417,7 +417,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(cancel)(DLOAD_NAME *l, DLOAD_I_WAITER *w)
         l->core.stats.cancelled++;
         st = DLOAD_OK;
     }
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_LEAVE(l);
     return st;
 }
 

@@ -63,7 +63,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_bring)(DLOAD_NAME *l, uint64_t group, DL
         st = DLOAD_I_FN(i_store)(&l->cache, &item);
         stored = st >= 0;
     }
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_LEAVE(l);
     if (!stored && status >= 0)
         DLOAD_I_FN(i_release)(&copy);
     DLOAD_I_FN(i_after_store)(&item);
@@ -113,7 +113,7 @@ DLOAD_I_API dload_token DLOAD_I_FN(token)(DLOAD_NAME *l)
         return 0;
     DLOAD_I_ACQUIRE(&l->mutex);
     dload_token token = l->core.clear_seq;
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_LEAVE(l);
     return token;
 }
 
@@ -157,7 +157,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_peek)(DLOAD_NAME *l, uint64_t group, DLO
             *state =
                 ref->batch->state >= DLOAD_I_RUNNING ? DLOAD_STATE_IN_FLIGHT : DLOAD_STATE_QUEUED;
     }
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_LEAVE(l);
     return st;
 }
 
@@ -181,7 +181,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_clear)(DLOAD_NAME *l, uint64_t group, DL
     DLOAD_I_ACQUIRE(&l->mutex);
     DLOAD_I_FN(i_outdate)(l, &id);
     bool has_old = DLOAD_I_FN(i_drop)(&l->cache, &id, &old);
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_LEAVE(l);
     if (has_old)
         DLOAD_I_FN(i_release)(&old);
     return DLOAD_OK;
@@ -212,7 +212,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(clear_all)(DLOAD_NAME *l)
     DLOAD_I_ACQUIRE(&l->mutex);
     l->core.clear_all_seq = ++l->core.clear_seq; /* flights sent before are joined no more */
     uint32_t full = DLOAD_I_FN(i_new_epoch)(&l->cache);
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_LEAVE(l);
     if (full != 0)
         DLOAD_I_FN(i_full_sweep)(&l->cache);
     return DLOAD_OK;
@@ -258,7 +258,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(clear_group)(DLOAD_NAME *l, uint64_t group)
         return DLOAD_EFORK;
     DLOAD_I_ACQUIRE(&l->mutex);
     dload_i_outdate_group(&l->core, group);
-    dload_i_core_unlock(&l->core);
+    DLOAD_I_LEAVE(l);
     /* Entries go without the mutex: what is stored meanwhile was sent after this began. */
     return DLOAD_I_FN(cache_clear_group)(&l->cache, group);
 }
