@@ -244,6 +244,15 @@ static void test_groups_expect(void **state)
     x->f.now_ns += DLOAD_SECOND;
     must_ok(tl_process(&x->l, x->f.now_ns));
     text_must(&x->r.calls, "6:B(1)");
+    must(ask(x, &r[0], 7, 1), DLOAD_PENDING);
+    must(ask(x, &r[1], 7, 2), DLOAD_PENDING);
+    must_ok(tl_cancel(&x->l, &r[1].w));
+    must_ok(tl_expect(&x->l, 2));
+    must_ok(tl_process(&x->l, x->f.now_ns));
+    text_must(&x->r.calls, "");
+    must(ask(x, &r[1], 8, 2), DLOAD_PENDING);
+    must_ok(tl_process(&x->l, x->f.now_ns));
+    text_must(&x->r.calls, "7:B(1) 8:B(2)");
 }
 
 /* Each batch settles and ages by its own keys. */

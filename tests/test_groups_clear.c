@@ -14,6 +14,23 @@
 #define DLOAD_GROUP 1
 #include "dataloader.h"
 
+/* One whose values, when they are freed, may do something. */
+static void (*on_free)(void);
+static void freed(void)
+{
+    if (on_free) {
+        on_free();
+    }
+}
+#define DLOAD_NAME                 crates
+#define DLOAD_KEY                  uint64_t
+#define DLOAD_VALUE                uint64_t
+#define DLOAD_VALUE_COPY(to, from) (*(to) = *(from), true)
+#define DLOAD_VALUE_FREE(v)        freed()
+#define DLOAD_LOCK                 TEST_LOCK
+#define DLOAD_GROUP                1
+#include "dataloader.h"
+
 enum { N_GROUPS = 40, N_KEYS = 50 };
 
 /* ---- against flights ---- */
@@ -278,7 +295,7 @@ static void test_groups_cache_alone(void **state)
     dload_blob got;
     for (size_t i = 0; i < COUNT(capacities); i++) {
         shelf_cache c;
-        shelf_cache_config cfg = {.env = &x->f.env, .capacity = capacities[i], .shards = 2};
+        shelf_cache_config cfg = {.env = &x->f.env, .capacity = capacities[i], .shards = 1};
         must_ok(shelf_cache_init(&c, &cfg));
         size_t n_live = x->f.n_live;
         shelf_fill(x, &c);
@@ -310,6 +327,44 @@ static void test_groups_cache_alone(void **state)
     }
 }
 
+enum { FULL = 48 * 16 }; /* entries, and the table grows with the next one */
+
+static crates_cache growing;
+
+/* No lock is held: another group may come in, and then the table moves. */
+static void bring_others(void)
+{
+    on_free = NULL;
+    for (uint64_t i = 0; i < FULL; i++) {
+        must_ok(crates_cache_set_in(&growing, i, 0, &i, 0));
+    }
+}
+
+/* Which entries overflow into which part of a full table is another matter for each group. */
+static void test_groups_clear_grows(void **state)
+{
+    struct fixture *x = *state;
+    for (uint64_t group = 1; group < 200; group++) {
+        crates_cache_config cfg = {.env = &x->f.env, .capacity = DLOAD_UNBOUNDED, .shards = 1};
+        must_ok(crates_cache_init(&growing, &cfg));
+        for (uint64_t i = 0; i < FULL; i++) {
+            must_ok(crates_cache_set_in(&growing, i, group, &i, 0));
+        }
+        size_t bytes = crates_cache_bytes(&growing);
+        on_free = bring_others;
+        must_ok(crates_cache_clear_group(&growing, group));
+        assert_true(crates_cache_bytes(&growing) > bytes);
+        equal(crates_cache_len(&growing), FULL);
+        for (uint64_t i = 0; i < FULL; i++) {
+            uint64_t got = 0;
+            must(crates_cache_get_in(&growing, i, group, &got), DLOAD_MISSING);
+            must_ok(crates_cache_get_in(&growing, i, 0, &got));
+            equal(got, i);
+        }
+        must_ok(crates_cache_destroy(&growing));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -324,6 +379,7 @@ int main(void)
         RULE("a group without a cache", test_groups_clear_uncached),
         RULE("tokens", test_groups_tokens),
         RULE("a cache alone", test_groups_cache_alone),
+        RULE("a table that grows meanwhile", test_groups_clear_grows),
     };
     return cmocka_run_group_tests_name("groups, clears " TEST_STRING(TEST_LOCK), tests, NULL, NULL);
 }
