@@ -31,6 +31,7 @@ help:
 	@echo 'make test T=name   one suite, tests/test_<name>.c, plain; MODE=asan or tsan'
 	@echo 'make bench-hit     a cached hit against the hash maps it is measured by; QUICK=1 is smaller'
 	@echo 'make bench-load    a load against the alternatives; QUICK=1 is smaller'
+	@echo 'make bench-threads its part with threads, against a database 200 us away'
 	@echo 'make bench         all benchmarks'
 	@echo 'make install       header, mkloader, pkg-config and CMake files; PREFIX=, DESTDIR='
 	@echo 'make               dataloader.h from templates/, and the examples into build/'

@@ -151,7 +151,7 @@ DLOAD_I_LOCAL dload_status dload_registry_join(dload_registry *r)
     if (dload_i_crew_mine != NULL)
         return DLOAD_EBUSY;
     dload_i_crew_mine = r;
-    DLOAD_I_STORE_RELEASE(&r->park, dload_i_crew_park_last);
+    DLOAD_I_STORE_RELEASE(&r->park, &dload_i_crew_park_last);
     (void)__atomic_add_fetch(&r->n_threads, 1u, __ATOMIC_ACQ_REL);
     return DLOAD_OK;
 }
