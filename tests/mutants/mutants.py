@@ -398,3 +398,87 @@ mutant("batch_given_while_used", "runtime/run.h",
        "    if (b->n_users != 0)\n        b->unwanted = 1;\n    else\n        dload_i_batch_give(c, b);",
        "    dload_i_batch_give(c, b);",
        "test_recycle:SPIN")
+
+# ---- histories ----
+mutant("cleared_flight_stored", "runtime/run.h",
+       "    if (f->detached || b->token < c->clear_all_seq)",
+       "    if (b->token < c->clear_all_seq)",
+       "test_history:PTHREAD")
+mutant("put_if_trusts_every_token", "typed/outside.h",
+       "    if (token != NULL && DLOAD_I_FN(i_cleared_since)(l, &item.id, *token)) {",
+       "    if (token != NULL && DLOAD_I_FN(i_cleared_since)(l, &item.id, l->core.clear_seq)) {",
+       "test_history:SPIN")
+mutant("joined_after_one_clear_all", "runtime/flight.h",
+       "    return b->state < DLOAD_I_RUNNING || b->token >= c->clear_all_seq;",
+       "    return b->state < DLOAD_I_RUNNING || b->token + 1 >= c->clear_all_seq;",
+       "test_history:PTHREAD")
+mutant("token_taken_after_the_fetch", "runtime/run.h",
+       "    DLOAD_I_STORE_RELEASE(&b->in_fetch, (uint8_t)0);\n",
+       "    DLOAD_I_STORE_RELEASE(&b->in_fetch, (uint8_t)0);\n"
+       "    b->token = c->clear_seq;\n",
+       "test_history:PTHREAD")
+mutant("extra_key_undoes_clear", "typed/answer.h",
+       "    if (DLOAD_I_FN(i_cleared_since)(l, &item.id, b->base.token))",
+       "    if (DLOAD_I_FN(i_cleared_since)(l, &item.id, l->core.clear_seq))",
+       "test_history:PTHREAD")
+mutant("late_extra_key_stored", "typed/answer.h",
+       "    uint32_t place = b->base.state == DLOAD_I_LOST ? 0 :"
+       " DLOAD_I_FN(i_place_of)(b, &item.id);\n"
+       "    if (b->base.state == DLOAD_I_LOST || place < b->base.n) {",
+       "    uint32_t place = DLOAD_I_FN(i_place_of)(b, &item.id);\n"
+       "    if (place < b->base.n) {",
+       "test_history:PTHREAD")
+mutant("abandoned_answers_stored", "runtime/run.h",
+       "    if (b->state != DLOAD_I_RUNNING)\n"
+       "        return; /* never sent",
+       "    if (b->state < DLOAD_I_RUNNING)\n"
+       "        return; /* never sent",
+       "test_history:SPIN")
+mutant("running_flight_not_joined", "runtime/flight.h",
+       "    return b->state < DLOAD_I_RUNNING || b->token >= c->clear_all_seq;",
+       "    return b->state < DLOAD_I_RUNNING;",
+       "test_history:PTHREAD")
+mutant("look_again_for_many_only", "typed/load.h",
+       "    if (!looked && (flags & DLOAD_FRESH) == 0) {",
+       "    if (looked && (flags & DLOAD_FRESH) == 0) {",
+       "test_history:PTHREAD")
+mutant("fresh_joins_what_runs", "typed/load.h",
+       "(flags & DLOAD_FRESH) != 0 && ref->batch->state >= DLOAD_I_RUNNING) {",
+       "(flags & DLOAD_FRESH) != 0 && ref->batch->state > DLOAD_I_RUNNING) {",
+       "test_history:PTHREAD")
+mutant("prime_leaves_the_flight", "typed/outside.h",
+       "        DLOAD_I_FN(i_outdate)(l, &item.id);\n"
+       "        st =",
+       "        dload_i_note_clear(&l->core, item.id.hash);\n"
+       "        st =",
+       "test_history:PTHREAD")
+mutant("dropped_before_outdated", "typed/outside.h",
+       "    DLOAD_I_ACQUIRE(&l->mutex);\n"
+       "    DLOAD_I_FN(i_outdate)(l, &id);\n"
+       "    bool has_old = DLOAD_I_FN(i_drop)(&l->cache, &id, &old);\n",
+       "    bool has_old = DLOAD_I_FN(i_drop)(&l->cache, &id, &old);\n"
+       "    DLOAD_I_ACQUIRE(&l->mutex);\n"
+       "    DLOAD_I_FN(i_outdate)(l, &id);\n",
+       "test_history:PTHREAD")
+mutant("cancelled_too_late", "typed/load.h",
+       "    dload_status st = DLOAD_EBUSY;\n"
+       "    DLOAD_I_ACQUIRE(&l->mutex);\n"
+       "    if (w->base.batch != NULL) {",
+       "    dload_status st = DLOAD_OK;\n"
+       "    DLOAD_I_ACQUIRE(&l->mutex);\n"
+       "    if (w->base.batch != NULL) {",
+       "test_history:PTHREAD")
+mutant("deadline_not_seen", "runtime/drive.h",
+       "        if (now_ns >= deadline_ns)\n"
+       "            return DLOAD_ETIMEDOUT;\n"
+       "        dload_i_abandon_overdue(c, now_ns); /* its",
+       "        dload_i_abandon_overdue(c, now_ns); /* its",
+       "test_history:PTHREAD")
+mutant("group_cleared_in_cache_only", "typed/outside.h",
+       "    dload_i_outdate_group(&l->core, group);",
+       "    (void)group;",
+       "test_history_groups:PTHREAD")
+mutant("group_clear_leaves_tokens", "runtime/flight.h",
+       "    dload_i_note_clear(c, dload_i_group_mark(group));\n",
+       "",
+       "test_history_groups:PTHREAD")
