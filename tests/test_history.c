@@ -28,7 +28,7 @@ static const struct phase phases[] = {
      .capacity = DLOAD_UNBOUNDED,
      .max_batch = 32,
      .max_in_flight = 4,
-     .percent = 28,
+     .percent = 25,
      .pending = 30,
      .wide = 10},
     {.name = "evicted",
@@ -36,7 +36,7 @@ static const struct phase phases[] = {
      .max_batch = 64,
      .max_in_flight = 2,
      .settle_ns = 20 * DLOAD_MICROSECOND,
-     .percent = 22,
+     .percent = 20,
      .pending = 30,
      .wide = 20},
     {.name = "abandoned",
@@ -78,6 +78,14 @@ static const struct phase phases[] = {
      .max_in_flight = 4,
      .settle_ns = 100 * DLOAD_MICROSECOND,
      .crew = true,
+     .percent = 5,
+     .pending = 30,
+     .wide = 10},
+    {.name = "expiring",
+     .capacity = 4096,
+     .max_batch = 16,
+     .max_in_flight = 4,
+     .ttl_ns = 3 * DLOAD_MILLISECOND,
      .percent = 5,
      .pending = 30,
      .wide = 10},
@@ -266,6 +274,7 @@ static void open_loader(const struct phase *phase)
     w.cfg.max_queue = phase->max_queue;
     w.cfg.settle_ns = phase->settle_ns;
     w.cfg.run_limit_ns = phase->run_limit_ns != 0 ? phase->run_limit_ns : 60 * DLOAD_SECOND;
+    w.cfg.ttl_ns = phase->ttl_ns;
     w.cfg.timeout_ns = PATIENCE_NS;
     w.cfg.queue_wait = phase->waits;
     dload_registry_init(&w.registry);
@@ -331,7 +340,9 @@ static void test_phase(void **state)
     window.check_ns = 0;
     window.most_held_up_ns = 0;
     open_loader(phase);
+    uint64_t ticks_ns = UINT64_C(2) << 20; /* entries expire by ticks of 2^20 ns */
     struct hist_setup setup = {.n_keys = N_KEYS,
+                               .ttl_ns = phase->ttl_ns != 0 ? phase->ttl_ns + ticks_ns : 0,
                                .run_limit_ns = w.cfg.run_limit_ns,
                                .late_ns = LATE_NS,
                                .never_evicts = phase->capacity == DLOAD_UNBOUNDED,

@@ -43,6 +43,39 @@ static void check_version(struct hist *h, const struct hist_read *r)
     }
 }
 
+/* Was it still there, and might the reader have it? fate: see fate_of(). */
+static void check_stored(struct hist *h, const struct hist_read *r, uint64_t fate)
+{
+    const struct hist_value *v = &r->value;
+    bool fetched = v->kind == HIST_FETCHED, refused = !fetched && fate == HIST_NEVER;
+    uint64_t stored = fetched ? v->began : fate;
+    uint64_t bring =
+        greater(h->past[r->key].bring_start, index_before(&h->brings, r->key, r->start));
+    if (stored < bring) {
+        hist_breach(h, HIST_RULE_REPLACED,
+                    "key %" PRIu32 ": from %" PRIu64 ", by a read from %" PRIu64
+                    " on, after one of %" PRIu64 " had been put in its place",
+                    r->key, stored, r->start, bring);
+    }
+    if (r->fresh && (!fetched || v->began < r->start)) {
+        hist_breach(h, HIST_RULE_NOT_FRESH,
+                    "key %" PRIu32 ": from %" PRIu64 ", asked fresh at %" PRIu64, r->key, v->began,
+                    r->start);
+    }
+    uint64_t ttl_ns = h->setup.ttl_ns;
+    if (!fetched && ttl_ns != 0 && r->start > fate && r->start - fate > ttl_ns) {
+        hist_breach(h, HIST_RULE_EXPIRED,
+                    "key %" PRIu32 ": stored by %" PRIu64 ", by a read from %" PRIu64 " on", r->key,
+                    fate, r->start);
+    }
+    if (refused || (fetched && fate != 0 && r->start > fate)) {
+        hist_breach(h, HIST_RULE_LOST,
+                    "key %" PRIu32 ": from %" PRIu32 ", lost at %" PRIu64
+                    ", by a read from %" PRIu64 " on",
+                    r->key, v->origin, fate, r->start);
+    }
+}
+
 static void check_value(struct hist *h, const struct hist_read *r)
 {
     const struct hist_value *v = &r->value;
@@ -70,26 +103,7 @@ static void check_value(struct hist *h, const struct hist_read *r)
                     " on, after a clear from %" PRIu64 " on had returned",
                     r->key, began, r->start, floor);
     }
-    uint64_t stored = v->kind == HIST_FETCHED ? v->began : fate;
-    uint64_t bring =
-        greater(h->past[r->key].bring_start, index_before(&h->brings, r->key, r->start));
-    if (stored < bring) {
-        hist_breach(h, HIST_RULE_REPLACED,
-                    "key %" PRIu32 ": from %" PRIu64 ", by a read from %" PRIu64
-                    " on, after one of %" PRIu64 " had been put in its place",
-                    r->key, stored, r->start, bring);
-    }
-    if (r->fresh && (v->kind != HIST_FETCHED || v->began < r->start)) {
-        hist_breach(h, HIST_RULE_NOT_FRESH,
-                    "key %" PRIu32 ": from %" PRIu64 ", asked fresh at %" PRIu64, r->key, v->began,
-                    r->start);
-    }
-    if (v->kind == HIST_FETCHED ? fate != 0 && r->start > fate : fate == HIST_NEVER) {
-        hist_breach(h, HIST_RULE_LOST,
-                    "key %" PRIu32 ": from %" PRIu32 ", lost at %" PRIu64
-                    ", by a read from %" PRIu64 " on",
-                    r->key, v->origin, fate, r->start);
-    }
+    check_stored(h, r, fate);
 }
 
 static bool may_be_lost(const struct hist *h, const struct hist_flight *f, uint64_t moment)

@@ -170,6 +170,7 @@ void hist_log_free(struct hist_log *log);
     X(STALE, "what a returned clear forgot is not read again: version")                            \
     X(OUTDATED, "what a returned clear forgot is not read again: fetch, token or prime before it") \
     X(REPLACED, "what a returned prime or put_if replaced is not read again")                      \
+    X(EXPIRED, "what was primed or put is not read past its TTL")                                  \
     X(NOT_FRESH, "DLOAD_FRESH gets what was sent after it was asked")                              \
     X(LOST, "what was refused, or answered by an abandoned batch, is not read")                    \
     X(TWICE, "a key stands in a batch once")                                                       \
@@ -199,6 +200,7 @@ struct hist_setup {
     uint32_t n_keys;       /* keys are 0 .. n_keys - 1 */
     uint32_t n_groups;     /* 1 = no groups */
     uint64_t run_limit_ns; /* a batch may be abandoned after so long */
+    uint64_t ttl_ns;       /* and the clock's resolution; 0 = entries do not expire */
     uint64_t late_ns;      /* how long after its deadline a call may return */
     bool never_evicts;     /* nothing leaves the cache by itself: AGAIN holds */
 };

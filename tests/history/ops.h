@@ -431,12 +431,14 @@ static void operate(void)
         peek(some_key());
     } else if (what < 1980) {
         st = hl_dispatch(&w.l, NULL);
-    } else if (what < 1995) {
+    } else if (what < 1992) {
         st = hl_process(&w.l, stamp());
+    } else if (what < 1996) {
+        st = hl_expect(&w.l, 1 + (size_t)rng_below(&me->rng, 6)); /* they may never come */
     } else {
         look_at_stats();
     }
-    call_must(st == DLOAD_OK, "dispatch or process", st);
+    call_must(st == DLOAD_OK, "dispatch, process or expect", st);
 }
 
 #endif /* DLOAD_TESTS_HISTORY_OPS_H */

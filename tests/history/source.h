@@ -62,7 +62,7 @@ enum {
 struct phase {
     const char *name;
     size_t capacity, max_batch, max_in_flight, max_queue;
-    uint64_t settle_ns, run_limit_ns;
+    uint64_t settle_ns, run_limit_ns, ttl_ns;
     uint64_t
         hold_ns; /* batches that end later are not touched for so long; then loads have deadlines */
     bool waits;  /* for room in the queue */

@@ -10,7 +10,7 @@
 #include "history/checker.c"
 
 /* The keys, and what the loader was told: see hist_setup. */
-enum { N_KEYS = 4, N_GROUPS = 2, LIMIT = 1000, LATE = 100 };
+enum { N_KEYS = 4, N_GROUPS = 2, LIMIT = 1000, LATE = 100, TTL = 500 };
 
 static struct hist *h;
 static struct hist_log records; /* of this window */
