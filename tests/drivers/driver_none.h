@@ -73,9 +73,12 @@ static inline void let_go(struct fixture *x)
     (void)dispatch(x);
 }
 
+/* Not when nothing is due: what has expired must not be found, processed or not. */
 static inline void tick(struct fixture *x)
 {
-    must_ok(tl_process(&x->l, x->f.now_ns));
+    if (tl_next_deadline(&x->l) <= x->f.now_ns) {
+        must_ok(tl_process(&x->l, x->f.now_ns));
+    }
 }
 
 static inline void pass_to(struct fixture *x, uint64_t now_ns)
