@@ -1,5 +1,5 @@
 /* Threads that take turns: only the one that has the baton runs, until it waits (env->wait), stops in its
- * fetch function, or ends. The clock stands still but for the test. So every interleaving of blocking
+ * fetch function or where the test says, or ends. The clock stands still but for the test. So every interleaving of blocking
  * callers can be played, again and again the same.
  *
  * A program includes test_loader.h before; its loaders use turns.cfg, and turns_fetch or their own.
@@ -10,7 +10,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-enum task_state { TASK_RUNS, TASK_ASLEEP, TASK_FETCHING, TASK_DONE };
+enum task_state { TASK_RUNS, TASK_ASLEEP, TASK_FETCHING, TASK_PAUSED, TASK_DONE };
 enum { N_TASKS = 40, N_TASK_KEYS = 8 };
 
 struct task {
@@ -45,6 +45,7 @@ static struct turns {
     size_t n_held;
     tl_config cfg;
     tl l;
+    tl *others[4]; /* loaders that end with it */
 } turns;
 
 static _Thread_local struct task *current;
@@ -245,11 +246,14 @@ static inline int turns_setup(void **state)
     return 0;
 }
 
-/* All threads end by themselves, or by a close of the loader that the test made in turns.l. */
+/* All threads end by themselves, or by a close of the loaders that the test made. */
 static inline int turns_teardown(void **state)
 {
     (void)state;
     must_ok(tl_close(&turns.l, DLOAD_FAIL, 0));
+    for (size_t i = 0; i < COUNT(turns.others) && turns.others[i]; i++) {
+        must_ok(tl_close(turns.others[i], DLOAD_FAIL, 0));
+    }
     for (size_t i = 0; i < turns.n_tasks; i++) {
         for (int n = 0; turns.tasks[i].state != TASK_DONE && n < 100; n++) {
             turn(&turns.tasks[i]);
@@ -261,6 +265,9 @@ static inline int turns_teardown(void **state)
         pthread_join(turns.tasks[i].thread, NULL);
     }
     must_ok(tl_destroy(&turns.l));
+    for (size_t i = 0; i < COUNT(turns.others) && turns.others[i]; i++) {
+        must_ok(tl_destroy(turns.others[i]));
+    }
     fake_env_check(&turns.f);
     pthread_cond_destroy(&turns.turn);
     pthread_mutex_destroy(&turns.mutex);
