@@ -144,6 +144,45 @@ static void leaving_first(struct fixture *x)
     calls_must(x, "B(1,2)");
 }
 
+/* Keys of a batch move up when others have left it; their requests still find them. */
+static void leaving_after_others(struct fixture *x)
+{
+    enum { N = 16, N_MORE = 8 };
+    static struct request q[N + N_MORE];
+    static const size_t gone[] = {1, N, N + 3, 3};
+    memset(q, 0, sizeof q);
+    open_loader(x);
+    for (size_t i = 0; i < N; i++) {
+        must(request_start(x, &q[i], i), DLOAD_PENDING);
+    }
+    for (size_t i = 0; i < N; i += 2) {
+        must_ok(tl_cancel(&x->l, &q[i].w));
+    }
+    for (size_t i = N; i < N + N_MORE; i++) {
+        must(request_start(x, &q[i], i), DLOAD_PENDING);
+    }
+    must_ok(tl_cancel(&x->l, &q[gone[0]].w));
+    must_ok(tl_cancel(&x->l, &q[gone[1]].w));
+    x->r.result = DLOAD_PENDING;
+    equal(dispatch(x), N / 2 + N_MORE - 2);
+    must_be_out(x, 1);
+    calls_must(x, "B(3,5,7,9,11,13,15,17,18,19,20,21,22,23)");
+    must_ok(tl_cancel(&x->l, &q[gone[2]].w)); /* while they are out */
+    must_ok(tl_cancel(&x->l, &q[gone[3]].w));
+    finish(x);
+    tick(x);
+    for (size_t i = 0; i < N + N_MORE; i++) {
+        bool left = i < N && i % 2 == 0;
+        for (size_t k = 0; k < COUNT(gone); k++) {
+            left = left || i == gone[k];
+        }
+        equal(q[i].n_done, left ? 0 : 1);
+        if (!left) {
+            request_must(&q[i], i * 10);
+        }
+    }
+}
+
 static void pass_five_ms(struct fixture *x)
 {
     clock_set(x, tl_now(&x->l) + 5 * MS);
@@ -278,6 +317,10 @@ static const struct test_case leaving_cases[] = {
     CASE(54, ON_ALL, "also that of the first",
          "given the caller that asked first, when it leaves, then the batch serves the rest", NULL,
          leaving_first),
+    CASE(54, ON_ALL, "who leaves after others",
+         "given keys that left a batch, when requests of the rest leave it, queued or out, then no "
+         "other does",
+         NULL, leaving_after_others),
     CASE(54, ON_ALL & ~ON_LOOP, "of a call that blocks",
          "given a call that blocks, when its deadline passes, then it has that, and nobody else",
          "loop: nothing blocks", leaving_blocking_call),
