@@ -1085,6 +1085,7 @@ typedef struct dload_i_parker {
     bool counted;      /* ... and counts as parked there; under the mutex */
     bool waits;        /* counts in the core's n_callers */
     bool in_line;      /* waits for room in the queue; see batch.h */
+    bool has_turn;     /* ... and comes from there */
     struct dload_i_parker *next_in_line;
 } dload_i_parker;
 
@@ -1157,16 +1158,22 @@ typedef struct dload_i_spin {
     uint32_t taken; /* atomic; 0 or 1 */
 } dload_i_spin;
 
+#define DLOAD_I_SPINS 64u /* looks before the processor is given away */
+
 #if !DLOAD_FREESTANDING
 #include <sched.h>
 #endif
 
-/* A holder may have lost its processor: after some rounds, let it run. */
+/* A holder may have lost its processor: after some rounds, let it run. Whoever yields often is put behind
+ * everybody else by some schedulers, for a second at worst: soon it naps instead. */
 DLOAD_I_LOCAL void dload_i_spin_yield(unsigned round)
 {
 #if !DLOAD_FREESTANDING
-    if (round >= 64) {
-        (void)sched_yield();
+    if (round >= DLOAD_I_SPINS) {
+        if (round < DLOAD_I_SPINS + 2)
+            (void)sched_yield();
+        else
+            dload_i_nap(50 * DLOAD_MICROSECOND);
         return;
     }
 #else
@@ -1219,12 +1226,9 @@ DLOAD_I_LOCAL dload_status dload_i_spin_park(void *mutex, dload_i_parker *p, con
     (void)until_ns;
     uint32_t seen = p->n_notes;
     dload_i_spin_unlock_fn(mutex);
-    for (unsigned round = 0; round < 128 && DLOAD_I_LOAD_ACQUIRE(&p->n_notes) == seen; round++)
+    for (unsigned round = 0;
+         round <= DLOAD_I_SPINS + 2 && DLOAD_I_LOAD_ACQUIRE(&p->n_notes) == seen; round++)
         dload_i_spin_yield(round);
-#if !DLOAD_FREESTANDING
-    if (DLOAD_I_LOAD_ACQUIRE(&p->n_notes) == seen)
-        dload_i_nap(50 * DLOAD_MICROSECOND);
-#endif
     dload_i_spin_lock_fn(mutex);
     return DLOAD_OK;
 }
@@ -2426,6 +2430,8 @@ typedef struct dload_i_batch {
     uint8_t done;     /* _batch_done came before the function returned */
     uint8_t why;      /* dload_trigger */
     uint8_t lingered; /* its leader hoped for more callers than the n_calls_before */
+    uint8_t timed;    /* its leader's sleep ends when it is due */
+    uint8_t goes;     /* a crew's round found it open; see crew.h */
     uint8_t unwanted; /* ended while somebody was settling up for it */
     uint32_t n_users; /* those who are */
     uint32_t n_calls_before;
@@ -2531,9 +2537,9 @@ typedef struct dload_i_core {
 typedef struct dload_registry {
     dload_i_core *first; /* loaders in the order in which they came */
     uint32_t n_loaders;
-    uint32_t n_threads; /* joined; atomic */
-    uint32_t n_parked;  /* ... and wait for an answer or for room; atomic */
-    dload_i_spin round; /* before any loader's mutex */
+    /* Threads that joined << 16, and those of them that are parked: one word, so that each change tells
+     * who is the last. Atomic. */
+    uint32_t crew;
     /* What the last to park does: crew.h, which only programs whose threads join pay for. Atomic. */
     bool (*park)(dload_i_core *c, struct dload_i_parker *p);
 } dload_registry;
@@ -2929,6 +2935,21 @@ DLOAD_I_INLINE bool dload_i_has_place(const dload_i_core *c)
     return c->n_running < c->max_in_flight + c->n_calling;
 }
 
+/* A call of a registry's threads does not count as parked any more; see crew.h. */
+DLOAD_I_LOCAL void dload_i_uncount(dload_i_core *c, dload_i_parker *p)
+{
+    if (p->counted)
+        (void)__atomic_sub_fetch(&c->registry->crew, 1u, __ATOMIC_SEQ_CST);
+    p->counted = false;
+}
+
+/* Wakes a sleeper, who from now on is awake for its crew as well: mutant COUNTED_TOO_LONG. */
+DLOAD_I_NOINLINE void dload_i_wake(dload_i_core *c, dload_i_parker *p)
+{
+    dload_i_uncount(c, p);
+    c->sync->unpark(p, c->env);
+}
+
 /* ---- batches come and go ---- */
 
 DLOAD_I_NOINLINE dload_i_batch *dload_i_batch_take(dload_i_core *c)
@@ -2944,7 +2965,7 @@ DLOAD_I_NOINLINE dload_i_batch *dload_i_batch_take(dload_i_core *c)
     b->n = b->n_dead = b->n_published = b->n_detached = b->n_waiters = 0;
     b->n_calls = b->n_calls_seen = 0;
     b->state = DLOAD_I_OPEN;
-    b->in_fetch = b->done = b->lingered = 0;
+    b->in_fetch = b->done = b->lingered = b->timed = b->goes = 0;
     b->leader = b->last_call = NULL;
     return b;
 }
@@ -3048,7 +3069,7 @@ DLOAD_I_NOINLINE void dload_i_enqueue(dload_i_core *c, dload_i_batch *b, dload_t
     *(c->queue == NULL ? &c->queue : &c->queue_tail->next) = b;
     c->queue_tail = b;
     if (b->leader != NULL)
-        c->sync->unpark(b->leader, c->env); /* it need not linger any more: mutant FULL_NO_WAKE */
+        dload_i_wake(c, b->leader); /* it need not linger any more: mutant FULL_NO_WAKE */
 }
 
 DLOAD_I_LOCAL void dload_i_enqueue_all(dload_i_core *c, dload_trigger why)
@@ -3134,7 +3155,7 @@ DLOAD_I_LOCAL void dload_i_commit(dload_i_core *c, dload_i_batch *b, uint64_t ha
 DLOAD_I_LOCAL void dload_i_leave(dload_i_core *c)
 {
     if (c->n_flights-- >= c->max_queue && c->line != NULL)
-        c->sync->unpark(c->line, c->env);
+        dload_i_wake(c, c->line);
 }
 
 /* A call waits for room behind those who came before it. */
@@ -3159,7 +3180,7 @@ DLOAD_I_LOCAL void dload_i_line_leave(dload_i_core *c, dload_i_parker *p)
     if (c->line_tail == p)
         c->line_tail = before;
     if (c->line != NULL && c->n_flights < c->max_queue)
-        c->sync->unpark(c->line, c->env); /* mutant LINE_NO_NEXT */
+        dload_i_wake(c, c->line); /* mutant LINE_NO_NEXT */
 }
 
 /* Nobody is left who would send this batch: mutant DEAD_STAYS_QUEUED. */
@@ -3342,14 +3363,6 @@ typedef struct dload_i_ready {
     uint32_t held; /* place + 1 of the first value to release; 0 = none */
 } dload_i_ready;
 
-/* A call of the registry's threads does not count as parked any more; see crew.h. */
-DLOAD_I_LOCAL void dload_i_uncount(dload_i_core *c, dload_i_parker *p)
-{
-    if (p->counted)
-        (void)__atomic_sub_fetch(&c->registry->n_parked, 1u, __ATOMIC_ACQ_REL);
-    p->counted = false;
-}
-
 /* A call has all its answers. */
 DLOAD_I_LOCAL void dload_i_answered_all(dload_i_core *c, dload_i_parker *p)
 {
@@ -3358,7 +3371,7 @@ DLOAD_I_LOCAL void dload_i_answered_all(dload_i_core *c, dload_i_parker *p)
     if (!p->asleep)
         return; /* it looks by itself */
     if (c->sync->pay == NULL || c->env->wait != NULL) {
-        c->sync->unpark(p, c->env);
+        dload_i_wake(c, p);
         return;
     }
     p->promised = p->owed = true; /* nobody else has heard of that yet */
@@ -3439,12 +3452,56 @@ DLOAD_I_LOCAL void dload_i_publish(dload_i_core *c, dload_i_batch *b, uint32_t i
     }
 }
 
+/* ---- who may send is told ---- */
+
+/* Wakes p when it sleeps and may send a batch, and is not but: mutant NUDGE_AWAKE. */
+DLOAD_I_LOCAL bool dload_i_nudge_sleeper(dload_i_core *c, dload_i_parker *p,
+                                         const dload_i_parker *but)
+{
+    if (p == NULL || p == but || !p->asleep || !(dload_i_has_place(c) || p->inside))
+        return false;
+    dload_i_wake(c, p);
+    return true;
+}
+
+/* Wakes one who sleeps for b and may send it, other than but. */
+DLOAD_I_LOCAL bool dload_i_nudge_one(dload_i_core *c, dload_i_batch *b, const dload_i_parker *but)
+{
+    bool woken = dload_i_nudge_sleeper(c, b->leader, but);
+    for (uint32_t i = 0; i < b->n && !woken; i++) {
+        for (dload_i_waiter *w = b->flights[i].head; w != NULL && !woken; w = w->next)
+            woken = dload_i_nudge_sleeper(c, w->parker, but);
+    }
+    return woken;
+}
+
+/* A batch may go: tell somebody who sleeps and can send it. Without this a batch waits for its callers'
+ * next look: mutant NO_HANDOFF. The head of the queue may have callbacks only, or callers who are
+ * busy: mutant NUDGE_HEAD_ONLY. */
+DLOAD_I_NOINLINE void dload_i_nudge(dload_i_core *c, const dload_i_parker *but)
+{
+    if (!c->threaded)
+        return;
+    for (dload_i_batch *b = c->queue; b != NULL; b = b->next) {
+        if (dload_i_nudge_one(c, b, but))
+            return;
+    }
+    for (dload_i_batch *b = c->open; b != NULL; b = b->next) {
+        /* Who has a timer may go on sleeping, and then another batch needs the place: mutant NUDGE_TIMED. */
+        if (dload_i_nudge_one(c, b, but) && !b->timed)
+            return;
+    }
+}
+
+/* ---- what publishing leaves to do ---- */
+
 /* Calls back, without the mutex. */
 DLOAD_I_LOCAL void dload_i_call_all(dload_i_core *c, dload_i_ready *ready)
 {
     if (ready->head == NULL)
         return;
-    c->n_calling++; /* a callback that loads must not wait for its own batch's place */
+    c->n_calling++;         /* a callback that loads must not wait for its own batch's place */
+    dload_i_nudge(c, NULL); /* nor anybody else: mutant CALL_NO_NUDGE */
     dload_i_core_unlock(c);
     for (dload_i_waiter *w = ready->head; w != NULL;) {
         dload_i_waiter *next = w->next;
@@ -3536,44 +3593,6 @@ DLOAD_I_LOCAL void dload_i_running_cut(dload_i_core *c, dload_i_batch *b)
     *at = b->next;
     b->next = NULL;
     c->n_running--;
-}
-
-/* Wakes p when it sleeps and may send a batch, and is not but: mutant NUDGE_AWAKE. */
-DLOAD_I_LOCAL bool dload_i_nudge_sleeper(dload_i_core *c, dload_i_parker *p,
-                                         const dload_i_parker *but)
-{
-    if (p == NULL || p == but || !p->asleep || !(dload_i_has_place(c) || p->inside))
-        return false;
-    c->sync->unpark(p, c->env);
-    return true;
-}
-
-/* Wakes one who sleeps for b and may send it, other than but. */
-DLOAD_I_LOCAL bool dload_i_nudge_one(dload_i_core *c, dload_i_batch *b, const dload_i_parker *but)
-{
-    bool woken = dload_i_nudge_sleeper(c, b->leader, but);
-    for (uint32_t i = 0; i < b->n && !woken; i++) {
-        for (dload_i_waiter *w = b->flights[i].head; w != NULL && !woken; w = w->next)
-            woken = dload_i_nudge_sleeper(c, w->parker, but);
-    }
-    return woken;
-}
-
-/* A batch may go: tell somebody who sleeps and can send it. Without this a batch waits for its callers'
- * next look: mutant NO_HANDOFF. The head of the queue may have callbacks only, or callers who are
- * busy: mutant NUDGE_HEAD_ONLY. */
-DLOAD_I_NOINLINE void dload_i_nudge(dload_i_core *c, const dload_i_parker *but)
-{
-    if (!c->threaded)
-        return;
-    for (dload_i_batch *b = c->queue; b != NULL; b = b->next) {
-        if (dload_i_nudge_one(c, b, but))
-            return;
-    }
-    for (dload_i_batch *b = c->open; b != NULL; b = b->next) {
-        if (dload_i_nudge_one(c, b, but))
-            return;
-    }
 }
 
 /* Values that were answered before their batch was given up. Lets go of the mutex. */
@@ -3695,6 +3714,7 @@ DLOAD_I_NOINLINE void dload_i_abandon(dload_i_core *c, dload_i_batch *b, dload_s
         dload_i_unindex(c, b, i);
         dload_i_publish(c, b, i, &ready);
     }
+    dload_i_nudge(c, NULL); /* mutant ABANDON_NO_NUDGE */
     /* The function may end the batch as soon as the mutex is free: b is not used after. */
     dload_i_settle_up(c, NULL, &ready);
 }
@@ -3707,10 +3727,8 @@ DLOAD_I_NOINLINE void dload_i_abandon_overdue(dload_i_core *c, uint64_t now_ns)
     dload_i_batch *b = c->running;
     while (b != NULL) {
         bool overdue = now_ns > dload_i_add_ns(b->started_ns, c->run_limit_ns);
-        if (overdue) {
+        if (overdue)
             dload_i_abandon(c, b, DLOAD_ETIMEDOUT);
-            dload_i_nudge(c, NULL); /* mutant ABANDON_NO_NUDGE */
-        }
         b = overdue ? c->running : b->next; /* the list may have changed meanwhile */
     }
 }
@@ -3761,9 +3779,9 @@ DLOAD_I_LOCAL void dload_i_done(dload_i_core *c, dload_i_batch *b, dload_status 
  * N threads that load from A, and with the answer from B, cost two batches when B is sent to only once
  * all of them wait for it. A thread that joins promises to come back soon: while it runs, nobody's batch
  * goes but by size, age or _dispatch. Who parks last finds nobody running, and sends what was gathered
- * in every loader of the registry. A call stops counting as parked when it is answered, not when its
- * thread wakes up: otherwise the first one awake would take the others for parked and send for itself
- * alone (mutant COUNTED_TOO_LONG).
+ * in every loader of the registry. A call stops counting as parked when somebody wakes it, not when its
+ * thread runs: otherwise the first one awake would take the others for parked and send for itself alone.
+ * A round first gathers, then sends (model: tests/models).
  */
 #ifndef DLOAD_I_CREW_H
 #define DLOAD_I_CREW_H
@@ -3800,6 +3818,8 @@ __attribute__((__weak__)) __thread dload_registry *dload_i_crew_mine;
 }
 #endif
 
+#define DLOAD_I_CREW_ONE (UINT32_C(1) << 16) /* one thread more */
+
 /* A call begins to wait: as one of the crew? Not from inside a fetch function, which others wait for. */
 DLOAD_I_LOCAL void dload_i_crew_enter(const dload_i_core *c, dload_i_parker *p)
 {
@@ -3807,90 +3827,91 @@ DLOAD_I_LOCAL void dload_i_crew_enter(const dload_i_core *c, dload_i_parker *p)
                  !dload_i_nested(c);
 }
 
-DLOAD_I_LOCAL bool dload_i_crew_idle(const dload_registry *r)
+/* Does this say that everybody is parked? */
+DLOAD_I_INLINE bool dload_i_crew_idle(uint32_t crew)
 {
-    return DLOAD_I_LOAD_ACQUIRE(&r->n_parked) >= DLOAD_I_LOAD_ACQUIRE(&r->n_threads);
+    return crew >> 16 == (crew & 0xffff);
 }
 
-/* Wakes somebody for each queued batch of c that is not p's own. One that only callbacks wait for comes
- * back, out of the queue, for the caller to run; otherwise NULL. */
-DLOAD_I_LOCAL dload_i_batch *dload_i_crew_hand_out(dload_i_core *c, const dload_i_parker *p)
+/* Does any blocking call wait for b? If not, nobody but a round may send it. */
+DLOAD_I_LOCAL bool dload_i_has_caller(const dload_i_batch *b)
 {
-    dload_i_batch *before = NULL;
-    /* At the bound, who ends a batch wakes the next. */
-    for (dload_i_batch *b = c->queue; b != NULL && dload_i_has_place(c); before = b, b = b->next) {
-        if (!(p != NULL && dload_i_waits_for(p, b)) && !dload_i_nudge_one(c, b, p))
-            return dload_i_queue_pop(c, before);
+    for (uint32_t i = 0; i < b->n; i++) {
+        for (const dload_i_waiter *w = b->flights[i].head; w != NULL; w = w->next) {
+            if (w->parker != NULL)
+                return true;
+        }
     }
-    return NULL;
+    return false;
 }
 
-/* Sends what is open in every loader, when everybody is parked. What is queued from before goes first: its
- * callers are on their way to it, mutant ROUND_OVERTAKES. Rounds exclude each other, and look again under
- * each mutex: one that was late would send for whoever is first awake, mutant ROUND_LATE. Returns a batch
- * for the caller to run, of *of, or NULL; *any says that something was sent. */
-DLOAD_I_LOCAL dload_i_batch *dload_i_crew_step(dload_registry *r, const dload_i_parker *p,
-                                               dload_i_core **of, bool *any)
+/* Everybody is parked: marks what is open now, and wakes nobody meanwhile. Whoever woke up would ask on, and
+ * what it opens is the next level's: mutant ROUND_SENDS_AT_ONCE. Returns whether there is something to
+ * send. No mutex is held. */
+DLOAD_I_LOCAL bool dload_i_crew_gather(dload_registry *r)
 {
-    dload_i_batch *mine = NULL;
-    bool queued = false;
-    for (dload_i_core *c = r->first; c != NULL && mine == NULL; c = c->next_in_registry) {
-        *of = c;
+    bool found = false;
+    for (dload_i_core *c = r->first; c != NULL; c = c->next_in_registry) {
         if (dload_i_core_forked(c))
-            return NULL;
+            return false;
         dload_i_core_lock(c);
-        mine = dload_i_crew_hand_out(c, p);
-        queued = queued || c->queue != NULL;
+        for (dload_i_batch *b = c->open; b != NULL; b = b->next) {
+            b->goes = 1;
+            found = true;
+        }
+        for (const dload_i_batch *b = c->queue; b != NULL && !found; b = b->next)
+            found = dload_i_has_place(c) && !dload_i_has_caller(b);
         dload_i_core_unlock(c);
     }
-    for (dload_i_core *c = r->first; c != NULL && mine == NULL && !queued;
-         c = c->next_in_registry) {
-        *of = c;
+    return found;
+}
+
+/* Sends what was gathered: wakes somebody for each batch that is not p's own (p may be NULL), and runs
+ * those that only callbacks wait for. No mutex is held. */
+DLOAD_I_LOCAL void dload_i_crew_send(dload_registry *r, const dload_i_parker *p)
+{
+    for (dload_i_core *c = r->first; c != NULL; c = c->next_in_registry) {
         dload_i_core_lock(c);
-        if (c->open != NULL && dload_i_crew_idle(r)) {
-            *any = true;
-            dload_i_enqueue_all(c, DLOAD_BY_IDLE);
-            mine = dload_i_crew_hand_out(c, p);
+        for (dload_i_batch *b = c->open, *next = NULL; b != NULL; b = next) {
+            next = b->next;
+            if (b->goes)
+                dload_i_enqueue(c, b, DLOAD_BY_IDLE);
+        }
+        dload_i_batch *before = NULL;
+        for (dload_i_batch *b = c->queue; b != NULL && dload_i_has_place(c);) {
+            if (dload_i_has_caller(b)) {
+                if (p == NULL || !dload_i_waits_for(p, b))
+                    (void)dload_i_nudge_one(c, b, p);
+                before = b;
+                b = b->next;
+                continue;
+            }
+            (void)dload_i_run(c, dload_i_queue_pop(c, before));
+            before = NULL; /* the queue may be another one now */
+            b = c->queue;
         }
         dload_i_core_unlock(c);
     }
-    return mine;
 }
 
-/* The caller, p or a thread that leaves (NULL), found everybody parked. Returns whether anything was sent.
- * No mutex is held. */
-DLOAD_I_NOINLINE bool dload_i_crew_round(dload_registry *r, const dload_i_parker *p)
-{
-    bool any = false;
-    for (;;) {
-        dload_i_core *c = NULL;
-        dload_i_spin_lock(&r->round);
-        dload_i_batch *b = dload_i_crew_idle(r) ? dload_i_crew_step(r, p, &c, &any) : NULL;
-        dload_i_spin_unlock(&r->round);
-        if (b == NULL)
-            return any;
-        any = true;
-        dload_i_core_lock(c);
-        (void)dload_i_run(c, b);
-        dload_i_core_unlock(c);
-    }
-}
-
-/* dload_registry.park: a call of c is about to sleep, as one of the crew. The last one sends instead: true
- * = look again. Lets go of the mutex. */
+/* dload_registry.park: a call of c is about to sleep, as one of the crew. The last one sends instead, and
+ * does not count as parked meanwhile: true = look again. Lets go of the mutex. */
 DLOAD_I_NOINLINE bool dload_i_crew_park_last(dload_i_core *c, dload_i_parker *p)
 {
     dload_registry *r = c->registry;
     p->counted = true;
-    uint32_t n_parked = __atomic_add_fetch(&r->n_parked, 1u, __ATOMIC_ACQ_REL);
-    if (n_parked < DLOAD_I_LOAD_ACQUIRE(&r->n_threads))
+    if (!dload_i_crew_idle(__atomic_add_fetch(&r->crew, 1u, __ATOMIC_SEQ_CST)))
         return false;
     dload_i_core_unlock(c);
-    bool any = dload_i_crew_round(r, p);
+    bool found = dload_i_crew_gather(r);
     dload_i_core_lock(c);
-    if (any)
-        dload_i_uncount(c, p);
-    return true; /* even if nothing was sent: something may have come for it meanwhile */
+    if (!found)
+        return true; /* something may have come for it meanwhile */
+    dload_i_uncount(c, p);
+    dload_i_core_unlock(c);
+    dload_i_crew_send(r, p);
+    dload_i_core_lock(c);
+    return true;
 }
 
 /* A call of c is about to sleep: true = look again instead. Lets go of the mutex. */
@@ -3908,7 +3929,7 @@ DLOAD_I_LOCAL dload_status dload_registry_join(dload_registry *r)
         return DLOAD_EBUSY;
     dload_i_crew_mine = r;
     DLOAD_I_STORE_RELEASE(&r->park, &dload_i_crew_park_last);
-    (void)__atomic_add_fetch(&r->n_threads, 1u, __ATOMIC_ACQ_REL);
+    (void)__atomic_add_fetch(&r->crew, DLOAD_I_CREW_ONE, __ATOMIC_SEQ_CST);
     return DLOAD_OK;
 }
 
@@ -3918,7 +3939,7 @@ DLOAD_I_LOCAL void dload_i_crew_desert(dload_i_core *c, dload_i_parker *p)
 {
     dload_i_uncount(c, p);
     if (dload_i_crew_mine != NULL)
-        (void)__atomic_sub_fetch(&dload_i_crew_mine->n_threads, 1u, __ATOMIC_ACQ_REL);
+        (void)__atomic_sub_fetch(&dload_i_crew_mine->crew, DLOAD_I_CREW_ONE, __ATOMIC_SEQ_CST);
     dload_i_crew_mine = NULL;
 }
 
@@ -3930,10 +3951,14 @@ DLOAD_I_LOCAL dload_status dload_registry_leave(dload_registry *r)
     if (r == NULL || dload_i_crew_mine != r)
         return DLOAD_EINVAL;
     dload_i_crew_mine = NULL;
-    uint32_t n_threads = __atomic_sub_fetch(&r->n_threads, 1u, __ATOMIC_ACQ_REL);
-    if (n_threads != 0 && DLOAD_I_LOAD_ACQUIRE(&r->n_parked) >= n_threads)
-        (void)dload_i_crew_round(r, NULL);
-    return DLOAD_OK;
+    for (;;) {
+        uint32_t crew = __atomic_sub_fetch(&r->crew, DLOAD_I_CREW_ONE, __ATOMIC_SEQ_CST);
+        if (crew == 0 || !dload_i_crew_idle(crew) || !dload_i_crew_gather(r))
+            return DLOAD_OK;
+        /* It is still there while it sends for the others, and then leaves once more. */
+        (void)__atomic_add_fetch(&r->crew, DLOAD_I_CREW_ONE, __ATOMIC_SEQ_CST);
+        dload_i_crew_send(r, NULL);
+    }
 }
 
 #endif /* DLOAD_FREESTANDING */
@@ -4006,39 +4031,45 @@ DLOAD_I_NOINLINE dload_i_batch *dload_i_take_due(dload_i_core *c, const dload_i_
     return dload_i_queue_pop(c, before);
 }
 
-/* How long a blocking call may sleep; it takes the lead of an open batch that has no leader. */
-DLOAD_I_NOINLINE uint64_t dload_i_sleep_until(dload_i_core *c, dload_i_parker *p,
-                                              dload_i_batch **led)
+/* When a sleeper has to look for batches that hang, those included that are sent while it sleeps: mutant
+ * FOLLOWER_NO_LIMIT. */
+DLOAD_I_NOINLINE uint64_t dload_i_next_look(const dload_i_core *c)
 {
-    /* A batch that is sent while this caller sleeps may hang: mutant FOLLOWER_NO_LIMIT. */
     uint64_t until_ns = dload_i_add_ns(dload_i_add_ns(dload_i_now(c->env), c->run_limit_ns), 1);
     for (const dload_i_batch *b = c->running; b != NULL; b = b->next) {
         uint64_t end_ns = dload_i_add_ns(b->started_ns, c->run_limit_ns);
         if (end_ns < until_ns)
             until_ns = dload_i_add_ns(end_ns, 1);
     }
+    return until_ns;
+}
+
+/* How long a blocking call may sleep; it takes the lead of an open batch that has no leader. */
+DLOAD_I_NOINLINE uint64_t dload_i_sleep_until(dload_i_core *c, dload_i_parker *p,
+                                              dload_i_batch **led)
+{
+    uint64_t until_ns = dload_i_next_look(c);
     dload_i_batch *b = dload_i_parks(c->env) ? NULL : dload_i_open_for(c, p);
     if (b == NULL)
         return until_ns; /* who is parked cannot send, and so not lead */
     bool place = dload_i_has_place(c);
     bool may_send = place || p->inside;
-    bool other_leads = b->leader != NULL && b->leader != p;
+    /* A leader of a crew waits for its crew; who is not of it does not: mutant FOLLOWS_CREW. */
+    bool other_leads = b->leader != NULL && b->leader != p && (p->in_crew || !b->leader->in_crew);
+    /* One who may send does not wait for a leader who may not: mutant NESTED_FOLLOWS. */
+    if (other_leads && (place || b->leader->inside || !may_send))
+        return until_ns;
     dload_trigger why = DLOAD_BY_IDLE;
     uint64_t due_ns = dload_i_due_at(c, b, p, &why);
-    /* One who may send does not wait for a leader who may not: mutant NESTED_FOLLOWS. */
-    if (other_leads && (place || b->leader->inside || !may_send)) {
-        if (due_ns == 0 && may_send && b->leader->asleep)
-            c->sync->unpark(b->leader, c->env); /* everybody is here: it lingers for nobody */
-        return until_ns;
-    }
     b->leader = p;
     *led = b;
+    b->timed = may_send && due_ns < until_ns;
     if (!may_send)
         return until_ns;
     if (!b->lingered)
         b->n_calls_before = b->n_calls;
     b->lingered = 1;
-    return due_ns < until_ns ? due_ns : until_ns;
+    return b->timed ? due_ns : until_ns;
 }
 
 /* A call of _close does not wait any more, if it did. */
@@ -4065,8 +4096,10 @@ DLOAD_I_UNUSED static void dload_i_give_up(dload_i_parker *p)
         w = next;
     }
     for (dload_i_batch *b = c->open; b != NULL; b = b->next) {
-        if (b->leader == p)
+        if (b->leader == p) {
             b->leader = NULL; /* mutant LEAD_KEPT */
+            b->timed = 0;
+        }
     }
     for (dload_i_batch *b = c->queue; b != NULL; b = b->next) {
         if (b->leader == p)
@@ -4120,8 +4153,10 @@ DLOAD_I_NOINLINE dload_status dload_i_wait_loop(dload_i_core *c, dload_i_parker 
         uint64_t until_ns = dload_i_sleep_until(c, p, &led);
         dload_status st = dload_i_rest(c, p, until_ns < deadline_ns ? until_ns : deadline_ns);
         /* Somebody else may lead now, or nobody: batches are never freed before destroy. */
-        if (led != NULL && led->leader == p)
+        if (led != NULL && led->leader == p) {
             led->leader = NULL;
+            led->timed = 0;
+        }
         if (st < 0)
             return st;
     }
@@ -4171,6 +4206,13 @@ DLOAD_I_NOINLINE size_t dload_i_dispatch(dload_i_core *c, dload_trigger why)
     return n_keys;
 }
 
+/* May this call take room now? Those who wait in line for it come first; calls that may not wait do not
+ * stand behind them. */
+DLOAD_I_LOCAL bool dload_i_has_turn(const dload_i_core *c, const dload_i_parker *p)
+{
+    return c->line == NULL || p == NULL || p->has_turn || dload_i_nested(c);
+}
+
 /* The queue is full: waits until there is room for a key, where that is wanted. DLOAD_OK, and it is worth
  * asking again; DLOAD_EAGAIN when this call may not wait; DLOAD_ECLOSED, DLOAD_ETIMEDOUT, or what
  * env->wait said. A fetch function never waits here: what fills the queue may wait for it. */
@@ -4184,19 +4226,21 @@ DLOAD_I_NOINLINE dload_status dload_i_wait_room(dload_i_core *c, dload_i_parker 
     dload_status st = DLOAD_OK;
     dload_i_crew_enter(c, p);
     dload_i_line_enter(c, p);
-    while (st >= 0 && !c->closed && c->n_flights >= c->max_queue) {
+    while (st >= 0 && !c->closed && (c->line != p || c->n_flights >= c->max_queue)) {
         uint64_t now_ns = dload_i_now(c->env);
         if (now_ns >= deadline_ns) {
             st = DLOAD_ETIMEDOUT;
             break;
         }
         dload_i_abandon_overdue(c, now_ns);
-        if (c->n_flights < c->max_queue || dload_i_crew_park(c, p))
+        if ((c->line == p && c->n_flights < c->max_queue) || dload_i_crew_park(c, p))
             continue;
-        st = dload_i_rest(c, p, deadline_ns);
+        uint64_t look_ns = dload_i_next_look(c);
+        st = dload_i_rest(c, p, look_ns < deadline_ns ? look_ns : deadline_ns);
     }
     dload_i_uncount(c, p);
     dload_i_line_leave(c, p);
+    p->has_turn = st >= 0;
     return c->closed ? DLOAD_ECLOSED : st;
 }
 
@@ -4295,7 +4339,8 @@ DLOAD_I_LOCAL dload_status dload_i_close(dload_i_core *c, dload_close_mode mode,
         }
         p->next_in_line = c->closers;
         c->closers = p;
-        st = dload_i_rest(c, p, deadline_ns);
+        uint64_t look_ns = dload_i_next_look(c);
+        st = dload_i_rest(c, p, look_ns < deadline_ns ? look_ns : deadline_ns);
         dload_i_closer_leave(c, p);
     }
     /* Nobody is left behind; only a drain that cannot wait here may be called again. */
@@ -4319,7 +4364,7 @@ DLOAD_I_LOCAL dload_status dload_i_close(dload_i_core *c, dload_close_mode mode,
 #define DLOAD_I_REGISTRY_H
 
 /* Prepares a registry; loaders enter it by config.registry and leave it by _destroy. Loaders enter, leave
- * and are dispatched from one thread at a time. */
+ * and are dispatched from one thread at a time, and none enters or leaves while a thread is joined. */
 DLOAD_I_LOCAL void dload_registry_init(dload_registry *r)
 {
     memset(r, 0, sizeof *r);
@@ -4704,20 +4749,22 @@ DLOAD_I_LOCAL void dload_i_pthread_cancelled(void *arg)
     dload_i_bed_destroy(bed);
 }
 
-/* Timers are late by some 50 us: a wait that is shorter than this gives the processor away instead, to
- * those whom it lingers for. */
+/* A leader that lingers for so short a time gives the processor away first, to those whom it lingers for. A
+ * few times: whoever yields often is put behind everybody else. */
 #define DLOAD_I_SHORT_NS (100 * DLOAD_MICROSECOND)
+#define DLOAD_I_YIELDS   8u
 
-DLOAD_I_LOCAL void dload_i_pthread_linger(pthread_mutex_t *mutex, dload_i_parker *p,
-                                          uint64_t span_ns)
+DLOAD_I_LOCAL bool dload_i_pthread_yield(void *mutex, const dload_i_parker *p, uint64_t end_ns)
 {
     uint32_t seen = p->n_notes;
-    uint64_t end_ns = dload_i_clock_precise(NULL) + span_ns;
+    bool done = false;
     dload_i_pthread_unlock(mutex);
-    do
+    for (unsigned i = 0; i < DLOAD_I_YIELDS && !done; i++) {
         (void)sched_yield();
-    while (DLOAD_I_LOAD_ACQUIRE(&p->n_notes) == seen && dload_i_clock_precise(NULL) < end_ns);
+        done = DLOAD_I_LOAD_ACQUIRE(&p->n_notes) != seen || dload_i_clock_precise(NULL) >= end_ns;
+    }
     dload_i_pthread_lock(mutex);
+    return done || p->n_notes != seen;
 }
 
 /* Waits at most 100 ms at a time: some releases of glibc lose a wake-up (bug 25847), and the clock of
@@ -4731,13 +4778,11 @@ DLOAD_I_LOCAL dload_status dload_i_pthread_park(void *mutex, dload_i_parker *p,
         return dload_i_env_park(&sync, mutex, p, env, until_ns);
     uint64_t now_ns = dload_i_now(env);
     uint64_t span_ns = until_ns > now_ns ? until_ns - now_ns : 0;
-    if (span_ns <= DLOAD_I_SHORT_NS) {
-        dload_i_pthread_linger((pthread_mutex_t *)mutex, p, span_ns);
-        return DLOAD_OK;
-    }
     if (span_ns > 100 * DLOAD_MILLISECOND)
         span_ns = 100 * DLOAD_MILLISECOND;
     uint64_t end_ns = dload_i_clock_precise(NULL) + span_ns;
+    if (span_ns <= DLOAD_I_SHORT_NS && dload_i_pthread_yield(mutex, p, end_ns))
+        return DLOAD_OK;
     struct timespec ts;
     ts.tv_sec = (time_t)(end_ns / DLOAD_SECOND);
     ts.tv_nsec = (long)(end_ns % DLOAD_SECOND);
@@ -6933,11 +6978,15 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_ask)(DLOAD_NAME *l, const DLOAD_I_ID 
         dload_i_wait_for(w, ref->batch, ref->place);
         return DLOAD_PENDING;
     }
+    if (!dload_i_has_turn(c, w->parker))
+        return DLOAD_EAGAIN;
     dload_i_batch *b = NULL;
     uint32_t place = 0;
     dload_status st = DLOAD_I_FN(i_enter)(l, id, &b, &place);
     if (st < 0)
         return st;
+    if (w->parker != NULL)
+        w->parker->has_turn = false;
     c->stats.misses++;
     dload_i_wait_for(w, b, place);
     return DLOAD_PENDING;

@@ -33,6 +33,21 @@ DLOAD_I_INLINE bool dload_i_has_place(const dload_i_core *c)
     return c->n_running < c->max_in_flight + c->n_calling;
 }
 
+/* A call of a registry's threads does not count as parked any more; see crew.h. */
+DLOAD_I_LOCAL void dload_i_uncount(dload_i_core *c, dload_i_parker *p)
+{
+    if (p->counted)
+        (void)__atomic_sub_fetch(&c->registry->crew, 1u, __ATOMIC_SEQ_CST);
+    p->counted = false;
+}
+
+/* Wakes a sleeper, who from now on is awake for its crew as well: mutant COUNTED_TOO_LONG. */
+DLOAD_I_NOINLINE void dload_i_wake(dload_i_core *c, dload_i_parker *p)
+{
+    dload_i_uncount(c, p);
+    c->sync->unpark(p, c->env);
+}
+
 /* ---- batches come and go ---- */
 
 DLOAD_I_NOINLINE dload_i_batch *dload_i_batch_take(dload_i_core *c)
@@ -48,7 +63,7 @@ DLOAD_I_NOINLINE dload_i_batch *dload_i_batch_take(dload_i_core *c)
     b->n = b->n_dead = b->n_published = b->n_detached = b->n_waiters = 0;
     b->n_calls = b->n_calls_seen = 0;
     b->state = DLOAD_I_OPEN;
-    b->in_fetch = b->done = b->lingered = 0;
+    b->in_fetch = b->done = b->lingered = b->timed = b->goes = 0;
     b->leader = b->last_call = NULL;
     return b;
 }
@@ -152,7 +167,7 @@ DLOAD_I_NOINLINE void dload_i_enqueue(dload_i_core *c, dload_i_batch *b, dload_t
     *(c->queue == NULL ? &c->queue : &c->queue_tail->next) = b;
     c->queue_tail = b;
     if (b->leader != NULL)
-        c->sync->unpark(b->leader, c->env); /* it need not linger any more: mutant FULL_NO_WAKE */
+        dload_i_wake(c, b->leader); /* it need not linger any more: mutant FULL_NO_WAKE */
 }
 
 DLOAD_I_LOCAL void dload_i_enqueue_all(dload_i_core *c, dload_trigger why)
@@ -238,7 +253,7 @@ DLOAD_I_LOCAL void dload_i_commit(dload_i_core *c, dload_i_batch *b, uint64_t ha
 DLOAD_I_LOCAL void dload_i_leave(dload_i_core *c)
 {
     if (c->n_flights-- >= c->max_queue && c->line != NULL)
-        c->sync->unpark(c->line, c->env);
+        dload_i_wake(c, c->line);
 }
 
 /* A call waits for room behind those who came before it. */
@@ -263,7 +278,7 @@ DLOAD_I_LOCAL void dload_i_line_leave(dload_i_core *c, dload_i_parker *p)
     if (c->line_tail == p)
         c->line_tail = before;
     if (c->line != NULL && c->n_flights < c->max_queue)
-        c->sync->unpark(c->line, c->env); /* mutant LINE_NO_NEXT */
+        dload_i_wake(c, c->line); /* mutant LINE_NO_NEXT */
 }
 
 /* Nobody is left who would send this batch: mutant DEAD_STAYS_QUEUED. */

@@ -3,9 +3,9 @@
  * N threads that load from A, and with the answer from B, cost two batches when B is sent to only once
  * all of them wait for it. A thread that joins promises to come back soon: while it runs, nobody's batch
  * goes but by size, age or _dispatch. Who parks last finds nobody running, and sends what was gathered
- * in every loader of the registry. A call stops counting as parked when it is answered, not when its
- * thread wakes up: otherwise the first one awake would take the others for parked and send for itself
- * alone (mutant COUNTED_TOO_LONG).
+ * in every loader of the registry. A call stops counting as parked when somebody wakes it, not when its
+ * thread runs: otherwise the first one awake would take the others for parked and send for itself alone.
+ * A round first gathers, then sends (model: tests/models).
  */
 #ifndef DLOAD_I_CREW_H
 #define DLOAD_I_CREW_H
@@ -44,6 +44,8 @@ __attribute__((__weak__)) __thread dload_registry *dload_i_crew_mine;
 }
 #endif
 
+#define DLOAD_I_CREW_ONE (UINT32_C(1) << 16) /* one thread more */
+
 /* A call begins to wait: as one of the crew? Not from inside a fetch function, which others wait for. */
 DLOAD_I_LOCAL void dload_i_crew_enter(const dload_i_core *c, dload_i_parker *p)
 {
@@ -51,90 +53,91 @@ DLOAD_I_LOCAL void dload_i_crew_enter(const dload_i_core *c, dload_i_parker *p)
                  !dload_i_nested(c);
 }
 
-DLOAD_I_LOCAL bool dload_i_crew_idle(const dload_registry *r)
+/* Does this say that everybody is parked? */
+DLOAD_I_INLINE bool dload_i_crew_idle(uint32_t crew)
 {
-    return DLOAD_I_LOAD_ACQUIRE(&r->n_parked) >= DLOAD_I_LOAD_ACQUIRE(&r->n_threads);
+    return crew >> 16 == (crew & 0xffff);
 }
 
-/* Wakes somebody for each queued batch of c that is not p's own. One that only callbacks wait for comes
- * back, out of the queue, for the caller to run; otherwise NULL. */
-DLOAD_I_LOCAL dload_i_batch *dload_i_crew_hand_out(dload_i_core *c, const dload_i_parker *p)
+/* Does any blocking call wait for b? If not, nobody but a round may send it. */
+DLOAD_I_LOCAL bool dload_i_has_caller(const dload_i_batch *b)
 {
-    dload_i_batch *before = NULL;
-    /* At the bound, who ends a batch wakes the next. */
-    for (dload_i_batch *b = c->queue; b != NULL && dload_i_has_place(c); before = b, b = b->next) {
-        if (!(p != NULL && dload_i_waits_for(p, b)) && !dload_i_nudge_one(c, b, p))
-            return dload_i_queue_pop(c, before);
+    for (uint32_t i = 0; i < b->n; i++) {
+        for (const dload_i_waiter *w = b->flights[i].head; w != NULL; w = w->next) {
+            if (w->parker != NULL)
+                return true;
+        }
     }
-    return NULL;
+    return false;
 }
 
-/* Sends what is open in every loader, when everybody is parked. What is queued from before goes first: its
- * callers are on their way to it, mutant ROUND_OVERTAKES. Rounds exclude each other, and look again under
- * each mutex: one that was late would send for whoever is first awake, mutant ROUND_LATE. Returns a batch
- * for the caller to run, of *of, or NULL; *any says that something was sent. */
-DLOAD_I_LOCAL dload_i_batch *dload_i_crew_step(dload_registry *r, const dload_i_parker *p,
-                                               dload_i_core **of, bool *any)
+/* Everybody is parked: marks what is open now, and wakes nobody meanwhile. Whoever woke up would ask on, and
+ * what it opens is the next level's: mutant ROUND_SENDS_AT_ONCE. Returns whether there is something to
+ * send. No mutex is held. */
+DLOAD_I_LOCAL bool dload_i_crew_gather(dload_registry *r)
 {
-    dload_i_batch *mine = NULL;
-    bool queued = false;
-    for (dload_i_core *c = r->first; c != NULL && mine == NULL; c = c->next_in_registry) {
-        *of = c;
+    bool found = false;
+    for (dload_i_core *c = r->first; c != NULL; c = c->next_in_registry) {
         if (dload_i_core_forked(c))
-            return NULL;
+            return false;
         dload_i_core_lock(c);
-        mine = dload_i_crew_hand_out(c, p);
-        queued = queued || c->queue != NULL;
+        for (dload_i_batch *b = c->open; b != NULL; b = b->next) {
+            b->goes = 1;
+            found = true;
+        }
+        for (const dload_i_batch *b = c->queue; b != NULL && !found; b = b->next)
+            found = dload_i_has_place(c) && !dload_i_has_caller(b);
         dload_i_core_unlock(c);
     }
-    for (dload_i_core *c = r->first; c != NULL && mine == NULL && !queued;
-         c = c->next_in_registry) {
-        *of = c;
+    return found;
+}
+
+/* Sends what was gathered: wakes somebody for each batch that is not p's own (p may be NULL), and runs
+ * those that only callbacks wait for. No mutex is held. */
+DLOAD_I_LOCAL void dload_i_crew_send(dload_registry *r, const dload_i_parker *p)
+{
+    for (dload_i_core *c = r->first; c != NULL; c = c->next_in_registry) {
         dload_i_core_lock(c);
-        if (c->open != NULL && dload_i_crew_idle(r)) {
-            *any = true;
-            dload_i_enqueue_all(c, DLOAD_BY_IDLE);
-            mine = dload_i_crew_hand_out(c, p);
+        for (dload_i_batch *b = c->open, *next = NULL; b != NULL; b = next) {
+            next = b->next;
+            if (b->goes)
+                dload_i_enqueue(c, b, DLOAD_BY_IDLE);
+        }
+        dload_i_batch *before = NULL;
+        for (dload_i_batch *b = c->queue; b != NULL && dload_i_has_place(c);) {
+            if (dload_i_has_caller(b)) {
+                if (p == NULL || !dload_i_waits_for(p, b))
+                    (void)dload_i_nudge_one(c, b, p);
+                before = b;
+                b = b->next;
+                continue;
+            }
+            (void)dload_i_run(c, dload_i_queue_pop(c, before));
+            before = NULL; /* the queue may be another one now */
+            b = c->queue;
         }
         dload_i_core_unlock(c);
     }
-    return mine;
 }
 
-/* The caller, p or a thread that leaves (NULL), found everybody parked. Returns whether anything was sent.
- * No mutex is held. */
-DLOAD_I_NOINLINE bool dload_i_crew_round(dload_registry *r, const dload_i_parker *p)
-{
-    bool any = false;
-    for (;;) {
-        dload_i_core *c = NULL;
-        dload_i_spin_lock(&r->round);
-        dload_i_batch *b = dload_i_crew_idle(r) ? dload_i_crew_step(r, p, &c, &any) : NULL;
-        dload_i_spin_unlock(&r->round);
-        if (b == NULL)
-            return any;
-        any = true;
-        dload_i_core_lock(c);
-        (void)dload_i_run(c, b);
-        dload_i_core_unlock(c);
-    }
-}
-
-/* dload_registry.park: a call of c is about to sleep, as one of the crew. The last one sends instead: true
- * = look again. Lets go of the mutex. */
+/* dload_registry.park: a call of c is about to sleep, as one of the crew. The last one sends instead, and
+ * does not count as parked meanwhile: true = look again. Lets go of the mutex. */
 DLOAD_I_NOINLINE bool dload_i_crew_park_last(dload_i_core *c, dload_i_parker *p)
 {
     dload_registry *r = c->registry;
     p->counted = true;
-    uint32_t n_parked = __atomic_add_fetch(&r->n_parked, 1u, __ATOMIC_ACQ_REL);
-    if (n_parked < DLOAD_I_LOAD_ACQUIRE(&r->n_threads))
+    if (!dload_i_crew_idle(__atomic_add_fetch(&r->crew, 1u, __ATOMIC_SEQ_CST)))
         return false;
     dload_i_core_unlock(c);
-    bool any = dload_i_crew_round(r, p);
+    bool found = dload_i_crew_gather(r);
     dload_i_core_lock(c);
-    if (any)
-        dload_i_uncount(c, p);
-    return true; /* even if nothing was sent: something may have come for it meanwhile */
+    if (!found)
+        return true; /* something may have come for it meanwhile */
+    dload_i_uncount(c, p);
+    dload_i_core_unlock(c);
+    dload_i_crew_send(r, p);
+    dload_i_core_lock(c);
+    return true;
 }
 
 /* A call of c is about to sleep: true = look again instead. Lets go of the mutex. */
@@ -152,7 +155,7 @@ DLOAD_I_LOCAL dload_status dload_registry_join(dload_registry *r)
         return DLOAD_EBUSY;
     dload_i_crew_mine = r;
     DLOAD_I_STORE_RELEASE(&r->park, &dload_i_crew_park_last);
-    (void)__atomic_add_fetch(&r->n_threads, 1u, __ATOMIC_ACQ_REL);
+    (void)__atomic_add_fetch(&r->crew, DLOAD_I_CREW_ONE, __ATOMIC_SEQ_CST);
     return DLOAD_OK;
 }
 
@@ -162,7 +165,7 @@ DLOAD_I_LOCAL void dload_i_crew_desert(dload_i_core *c, dload_i_parker *p)
 {
     dload_i_uncount(c, p);
     if (dload_i_crew_mine != NULL)
-        (void)__atomic_sub_fetch(&dload_i_crew_mine->n_threads, 1u, __ATOMIC_ACQ_REL);
+        (void)__atomic_sub_fetch(&dload_i_crew_mine->crew, DLOAD_I_CREW_ONE, __ATOMIC_SEQ_CST);
     dload_i_crew_mine = NULL;
 }
 
@@ -174,10 +177,14 @@ DLOAD_I_LOCAL dload_status dload_registry_leave(dload_registry *r)
     if (r == NULL || dload_i_crew_mine != r)
         return DLOAD_EINVAL;
     dload_i_crew_mine = NULL;
-    uint32_t n_threads = __atomic_sub_fetch(&r->n_threads, 1u, __ATOMIC_ACQ_REL);
-    if (n_threads != 0 && DLOAD_I_LOAD_ACQUIRE(&r->n_parked) >= n_threads)
-        (void)dload_i_crew_round(r, NULL);
-    return DLOAD_OK;
+    for (;;) {
+        uint32_t crew = __atomic_sub_fetch(&r->crew, DLOAD_I_CREW_ONE, __ATOMIC_SEQ_CST);
+        if (crew == 0 || !dload_i_crew_idle(crew) || !dload_i_crew_gather(r))
+            return DLOAD_OK;
+        /* It is still there while it sends for the others, and then leaves once more. */
+        (void)__atomic_add_fetch(&r->crew, DLOAD_I_CREW_ONE, __ATOMIC_SEQ_CST);
+        dload_i_crew_send(r, NULL);
+    }
 }
 
 #endif /* DLOAD_FREESTANDING */

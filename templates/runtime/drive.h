@@ -64,39 +64,45 @@ DLOAD_I_NOINLINE dload_i_batch *dload_i_take_due(dload_i_core *c, const dload_i_
     return dload_i_queue_pop(c, before);
 }
 
-/* How long a blocking call may sleep; it takes the lead of an open batch that has no leader. */
-DLOAD_I_NOINLINE uint64_t dload_i_sleep_until(dload_i_core *c, dload_i_parker *p,
-                                              dload_i_batch **led)
+/* When a sleeper has to look for batches that hang, those included that are sent while it sleeps: mutant
+ * FOLLOWER_NO_LIMIT. */
+DLOAD_I_NOINLINE uint64_t dload_i_next_look(const dload_i_core *c)
 {
-    /* A batch that is sent while this caller sleeps may hang: mutant FOLLOWER_NO_LIMIT. */
     uint64_t until_ns = dload_i_add_ns(dload_i_add_ns(dload_i_now(c->env), c->run_limit_ns), 1);
     for (const dload_i_batch *b = c->running; b != NULL; b = b->next) {
         uint64_t end_ns = dload_i_add_ns(b->started_ns, c->run_limit_ns);
         if (end_ns < until_ns)
             until_ns = dload_i_add_ns(end_ns, 1);
     }
+    return until_ns;
+}
+
+/* How long a blocking call may sleep; it takes the lead of an open batch that has no leader. */
+DLOAD_I_NOINLINE uint64_t dload_i_sleep_until(dload_i_core *c, dload_i_parker *p,
+                                              dload_i_batch **led)
+{
+    uint64_t until_ns = dload_i_next_look(c);
     dload_i_batch *b = dload_i_parks(c->env) ? NULL : dload_i_open_for(c, p);
     if (b == NULL)
         return until_ns; /* who is parked cannot send, and so not lead */
     bool place = dload_i_has_place(c);
     bool may_send = place || p->inside;
-    bool other_leads = b->leader != NULL && b->leader != p;
+    /* A leader of a crew waits for its crew; who is not of it does not: mutant FOLLOWS_CREW. */
+    bool other_leads = b->leader != NULL && b->leader != p && (p->in_crew || !b->leader->in_crew);
+    /* One who may send does not wait for a leader who may not: mutant NESTED_FOLLOWS. */
+    if (other_leads && (place || b->leader->inside || !may_send))
+        return until_ns;
     dload_trigger why = DLOAD_BY_IDLE;
     uint64_t due_ns = dload_i_due_at(c, b, p, &why);
-    /* One who may send does not wait for a leader who may not: mutant NESTED_FOLLOWS. */
-    if (other_leads && (place || b->leader->inside || !may_send)) {
-        if (due_ns == 0 && may_send && b->leader->asleep)
-            c->sync->unpark(b->leader, c->env); /* everybody is here: it lingers for nobody */
-        return until_ns;
-    }
     b->leader = p;
     *led = b;
+    b->timed = may_send && due_ns < until_ns;
     if (!may_send)
         return until_ns;
     if (!b->lingered)
         b->n_calls_before = b->n_calls;
     b->lingered = 1;
-    return due_ns < until_ns ? due_ns : until_ns;
+    return b->timed ? due_ns : until_ns;
 }
 
 /* A call of _close does not wait any more, if it did. */
@@ -123,8 +129,10 @@ DLOAD_I_UNUSED static void dload_i_give_up(dload_i_parker *p)
         w = next;
     }
     for (dload_i_batch *b = c->open; b != NULL; b = b->next) {
-        if (b->leader == p)
+        if (b->leader == p) {
             b->leader = NULL; /* mutant LEAD_KEPT */
+            b->timed = 0;
+        }
     }
     for (dload_i_batch *b = c->queue; b != NULL; b = b->next) {
         if (b->leader == p)
@@ -178,8 +186,10 @@ DLOAD_I_NOINLINE dload_status dload_i_wait_loop(dload_i_core *c, dload_i_parker 
         uint64_t until_ns = dload_i_sleep_until(c, p, &led);
         dload_status st = dload_i_rest(c, p, until_ns < deadline_ns ? until_ns : deadline_ns);
         /* Somebody else may lead now, or nobody: batches are never freed before destroy. */
-        if (led != NULL && led->leader == p)
+        if (led != NULL && led->leader == p) {
             led->leader = NULL;
+            led->timed = 0;
+        }
         if (st < 0)
             return st;
     }
@@ -229,6 +239,13 @@ DLOAD_I_NOINLINE size_t dload_i_dispatch(dload_i_core *c, dload_trigger why)
     return n_keys;
 }
 
+/* May this call take room now? Those who wait in line for it come first; calls that may not wait do not
+ * stand behind them. */
+DLOAD_I_LOCAL bool dload_i_has_turn(const dload_i_core *c, const dload_i_parker *p)
+{
+    return c->line == NULL || p == NULL || p->has_turn || dload_i_nested(c);
+}
+
 /* The queue is full: waits until there is room for a key, where that is wanted. DLOAD_OK, and it is worth
  * asking again; DLOAD_EAGAIN when this call may not wait; DLOAD_ECLOSED, DLOAD_ETIMEDOUT, or what
  * env->wait said. A fetch function never waits here: what fills the queue may wait for it. */
@@ -242,19 +259,21 @@ DLOAD_I_NOINLINE dload_status dload_i_wait_room(dload_i_core *c, dload_i_parker 
     dload_status st = DLOAD_OK;
     dload_i_crew_enter(c, p);
     dload_i_line_enter(c, p);
-    while (st >= 0 && !c->closed && c->n_flights >= c->max_queue) {
+    while (st >= 0 && !c->closed && (c->line != p || c->n_flights >= c->max_queue)) {
         uint64_t now_ns = dload_i_now(c->env);
         if (now_ns >= deadline_ns) {
             st = DLOAD_ETIMEDOUT;
             break;
         }
         dload_i_abandon_overdue(c, now_ns);
-        if (c->n_flights < c->max_queue || dload_i_crew_park(c, p))
+        if ((c->line == p && c->n_flights < c->max_queue) || dload_i_crew_park(c, p))
             continue;
-        st = dload_i_rest(c, p, deadline_ns);
+        uint64_t look_ns = dload_i_next_look(c);
+        st = dload_i_rest(c, p, look_ns < deadline_ns ? look_ns : deadline_ns);
     }
     dload_i_uncount(c, p);
     dload_i_line_leave(c, p);
+    p->has_turn = st >= 0;
     return c->closed ? DLOAD_ECLOSED : st;
 }
 
@@ -353,7 +372,8 @@ DLOAD_I_LOCAL dload_status dload_i_close(dload_i_core *c, dload_close_mode mode,
         }
         p->next_in_line = c->closers;
         c->closers = p;
-        st = dload_i_rest(c, p, deadline_ns);
+        uint64_t look_ns = dload_i_next_look(c);
+        st = dload_i_rest(c, p, look_ns < deadline_ns ? look_ns : deadline_ns);
         dload_i_closer_leave(c, p);
     }
     /* Nobody is left behind; only a drain that cannot wait here may be called again. */

@@ -71,6 +71,8 @@ typedef struct dload_i_batch {
     uint8_t done;     /* _batch_done came before the function returned */
     uint8_t why;      /* dload_trigger */
     uint8_t lingered; /* its leader hoped for more callers than the n_calls_before */
+    uint8_t timed;    /* its leader's sleep ends when it is due */
+    uint8_t goes;     /* a crew's round found it open; see crew.h */
     uint8_t unwanted; /* ended while somebody was settling up for it */
     uint32_t n_users; /* those who are */
     uint32_t n_calls_before;
@@ -176,9 +178,9 @@ typedef struct dload_i_core {
 typedef struct dload_registry {
     dload_i_core *first; /* loaders in the order in which they came */
     uint32_t n_loaders;
-    uint32_t n_threads; /* joined; atomic */
-    uint32_t n_parked;  /* ... and wait for an answer or for room; atomic */
-    dload_i_spin round; /* before any loader's mutex */
+    /* Threads that joined << 16, and those of them that are parked: one word, so that each change tells
+     * who is the last. Atomic. */
+    uint32_t crew;
     /* What the last to park does: crew.h, which only programs whose threads join pay for. Atomic. */
     bool (*park)(dload_i_core *c, struct dload_i_parker *p);
 } dload_registry;

@@ -31,6 +31,7 @@ typedef struct dload_i_parker {
     bool counted;      /* ... and counts as parked there; under the mutex */
     bool waits;        /* counts in the core's n_callers */
     bool in_line;      /* waits for room in the queue; see batch.h */
+    bool has_turn;     /* ... and comes from there */
     struct dload_i_parker *next_in_line;
 } dload_i_parker;
 
@@ -103,16 +104,22 @@ typedef struct dload_i_spin {
     uint32_t taken; /* atomic; 0 or 1 */
 } dload_i_spin;
 
+#define DLOAD_I_SPINS 64u /* looks before the processor is given away */
+
 #if !DLOAD_FREESTANDING
 #include <sched.h>
 #endif
 
-/* A holder may have lost its processor: after some rounds, let it run. */
+/* A holder may have lost its processor: after some rounds, let it run. Whoever yields often is put behind
+ * everybody else by some schedulers, for a second at worst: soon it naps instead. */
 DLOAD_I_LOCAL void dload_i_spin_yield(unsigned round)
 {
 #if !DLOAD_FREESTANDING
-    if (round >= 64) {
-        (void)sched_yield();
+    if (round >= DLOAD_I_SPINS) {
+        if (round < DLOAD_I_SPINS + 2)
+            (void)sched_yield();
+        else
+            dload_i_nap(50 * DLOAD_MICROSECOND);
         return;
     }
 #else
@@ -165,12 +172,9 @@ DLOAD_I_LOCAL dload_status dload_i_spin_park(void *mutex, dload_i_parker *p, con
     (void)until_ns;
     uint32_t seen = p->n_notes;
     dload_i_spin_unlock_fn(mutex);
-    for (unsigned round = 0; round < 128 && DLOAD_I_LOAD_ACQUIRE(&p->n_notes) == seen; round++)
+    for (unsigned round = 0;
+         round <= DLOAD_I_SPINS + 2 && DLOAD_I_LOAD_ACQUIRE(&p->n_notes) == seen; round++)
         dload_i_spin_yield(round);
-#if !DLOAD_FREESTANDING
-    if (DLOAD_I_LOAD_ACQUIRE(&p->n_notes) == seen)
-        dload_i_nap(50 * DLOAD_MICROSECOND);
-#endif
     dload_i_spin_lock_fn(mutex);
     return DLOAD_OK;
 }

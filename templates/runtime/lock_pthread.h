@@ -136,20 +136,22 @@ DLOAD_I_LOCAL void dload_i_pthread_cancelled(void *arg)
     dload_i_bed_destroy(bed);
 }
 
-/* Timers are late by some 50 us: a wait that is shorter than this gives the processor away instead, to
- * those whom it lingers for. */
+/* A leader that lingers for so short a time gives the processor away first, to those whom it lingers for. A
+ * few times: whoever yields often is put behind everybody else. */
 #define DLOAD_I_SHORT_NS (100 * DLOAD_MICROSECOND)
+#define DLOAD_I_YIELDS   8u
 
-DLOAD_I_LOCAL void dload_i_pthread_linger(pthread_mutex_t *mutex, dload_i_parker *p,
-                                          uint64_t span_ns)
+DLOAD_I_LOCAL bool dload_i_pthread_yield(void *mutex, const dload_i_parker *p, uint64_t end_ns)
 {
     uint32_t seen = p->n_notes;
-    uint64_t end_ns = dload_i_clock_precise(NULL) + span_ns;
+    bool done = false;
     dload_i_pthread_unlock(mutex);
-    do
+    for (unsigned i = 0; i < DLOAD_I_YIELDS && !done; i++) {
         (void)sched_yield();
-    while (DLOAD_I_LOAD_ACQUIRE(&p->n_notes) == seen && dload_i_clock_precise(NULL) < end_ns);
+        done = DLOAD_I_LOAD_ACQUIRE(&p->n_notes) != seen || dload_i_clock_precise(NULL) >= end_ns;
+    }
     dload_i_pthread_lock(mutex);
+    return done || p->n_notes != seen;
 }
 
 /* Waits at most 100 ms at a time: some releases of glibc lose a wake-up (bug 25847), and the clock of
@@ -163,13 +165,11 @@ DLOAD_I_LOCAL dload_status dload_i_pthread_park(void *mutex, dload_i_parker *p,
         return dload_i_env_park(&sync, mutex, p, env, until_ns);
     uint64_t now_ns = dload_i_now(env);
     uint64_t span_ns = until_ns > now_ns ? until_ns - now_ns : 0;
-    if (span_ns <= DLOAD_I_SHORT_NS) {
-        dload_i_pthread_linger((pthread_mutex_t *)mutex, p, span_ns);
-        return DLOAD_OK;
-    }
     if (span_ns > 100 * DLOAD_MILLISECOND)
         span_ns = 100 * DLOAD_MILLISECOND;
     uint64_t end_ns = dload_i_clock_precise(NULL) + span_ns;
+    if (span_ns <= DLOAD_I_SHORT_NS && dload_i_pthread_yield(mutex, p, end_ns))
+        return DLOAD_OK;
     struct timespec ts;
     ts.tv_sec = (time_t)(end_ns / DLOAD_SECOND);
     ts.tv_nsec = (long)(end_ns % DLOAD_SECOND);

@@ -10,7 +10,7 @@
 #include "drive.h"
 
 /* Prepares a registry; loaders enter it by config.registry and leave it by _destroy. Loaders enter, leave
- * and are dispatched from one thread at a time. */
+ * and are dispatched from one thread at a time, and none enters or leaves while a thread is joined. */
 DLOAD_I_LOCAL void dload_registry_init(dload_registry *r)
 {
     memset(r, 0, sizeof *r);

@@ -18,14 +18,6 @@ typedef struct dload_i_ready {
     uint32_t held; /* place + 1 of the first value to release; 0 = none */
 } dload_i_ready;
 
-/* A call of the registry's threads does not count as parked any more; see crew.h. */
-DLOAD_I_LOCAL void dload_i_uncount(dload_i_core *c, dload_i_parker *p)
-{
-    if (p->counted)
-        (void)__atomic_sub_fetch(&c->registry->n_parked, 1u, __ATOMIC_ACQ_REL);
-    p->counted = false;
-}
-
 /* A call has all its answers. */
 DLOAD_I_LOCAL void dload_i_answered_all(dload_i_core *c, dload_i_parker *p)
 {
@@ -34,7 +26,7 @@ DLOAD_I_LOCAL void dload_i_answered_all(dload_i_core *c, dload_i_parker *p)
     if (!p->asleep)
         return; /* it looks by itself */
     if (c->sync->pay == NULL || c->env->wait != NULL) {
-        c->sync->unpark(p, c->env);
+        dload_i_wake(c, p);
         return;
     }
     p->promised = p->owed = true; /* nobody else has heard of that yet */
@@ -115,12 +107,56 @@ DLOAD_I_LOCAL void dload_i_publish(dload_i_core *c, dload_i_batch *b, uint32_t i
     }
 }
 
+/* ---- who may send is told ---- */
+
+/* Wakes p when it sleeps and may send a batch, and is not but: mutant NUDGE_AWAKE. */
+DLOAD_I_LOCAL bool dload_i_nudge_sleeper(dload_i_core *c, dload_i_parker *p,
+                                         const dload_i_parker *but)
+{
+    if (p == NULL || p == but || !p->asleep || !(dload_i_has_place(c) || p->inside))
+        return false;
+    dload_i_wake(c, p);
+    return true;
+}
+
+/* Wakes one who sleeps for b and may send it, other than but. */
+DLOAD_I_LOCAL bool dload_i_nudge_one(dload_i_core *c, dload_i_batch *b, const dload_i_parker *but)
+{
+    bool woken = dload_i_nudge_sleeper(c, b->leader, but);
+    for (uint32_t i = 0; i < b->n && !woken; i++) {
+        for (dload_i_waiter *w = b->flights[i].head; w != NULL && !woken; w = w->next)
+            woken = dload_i_nudge_sleeper(c, w->parker, but);
+    }
+    return woken;
+}
+
+/* A batch may go: tell somebody who sleeps and can send it. Without this a batch waits for its callers'
+ * next look: mutant NO_HANDOFF. The head of the queue may have callbacks only, or callers who are
+ * busy: mutant NUDGE_HEAD_ONLY. */
+DLOAD_I_NOINLINE void dload_i_nudge(dload_i_core *c, const dload_i_parker *but)
+{
+    if (!c->threaded)
+        return;
+    for (dload_i_batch *b = c->queue; b != NULL; b = b->next) {
+        if (dload_i_nudge_one(c, b, but))
+            return;
+    }
+    for (dload_i_batch *b = c->open; b != NULL; b = b->next) {
+        /* Who has a timer may go on sleeping, and then another batch needs the place: mutant NUDGE_TIMED. */
+        if (dload_i_nudge_one(c, b, but) && !b->timed)
+            return;
+    }
+}
+
+/* ---- what publishing leaves to do ---- */
+
 /* Calls back, without the mutex. */
 DLOAD_I_LOCAL void dload_i_call_all(dload_i_core *c, dload_i_ready *ready)
 {
     if (ready->head == NULL)
         return;
-    c->n_calling++; /* a callback that loads must not wait for its own batch's place */
+    c->n_calling++;         /* a callback that loads must not wait for its own batch's place */
+    dload_i_nudge(c, NULL); /* nor anybody else: mutant CALL_NO_NUDGE */
     dload_i_core_unlock(c);
     for (dload_i_waiter *w = ready->head; w != NULL;) {
         dload_i_waiter *next = w->next;
@@ -212,44 +248,6 @@ DLOAD_I_LOCAL void dload_i_running_cut(dload_i_core *c, dload_i_batch *b)
     *at = b->next;
     b->next = NULL;
     c->n_running--;
-}
-
-/* Wakes p when it sleeps and may send a batch, and is not but: mutant NUDGE_AWAKE. */
-DLOAD_I_LOCAL bool dload_i_nudge_sleeper(dload_i_core *c, dload_i_parker *p,
-                                         const dload_i_parker *but)
-{
-    if (p == NULL || p == but || !p->asleep || !(dload_i_has_place(c) || p->inside))
-        return false;
-    c->sync->unpark(p, c->env);
-    return true;
-}
-
-/* Wakes one who sleeps for b and may send it, other than but. */
-DLOAD_I_LOCAL bool dload_i_nudge_one(dload_i_core *c, dload_i_batch *b, const dload_i_parker *but)
-{
-    bool woken = dload_i_nudge_sleeper(c, b->leader, but);
-    for (uint32_t i = 0; i < b->n && !woken; i++) {
-        for (dload_i_waiter *w = b->flights[i].head; w != NULL && !woken; w = w->next)
-            woken = dload_i_nudge_sleeper(c, w->parker, but);
-    }
-    return woken;
-}
-
-/* A batch may go: tell somebody who sleeps and can send it. Without this a batch waits for its callers'
- * next look: mutant NO_HANDOFF. The head of the queue may have callbacks only, or callers who are
- * busy: mutant NUDGE_HEAD_ONLY. */
-DLOAD_I_NOINLINE void dload_i_nudge(dload_i_core *c, const dload_i_parker *but)
-{
-    if (!c->threaded)
-        return;
-    for (dload_i_batch *b = c->queue; b != NULL; b = b->next) {
-        if (dload_i_nudge_one(c, b, but))
-            return;
-    }
-    for (dload_i_batch *b = c->open; b != NULL; b = b->next) {
-        if (dload_i_nudge_one(c, b, but))
-            return;
-    }
 }
 
 /* Values that were answered before their batch was given up. Lets go of the mutex. */
@@ -371,6 +369,7 @@ DLOAD_I_NOINLINE void dload_i_abandon(dload_i_core *c, dload_i_batch *b, dload_s
         dload_i_unindex(c, b, i);
         dload_i_publish(c, b, i, &ready);
     }
+    dload_i_nudge(c, NULL); /* mutant ABANDON_NO_NUDGE */
     /* The function may end the batch as soon as the mutex is free: b is not used after. */
     dload_i_settle_up(c, NULL, &ready);
 }
@@ -383,10 +382,8 @@ DLOAD_I_NOINLINE void dload_i_abandon_overdue(dload_i_core *c, uint64_t now_ns)
     dload_i_batch *b = c->running;
     while (b != NULL) {
         bool overdue = now_ns > dload_i_add_ns(b->started_ns, c->run_limit_ns);
-        if (overdue) {
+        if (overdue)
             dload_i_abandon(c, b, DLOAD_ETIMEDOUT);
-            dload_i_nudge(c, NULL); /* mutant ABANDON_NO_NUDGE */
-        }
         b = overdue ? c->running : b->next; /* the list may have changed meanwhile */
     }
 }

@@ -120,11 +120,15 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_ask)(DLOAD_NAME *l, const DLOAD_I_ID 
         dload_i_wait_for(w, ref->batch, ref->place);
         return DLOAD_PENDING;
     }
+    if (!dload_i_has_turn(c, w->parker))
+        return DLOAD_EAGAIN;
     dload_i_batch *b = NULL;
     uint32_t place = 0;
     dload_status st = DLOAD_I_FN(i_enter)(l, id, &b, &place);
     if (st < 0)
         return st;
+    if (w->parker != NULL)
+        w->parker->has_turn = false;
     c->stats.misses++;
     dload_i_wait_for(w, b, place);
     return DLOAD_PENDING;

@@ -316,13 +316,12 @@ mutant("sender_keeps_lead", "runtime/drive.h",
        "            (void)dload_i_run(c, b);",
        "test_leader:PTHREAD")
 mutant("dead_leader_stays", "runtime/drive.h",
-       "        if (led != NULL && led->leader == p)\n"
-       "            led->leader = NULL;\n",
-       "",
+       "            led->leader = NULL;\n"
+       "            led->timed = 0;\n",
+       "            (void)0;\n",
        "test_leader:PTHREAD")
 mutant("enqueue_wakes_nobody", "runtime/batch.h",
-       "        c->sync->unpark(b->leader, c->env); /* it need not linger any more: mutant"
-       " FULL_NO_WAKE */",
+       "        dload_i_wake(c, b->leader); /* it need not linger any more: mutant FULL_NO_WAKE */",
        "        (void)0;",
        "test_leader:PTHREAD")
 mutant("finish_wakes_nobody", "runtime/run.h",
@@ -330,7 +329,7 @@ mutant("finish_wakes_nobody", "runtime/run.h",
        "",
        "test_leader:PTHREAD")
 mutant("abandon_wakes_nobody", "runtime/run.h",
-       "            dload_i_nudge(c, NULL); /* mutant ABANDON_NO_NUDGE */\n",
+       "    dload_i_nudge(c, NULL); /* mutant ABANDON_NO_NUDGE */\n",
        "",
        "test_leader:PTHREAD")
 mutant("nested_takes_a_place", "runtime/drive.h",
@@ -339,7 +338,7 @@ mutant("nested_takes_a_place", "runtime/drive.h",
        "test_leader:PTHREAD")
 mutant("answer_wakes_nobody", "runtime/run.h",
        "    if (c->sync->pay == NULL || c->env->wait != NULL) {\n"
-       "        c->sync->unpark(p, c->env);\n",
+       "        dload_i_wake(c, p);\n",
        "    if (c->sync->pay == NULL || c->env->wait != NULL) {\n",
        "test_leader:PTHREAD")
 mutant("token_taken_late", "runtime/run.h",
@@ -386,9 +385,8 @@ mutant("takes_before_abandoning", "runtime/drive.h",
        "            break;\n",
        "test_leader:PTHREAD")
 mutant("nested_load_follows", "runtime/drive.h",
-       "    if (other_leads && (place || b->leader->inside || !may_send)) {\n",
-       "    (void)place;\n"
-       "    if (other_leads) {\n",
+       "    if (other_leads && (place || b->leader->inside || !may_send))\n",
+       "    if (other_leads)\n",
        "test_leader:PTHREAD")
 mutant("follower_without_limit", "runtime/drive.h",
        "    uint64_t until_ns = dload_i_add_ns(dload_i_add_ns(dload_i_now(c->env), c->run_limit_ns), 1);",
