@@ -207,7 +207,7 @@ mutant("cancelled_key_still_sent", "runtime/batch.h",
 mutant("compact_forgets_waiters", "runtime/batch.h",
        "                w->place = to;",
        "                (void)w;",
-       "test_reentry")
+       "test_drivers")
 mutant("late_answer_counts", "runtime/run.h",
        "    b->state = DLOAD_I_LOST; /* mutant",
        "    b->state = DLOAD_I_RUNNING; /* mutant",
