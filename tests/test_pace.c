@@ -65,12 +65,6 @@ static int pace_setup(void **state)
     return turns_setup(state);
 }
 
-static int pace_teardown(void **state)
-{
-    equal(turns.l.core.n_callers, 0);
-    return turns_teardown(state);
-}
-
 /* ---- alone ---- */
 
 static void test_pace_alone(void **state)
@@ -219,7 +213,7 @@ static void test_pace_fades(void **state)
         uint64_t begin_ns = turns.f.now_ns;
         struct task *t = load_next();
         if (t->state == TASK_ASLEEP) {
-            assert_true(i < 9); /* once they are gone, they are gone */
+            assert_true(i < 4); /* once they are gone, they are gone */
             n_lingered++;
             lost_ns += lingers(t);
             pass(lingers(t));
@@ -227,7 +221,7 @@ static void test_pace_fades(void **state)
         is_done(t);
         equal(turns.f.now_ns - begin_ns, FETCH_NS + (t->n_sleeps ? PART_NS : 0));
     }
-    assert_true(n_lingered >= 1 && lost_ns <= 8 * PART_NS);
+    assert_true(n_lingered >= 1 && lost_ns <= 4 * PART_NS);
     /* ... until there is company again. */
     together(2);
     struct task *t = load_next();
@@ -237,12 +231,12 @@ static void test_pace_fades(void **state)
     text_clear(&turns.calls);
 }
 
-/* One batch in company does not make a habit. */
+/* One batch in company does not make a habit, however large it was. */
 static void test_pace_fades_at_once(void **state)
 {
     (void)state;
     open_pace(FETCH_NS);
-    together(2);
+    together(8);
     struct task *t = load_next();
     pass(lingers(t));
     is_done(t);
@@ -250,6 +244,33 @@ static void test_pace_fades_at_once(void **state)
     is_done(t);
     equal(t->n_sleeps, 0);
     text_clear(&turns.calls);
+}
+
+/* Two who linger for more, and nobody comes: that is in vain, too. */
+static void test_pace_two_in_vain(void **state)
+{
+    (void)state;
+    turns.cfg.max_in_flight = 1;
+    open_pace(FETCH_NS);
+    for (int i = 0; i < 3; i++) {
+        together(8);
+    }
+    hold(next_key + 1);
+    struct task *x = load_next();
+    pass(lingers(x)); /* once */
+    assert_int_equal(x->state, TASK_FETCHING);
+    struct task *a = load_next(), *b = load_next();
+    go_on(x);
+    pass(a->until_ns - turns.f.now_ns); /* twice */
+    is_done(a);
+    is_done(b);
+    struct task *t = load_next();
+    pass(lingers(t)); /* thrice, as often as there was company */
+    is_done(t);
+    t = load_next();
+    is_done(t);
+    equal(t->n_sleeps, 0);
+    text_must(&turns.calls, "B(25) B(26,27) B(28) B(29)");
 }
 
 /* Those who left at their deadlines are not counted among the waiting. */
@@ -367,9 +388,9 @@ static void test_pace_settle_was_set(void **state)
     equal(stats().by_trigger[DLOAD_BY_SETTLE], 1);
 }
 
-#define PACE(text, fn)                            \
-    {                                             \
-        text, fn, pace_setup, pace_teardown, NULL \
+#define PACE(text, fn)                             \
+    {                                              \
+        text, fn, pace_setup, turns_teardown, NULL \
     }
 
 int main(void)
@@ -383,6 +404,7 @@ int main(void)
         PACE("long fetches and short ones", test_pace_long_and_short),
         PACE("lingering in vain fades out", test_pace_fades),
         PACE("... at once, where there was little company", test_pace_fades_at_once),
+        PACE("... also for two", test_pace_two_in_vain),
         PACE("who left is not counted", test_pace_who_left),
         PACE("the many are waited for", test_pace_awaits_the_many),
         PACE("... but not for ever", test_pace_awaits_not_for_ever),

@@ -5,7 +5,7 @@
 #include "test_loader.h"
 #include "test_turns.h"
 
-enum { DEADLINE_NS = 500 };
+enum { DEADLINE_NS = 500, TURN_RUN_LIMIT_NS = 5000 };
 
 /* A queue of so many keys, fetched one by one: the key of the first caller is held, and who comes then
  * finds no room. */
@@ -68,6 +68,58 @@ static void test_room_in_order(void **state)
     equal(stats().misses, 5);
     equal(b->n_sleeps + c->n_sleeps + d->n_sleeps + e->n_sleeps,
           4); /* nobody was woken for nothing */
+}
+
+/* Who wakes up by itself, as any sleeper may, does not overtake. */
+static void test_room_no_overtaking(void **state)
+{
+    (void)state;
+    open_queue(1);
+    struct task *a = LOAD(1), *b = LOAD(2), *c = LOAD(3);
+    turn(a); /* there is room, and b was told */
+    must_be_done(a, DLOAD_OK);
+    assert_true(is_woken(b));
+    turn(c);
+    assert_int_equal(c->state, TASK_ASLEEP);
+    settle();
+    must_be_done(b, DLOAD_OK);
+    must_be_done(c, DLOAD_OK);
+    text_must(&turns.calls, "B(1) B(2) B(3)");
+}
+
+/* Nor does who comes when there is room, before the first in line is awake; who may not wait takes it. */
+static void test_room_newcomer(void **state)
+{
+    (void)state;
+    static struct request r;
+    uint64_t out = 0;
+    open_queue(1);
+    struct task *a = LOAD(1), *b = LOAD(2), *c = LOAD(3);
+    turn(a);
+    assert_true(is_woken(b));
+    struct task *d = LOAD(4);
+    assert_int_equal(d->state, TASK_ASLEEP);
+    settle();
+    must_be_done(b, DLOAD_OK);
+    must_be_done(c, DLOAD_OK);
+    must_be_done(d, DLOAD_OK);
+    text_must(&turns.calls, "B(1) B(2) B(3) B(4)");
+    hold(5);
+    a = LOAD(5);
+    b = LOAD(6);
+    turn(a);
+    memset(&r, 0, sizeof r);
+    r.w.done = request_done;
+    r.w.ctx = &r;
+    must(tl_start(&turns.l, 7, &r.w), DLOAD_PENDING);
+    settle();
+    assert_int_equal(b->state, TASK_ASLEEP);
+    must_ok(tl_dispatch(&turns.l, NULL));
+    settle();
+    must_be_done(b, DLOAD_OK);
+    equal(r.n_done, 1);
+    must(tl_load(&turns.l, 5, &out), DLOAD_OK); /* a hit needs no room */
+    text_must(&turns.calls, "B(5) B(7) B(6)");
 }
 
 /* Room for several is passed on, and so is room that its owner does not need after all. */
@@ -136,6 +188,27 @@ static void test_room_deadline(void **state)
     text_must(&turns.calls, "B(1) B(3)");
 }
 
+/* Whoever leaves, first, last or between, the others stay in line. */
+static void test_room_leaving_the_line(void **state)
+{
+    (void)state;
+    open_queue(1);
+    struct task *a = LOAD(1), *b = LOAD_IN(3, 2), *c = LOAD(3), *d = LOAD_IN(2, 4);
+    struct task *e = LOAD(5), *f = LOAD_IN(1, 6);
+    pass(1);
+    must_be_done(f, DLOAD_ETIMEDOUT);
+    struct task *g = LOAD(7);
+    pass(1);
+    must_be_done(d, DLOAD_ETIMEDOUT);
+    pass(1);
+    must_be_done(b, DLOAD_ETIMEDOUT);
+    go_on(a);
+    must_be_done(c, DLOAD_OK);
+    must_be_done(e, DLOAD_OK);
+    must_be_done(g, DLOAD_OK);
+    text_must(&turns.calls, "B(1) B(3) B(5) B(7)");
+}
+
 /* The time spent in line is part of the call's: what is left is for the fetch. */
 static void test_room_deadline_goes_on(void **state)
 {
@@ -166,6 +239,20 @@ static void test_room_of_who_left(void **state)
     go_on(a);
     must_be_done(c, DLOAD_OK);
     text_must(&turns.calls, "B(1) B(3)");
+}
+
+static void test_room_of_the_abandoned(void **state)
+{
+    (void)state;
+    turns.cfg.run_limit_ns = TURN_RUN_LIMIT_NS;
+    turns.cfg.timeout_ns = DLOAD_NEVER;
+    open_queue(1);
+    struct task *a = LOAD(1), *b = LOAD_IN(2 * TURN_RUN_LIMIT_NS, 2);
+    pass(TURN_RUN_LIMIT_NS + 1);
+    must_be_done(b, DLOAD_OK);
+    go_on(a);
+    must_be_done(a, DLOAD_ETIMEDOUT);
+    equal(stats().abandoned, 1);
 }
 
 /* Whoever waits in line when the loader is closed is let go; what is out ends as it would anyway. */
@@ -266,12 +353,16 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TURNS("EAGAIN by default", test_room_refused),
         TURNS("first come, first served", test_room_in_order),
+        TURNS("nobody overtakes", test_room_no_overtaking),
+        TURNS("... who comes later neither", test_room_newcomer),
         TURNS("room for several is passed on", test_room_passed_on),
         TURNS("room that is not needed is passed on", test_room_for_the_next_when_cached),
         TURNS("a key that several wait for", test_room_same_key),
         TURNS("a deadline in line", test_room_deadline),
+        TURNS("whoever leaves the line", test_room_leaving_the_line),
         TURNS("a deadline after the line", test_room_deadline_goes_on),
         TURNS("who leaves the queue makes room", test_room_of_who_left),
+        TURNS("an abandoned batch makes room", test_room_of_the_abandoned),
         TURNS("closed", test_room_closed),
         TURNS("drained", test_room_drained),
         TURNS("a fetch function is refused at once", test_room_inside_a_fetch),

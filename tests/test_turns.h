@@ -192,11 +192,13 @@ static inline bool is_woken(const struct task *t)
 /* Everybody goes on who was woken or whose wait is over; not who fetches. */
 static inline void settle(void)
 {
+    size_t n_turns = 0;
     for (size_t i = 0; i < turns.n_tasks; i++) {
         struct task *t = &turns.tasks[i];
         if (is_woken(t) || (t->state == TASK_ASLEEP && turns.f.now_ns >= t->until_ns)) {
             turn(t);
-            i = (size_t)-1; /* from the first again */
+            assert_true(++n_turns < 10000); /* somebody wakes up again and again */
+            i = (size_t)-1;                 /* from the first again */
         }
     }
 }
@@ -264,6 +266,7 @@ static inline int turns_teardown(void **state)
         }
         pthread_join(turns.tasks[i].thread, NULL);
     }
+    equal(turns.l.core.n_callers, 0);
     must_ok(tl_destroy(&turns.l));
     for (size_t i = 0; i < COUNT(turns.others) && turns.others[i]; i++) {
         must_ok(tl_destroy(turns.others[i]));

@@ -1,0 +1,494 @@
+/* Threads of a registry, one interleaving at a time: batches go when all of them wait, and not before. */
+/* locks: SPIN PTHREAD */
+/* tsan */
+#include "test_loader.h"
+#include "test_turns.h"
+
+enum { N_STEPS = 4, SETTLE_NS = 100, DEADLINE_NS = 5000 };
+
+/* turns.l is loader A of the chain; it is made first and ended last. */
+static dload_registry registry;
+static tl loader_b, loader_c;
+#define A (&turns.l)
+#define B (&loader_b)
+#define C (&loader_c)
+
+/* What a member does: loads one after the other, of which it pauses before some; then leaves. */
+struct step {
+    tl *l;
+    uint64_t key; /* 0 = the end */
+    bool pause;
+    bool starts; /* does not wait */
+};
+
+struct member {
+    struct step steps[N_STEPS + 1];
+    dload_status st[N_STEPS];
+    struct request started;
+};
+
+static struct member members[N_TASKS];
+
+static struct member *member_of(const struct task *t)
+{
+    return &members[t - turns.tasks];
+}
+
+static void follow(struct task *t)
+{
+    struct member *m = member_of(t);
+    must_ok(dload_registry_join(&registry));
+    stop_as(TASK_PAUSED);
+    for (size_t i = 0; m->steps[i].key; i++) {
+        uint64_t out = 0;
+        dload_call call = {.deadline_ns = t->deadline_ns};
+        if (m->steps[i].pause) {
+            stop_as(TASK_PAUSED);
+        }
+        if (m->steps[i].starts) {
+            m->started.w.done = request_done;
+            m->started.w.ctx = &m->started;
+            m->st[i] = tl_start(m->steps[i].l, m->steps[i].key, &m->started.w);
+            continue;
+        }
+        m->st[i] = tl_load_with(m->steps[i].l, m->steps[i].key, &call, &out);
+        if (m->st[i] >= 0) {
+            equal(out, m->steps[i].key * 10);
+        }
+    }
+    must_ok(dload_registry_leave(&registry));
+}
+
+/* A member that has joined and not loaded yet. */
+static struct task *join(const struct step *steps, size_t n)
+{
+    struct member *m = &members[turns.n_tasks];
+    assert_true(n <= N_STEPS);
+    memset(m, 0, sizeof *m);
+    memcpy(m->steps, steps, n * sizeof *steps);
+    struct task *t = task_make(follow);
+    turn(t);
+    return t;
+}
+
+#define STEPS(...) (const struct step[]){__VA_ARGS__}, COUNT(((const struct step[]){__VA_ARGS__}))
+#define JOIN(...)  join(STEPS(__VA_ARGS__))
+#define S(l, key)                \
+    {                            \
+        (l), (key), false, false \
+    }
+#define PAUSE(l, key)           \
+    {                           \
+        (l), (key), true, false \
+    }
+#define START(l, key)           \
+    {                           \
+        (l), (key), false, true \
+    }
+
+static void member_must(const struct task *t, size_t n_ok)
+{
+    assert_int_equal(t->state, TASK_DONE);
+    for (size_t i = 0; i < n_ok; i++) {
+        must_ok(member_of(t)->st[i]);
+    }
+}
+
+static int crew_setup(void **state)
+{
+    int rc = turns_setup(state);
+    dload_registry_init(&registry);
+    turns.cfg.registry = &registry;
+    return rc;
+}
+
+static void open_crew(void)
+{
+    static char names[3][2] = {"A", "B", "C"};
+    tl *loaders[] = {A, B, C};
+    for (size_t i = 0; i < 3; i++) {
+        turns.cfg.ctx = names[i];
+        must_ok(tl_init(loaders[i], &turns.cfg));
+    }
+    turns.others[0] = B;
+    turns.others[1] = C;
+}
+
+static int crew_teardown(void **state)
+{
+    int rc = turns_teardown(state);
+    equal(registry.crew, 0);
+    return rc;
+}
+
+/* ---- levels ---- */
+
+static void test_crew_levels(void **state)
+{
+    (void)state;
+    open_crew();
+    struct task *t[3];
+    for (uint64_t i = 0; i < 3; i++) {
+        t[i] = JOIN(S(A, 1 + i), S(B, 11 + i), S(C, 21 + i));
+    }
+    turn(t[0]);
+    turn(t[1]);
+    settle();
+    text_must(&turns.calls, ""); /* one of them still runs */
+    turn(t[2]);
+    text_must(&turns.calls, "A(1,2,3)");
+    /* The last one sent for all and went on; the others are answered but not awake. */
+    assert_int_equal(t[2]->state, TASK_ASLEEP);
+    assert_true(is_woken(t[0]) && is_woken(t[1]));
+    settle();
+    text_must(&turns.calls, "B(13,11,12) C(22,21,23)");
+    for (size_t i = 0; i < 3; i++) {
+        member_must(t[i], 3);
+    }
+}
+
+/* Roots that begin in different loaders meet in the next one. */
+static void test_crew_different_roots(void **state)
+{
+    (void)state;
+    open_crew();
+    struct task *t[] = {JOIN(S(A, 1), S(C, 11)), JOIN(S(B, 2), S(C, 12)), JOIN(S(A, 3), S(C, 13)),
+                        JOIN(S(B, 4), S(C, 14))};
+    for (size_t i = 0; i < 4; i++) {
+        turn(t[i]);
+    }
+    settle();
+    for (size_t i = 0; i < 4; i++) {
+        member_must(t[i], 2);
+    }
+    dload_stats st = {0};
+    must_ok(tl_stats(A, &st));
+    equal(st.batches, 1);
+    must_ok(tl_stats(B, &st));
+    equal(st.batches, 1);
+    must_ok(tl_stats(C, &st));
+    equal(st.batches, 1);
+    equal(st.keys, 4);
+    text_clear(&turns.calls);
+}
+
+/* One member alone waits for nobody. */
+static void test_crew_of_one(void **state)
+{
+    (void)state;
+    open_crew();
+    struct task *t = JOIN(S(A, 1), S(B, 2), S(A, 1), S(A, 3));
+    turn(t);
+    member_must(t, 4);
+    text_must(&turns.calls, "A(1) B(2) A(3)");
+    equal(t->n_sleeps, 0);
+}
+
+/* A hit is not a wait. */
+static void test_crew_hits(void **state)
+{
+    (void)state;
+    uint64_t value = 10;
+    open_crew();
+    must_ok(tl_prime(A, 1, &value, 0));
+    struct task *a = JOIN(S(A, 1), S(B, 2)), *b = JOIN(S(A, 3), S(B, 4));
+    turn(a);
+    turn(b); /* both wait, one level apart: nobody else is on the way */
+    settle();
+    text_must(&turns.calls, "A(3) B(2) B(4)");
+    member_must(a, 2);
+    member_must(b, 2);
+}
+
+/* Who wakes up for nothing is one of those who wait all the same. */
+static void test_crew_spurious(void **state)
+{
+    (void)state;
+    open_crew();
+    struct task *a = JOIN(S(A, 1), S(B, 11)), *b = JOIN(S(A, 2), S(B, 12));
+    turn(a);
+    turn(a);
+    turn(a);
+    text_must(&turns.calls, "");
+    turn(b);
+    turn(b);
+    settle();
+    text_must(&turns.calls, "A(1,2) B(12,11)");
+    member_must(a, 2);
+    member_must(b, 2);
+}
+
+/* ---- who is busy, who leaves ---- */
+
+static void test_crew_leaving_sends(void **state)
+{
+    (void)state;
+    open_crew();
+    struct task *a = JOIN(S(A, 1)), *b = JOIN(S(A, 2)), *c = JOIN(S(B, 3), PAUSE(A, 4));
+    turn(a);
+    turn(b);
+    turn(c); /* sends: everybody waits */
+    settle();
+    member_must(a, 1);
+    member_must(b, 1);
+    assert_int_equal(c->state, TASK_PAUSED);
+    struct task *d = JOIN(S(C, 5)), *e = JOIN(S(A, 0));
+    turn(d);
+    settle();
+    assert_int_equal(d->state, TASK_ASLEEP);
+    turn(e); /* leaves, but c is busy */
+    assert_int_equal(e->state, TASK_DONE);
+    assert_false(is_woken(d));
+    turn(c);
+    settle();
+    member_must(c, 2);
+    member_must(d, 1);
+    text_must(&turns.calls, "B(3) A(1,2) A(4) C(5)");
+}
+
+static void test_crew_last_runner_leaves(void **state)
+{
+    (void)state;
+    open_crew();
+    struct task *a = JOIN(S(A, 1)), *b = JOIN(S(A, 2)), *c = JOIN(S(A, 0));
+    turn(a);
+    turn(b);
+    assert_false(is_woken(a) || is_woken(b));
+    turn(c);
+    assert_int_equal(c->state, TASK_DONE);
+    assert_true(is_woken(a) || is_woken(b));
+    settle();
+    member_must(a, 1);
+    member_must(b, 1);
+    text_must(&turns.calls, "A(1,2)");
+}
+
+/* While a member is busy the others wait, each to its deadline, or to the age of their batch. */
+static void test_crew_deadline(void **state)
+{
+    (void)state;
+    open_crew();
+    struct task *a = JOIN(S(A, 1), S(B, 11)), *b = JOIN(S(A, 2)), *c = JOIN(S(A, 0));
+    a->deadline_ns = turns.f.now_ns + DEADLINE_NS;
+    turn(a);
+    turn(b);
+    pass(DEADLINE_NS - 1);
+    assert_int_equal(a->state, TASK_ASLEEP);
+    pass(1);
+    assert_int_equal(a->state, TASK_DONE); /* and left */
+    must(member_of(a)->st[0], DLOAD_ETIMEDOUT);
+    must(member_of(a)->st[1], DLOAD_ETIMEDOUT);
+    text_must(&turns.calls, "");
+    turn(c);
+    settle();
+    member_must(b, 1);
+    text_must(&turns.calls, "A(2)"); /* nobody wants 1 any more */
+}
+
+static void test_crew_age(void **state)
+{
+    (void)state;
+    turns.cfg.settle_ns = SETTLE_NS; /* and so an age of ten times that */
+    open_crew();
+    struct task *a = JOIN(S(A, 1)), *b = JOIN(S(A, 2)), *c = JOIN(S(A, 3));
+    turn(a);
+    pass(SETTLE_NS * 6);
+    turn(b);
+    pass(SETTLE_NS * 4 - 1);
+    text_must(&turns.calls, "");
+    pass(1);
+    text_must(&turns.calls, "A(1,2)");
+    member_must(a, 1);
+    member_must(b, 1);
+    dload_stats st = {0};
+    must_ok(tl_stats(A, &st));
+    equal(st.by_trigger[DLOAD_BY_AGE], 1);
+    turn(c);
+    member_must(c, 1);
+    text_must(&turns.calls, "A(3)");
+}
+
+/* ---- who is no member ---- */
+
+/* A call of another thread is what it always is. */
+static void test_crew_outsider(void **state)
+{
+    (void)state;
+    open_crew();
+    struct task *a = JOIN(S(A, 1), S(B, 11)), *b = JOIN(S(A, 2), S(B, 12));
+    turn(a);
+    struct task *x = LOAD(9); /* alone, so at once, with what there is */
+    must_be_done(x, DLOAD_OK);
+    text_must(&turns.calls, "A(1,9)");
+    settle(); /* a is in B */
+    turn(b);
+    settle();
+    text_must(&turns.calls, "A(2) B(11) B(12)");
+    member_must(a, 2);
+    member_must(b, 2);
+}
+
+/* A load inside a fetch function is waited for by the members: it does not wait for them. */
+static void test_crew_nested(void **state)
+{
+    (void)state;
+    open_crew();
+    struct task *a = JOIN(S(A, 1), S(B, 11)), *b = JOIN(S(A, 2), S(B, 12));
+    a->inside = b->inside = 7; /* of whoever sends first */
+    turn(a);
+    turn(b);
+    settle();
+    assert_true(a->inside == 0 || b->inside == 0);
+    member_must(a, 2);
+    member_must(b, 2);
+    text_clear(&turns.calls);
+}
+
+/* What only callbacks wait for goes, too, run by whoever waits last. */
+static void test_crew_callbacks(void **state)
+{
+    (void)state;
+    open_crew();
+    struct task *a = JOIN(START(B, 5), S(A, 1)), *b = JOIN(S(A, 2));
+    turn(a);
+    text_must(&turns.calls, "");
+    turn(b);
+    settle();
+    equal(member_of(a)->started.n_done, 1);
+    must(member_of(a)->st[0], DLOAD_PENDING);
+    must_ok(member_of(a)->st[1]);
+    member_must(b, 1);
+    text_must(&turns.calls, "B(5) A(1,2)");
+}
+
+/* ... also by a thread that leaves. */
+static void test_crew_callbacks_of_the_leaving(void **state)
+{
+    (void)state;
+    open_crew();
+    struct task *a = JOIN(S(A, 1)), *b = JOIN(START(B, 5));
+    turn(a);
+    turn(b);
+    equal(member_of(b)->started.n_done, 1);
+    settle();
+    member_must(a, 1);
+    text_must(&turns.calls, "B(5) A(1)");
+}
+
+/* ---- bounds ---- */
+
+/* What waits for a place is sent when there is one, and does not keep the others. */
+static void test_crew_waits_for_a_place(void **state)
+{
+    (void)state;
+    turns.cfg.max_batch = 2;
+    turns.cfg.max_in_flight = 1;
+    open_crew();
+    hold(9);
+    struct task *x = LOAD(9); /* an outsider, in the only place */
+    assert_int_equal(x->state, TASK_FETCHING);
+    struct task *a = JOIN(S(A, 1), S(C, 11)), *b = JOIN(S(A, 2), S(C, 12)), *c = JOIN(S(B, 3));
+    turn(a);
+    turn(b);
+    turn(c);
+    settle();
+    text_must(&turns.calls, "A(9) B(3)");
+    member_must(c, 1);
+    go_on(x);
+    text_must(&turns.calls, "A(1,2) C(11,12)");
+    member_must(a, 2);
+    member_must(b, 2);
+}
+
+/* A full batch goes by itself, the rest when everybody waits. */
+static void test_crew_full_batches(void **state)
+{
+    (void)state;
+    turns.cfg.max_batch = 2;
+    open_crew();
+    struct task *t[5];
+    for (uint64_t i = 0; i < 5; i++) {
+        t[i] = JOIN(S(A, 1 + i));
+    }
+    for (size_t i = 0; i < 5; i++) {
+        turn(t[i]);
+    }
+    settle();
+    text_must(&turns.calls, "A(1,2) A(3,4) A(5)");
+    for (size_t i = 0; i < 5; i++) {
+        member_must(t[i], 1);
+    }
+}
+
+/* Who waits for room in the queue waits like any other. */
+static void test_crew_room(void **state)
+{
+    (void)state;
+    turns.cfg.max_queue = 1;
+    turns.cfg.queue_wait = true;
+    open_crew();
+    struct task *a = JOIN(S(A, 1), S(B, 11)), *b = JOIN(S(A, 2), S(B, 12)),
+                *c = JOIN(S(A, 3), S(B, 13));
+    turn(a);
+    turn(b);
+    text_must(&turns.calls, "");
+    turn(c);
+    settle();
+    member_must(a, 2);
+    member_must(b, 2);
+    member_must(c, 2);
+    dload_stats st = {0};
+    must_ok(tl_stats(B, &st));
+    equal(st.keys, 3);
+    text_clear(&turns.calls);
+}
+
+/* ---- joining ---- */
+
+static void test_crew_join_and_leave(void **state)
+{
+    (void)state;
+    dload_registry other;
+    dload_registry_init(&other);
+    open_crew();
+    must(dload_registry_leave(&registry), DLOAD_EINVAL);
+    must(dload_registry_leave(NULL), DLOAD_EINVAL);
+    must_ok(dload_registry_join(&registry));
+    must(dload_registry_join(&registry), DLOAD_EBUSY);
+    must(dload_registry_join(&other), DLOAD_EBUSY);
+    must(dload_registry_leave(&other), DLOAD_EINVAL);
+    must_ok(dload_registry_leave(&registry));
+    must(dload_registry_leave(&registry), DLOAD_EINVAL);
+    must_ok(dload_registry_join(&other));
+    must_ok(dload_registry_leave(&other));
+    equal(other.crew, 0);
+}
+
+#define CREW(text, fn)                            \
+    {                                             \
+        text, fn, crew_setup, crew_teardown, NULL \
+    }
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CREW("rule 56: a batch a level", test_crew_levels),
+        CREW("rule 56: roots in different loaders", test_crew_different_roots),
+        CREW("one member waits for nobody", test_crew_of_one),
+        CREW("a hit is not a wait", test_crew_hits),
+        CREW("who wakes up for nothing", test_crew_spurious),
+        CREW("a member that leaves", test_crew_leaving_sends),
+        CREW("the last one that runs leaves", test_crew_last_runner_leaves),
+        CREW("deadlines while a member is busy", test_crew_deadline),
+        CREW("an age while a member is busy", test_crew_age),
+        CREW("a call of no member", test_crew_outsider),
+        CREW("a load in a fetch function", test_crew_nested),
+        CREW("what only callbacks wait for", test_crew_callbacks),
+        CREW("... when a thread leaves", test_crew_callbacks_of_the_leaving),
+        CREW("waiting for a place", test_crew_waits_for_a_place),
+        CREW("batches that are full", test_crew_full_batches),
+        CREW("waiting for room", test_crew_room),
+        CREW("joining and leaving", test_crew_join_and_leave),
+    };
+    return cmocka_run_group_tests_name("crew " TEST_STRING(TEST_LOCK), tests, NULL, NULL);
+}
