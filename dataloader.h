@@ -3846,11 +3846,14 @@ DLOAD_I_LOCAL bool dload_i_has_caller(const dload_i_batch *b)
 }
 
 /* Everybody is parked: marks what is open now, and wakes nobody meanwhile. Whoever woke up would ask on, and
- * what it opens is the next level's: mutant ROUND_SENDS_AT_ONCE. Returns whether there is something to
- * send. No mutex is held. */
+ * what it opens is the next level's: mutant ROUND_SENDS_AT_ONCE. Rounds exclude each other until their
+ * thread does not count as parked any more: who woke up by itself may have found itself the last one
+ * beside another. Returns whether there is something to send. r->round is held, and no mutex. */
 DLOAD_I_LOCAL bool dload_i_crew_gather(dload_registry *r)
 {
     bool found = false;
+    if (!dload_i_crew_idle(DLOAD_I_LOAD_ACQUIRE(&r->crew)))
+        return false;
     for (dload_i_core *c = r->first; c != NULL; c = c->next_in_registry) {
         if (dload_i_core_forked(c))
             return false;
@@ -3903,15 +3906,17 @@ DLOAD_I_NOINLINE bool dload_i_crew_park_last(dload_i_core *c, dload_i_parker *p)
     if (!dload_i_crew_idle(__atomic_add_fetch(&r->crew, 1u, __ATOMIC_SEQ_CST)))
         return false;
     dload_i_core_unlock(c);
+    dload_i_spin_lock(&r->round);
     bool found = dload_i_crew_gather(r);
     dload_i_core_lock(c);
-    if (!found)
-        return true; /* something may have come for it meanwhile */
-    dload_i_uncount(c, p);
+    if (found)
+        dload_i_uncount(c, p);
     dload_i_core_unlock(c);
-    dload_i_crew_send(r, p);
+    dload_i_spin_unlock(&r->round);
+    if (found)
+        dload_i_crew_send(r, p);
     dload_i_core_lock(c);
-    return true;
+    return true; /* even if nothing was sent: something may have come for it meanwhile */
 }
 
 /* A call of c is about to sleep: true = look again instead. Lets go of the mutex. */
@@ -3953,10 +3958,15 @@ DLOAD_I_LOCAL dload_status dload_registry_leave(dload_registry *r)
     dload_i_crew_mine = NULL;
     for (;;) {
         uint32_t crew = __atomic_sub_fetch(&r->crew, DLOAD_I_CREW_ONE, __ATOMIC_SEQ_CST);
-        if (crew == 0 || !dload_i_crew_idle(crew) || !dload_i_crew_gather(r))
+        if (crew == 0 || !dload_i_crew_idle(crew))
             return DLOAD_OK;
-        /* It is still there while it sends for the others, and then leaves once more. */
-        (void)__atomic_add_fetch(&r->crew, DLOAD_I_CREW_ONE, __ATOMIC_SEQ_CST);
+        dload_i_spin_lock(&r->round);
+        bool found = dload_i_crew_gather(r);
+        if (found) /* it is still there while it sends for the others, and then leaves once more */
+            (void)__atomic_add_fetch(&r->crew, DLOAD_I_CREW_ONE, __ATOMIC_SEQ_CST);
+        dload_i_spin_unlock(&r->round);
+        if (!found)
+            return DLOAD_OK;
         dload_i_crew_send(r, NULL);
     }
 }
