@@ -2540,6 +2540,7 @@ typedef struct dload_registry {
     /* Threads that joined << 16, and those of them that are parked: one word, so that each change tells
      * who is the last. Atomic. */
     uint32_t crew;
+    dload_i_spin round; /* taken before any loader's mutex */
     /* What the last to park does: crew.h, which only programs whose threads join pay for. Atomic. */
     bool (*park)(dload_i_core *c, struct dload_i_parker *p);
 } dload_registry;
