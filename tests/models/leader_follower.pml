@@ -14,7 +14,13 @@
  *     LOOP      the last caller has a callback and an event loop that is late
  *     NESTED    the last caller is a load inside the first fetch function that caller 0 runs
  *     CLEARS    somebody clears a key, then all, after changing the source
+ *     GROUPS=k  keys from k on are of another group: they never share a batch with those before
+ *     SLOW=i    callers from i on want keys of that group, and the others' settle time takes until they
+ *               have returned: one group does not wait for another
+ *     CALLING   the last caller is a load in a callback of a batch that caller 0 runs
  *     EXPECT    somebody says _expect(2)
+ *     ANNOUNCED=n  n keys are expected from the start, and nothing else sends a batch
+ *     CROWD     the settle time never ends once all callers wait, for then nobody is waited for
  *     DISPATCH  somebody calls _dispatch
  *     ASYNC     fetch functions answer one key and return DLOAD_PENDING; a worker ends the batch
  *     NO_LIMIT  a fetch that hangs is not given up (run_limit_ns = DLOAD_NEVER)
@@ -39,6 +45,16 @@
 #ifndef NB
 #define NB (N + 1)
 #endif
+#ifdef GROUPS
+#define NG 2
+#define GROUP(k) ((k) >= GROUPS -> 1 : 0)
+#else
+#define NG 1
+#define GROUP(k) 0
+#endif
+#ifndef ANNOUNCED
+#define ANNOUNCED 0
+#endif
 #define NONE 255
 
 #define FREE    0
@@ -51,12 +67,12 @@
 #define WAITS(i, k)    w_batch[(i) * K + (k)]
 
 /* batches */
-byte state[NB], leader[NB], runner[NB], users[NB];
+byte state[NB], group[NB], leader[NB], runner[NB], users[NB];
 bool in_fetch[NB], outdated[NB], overdue[NB], gone[NB], pending_[NB], done_[NB];
 bool live[NB * K], in_index[NB * K], detached[NB * K], published[NB * K];
 byte value[NB * K];
 /* the core */
-byte open = NONE, queue[NB], n_queue, n_running, expect;
+byte open[NG], n_open, queue[NB], n_queue, n_running, n_calling, expect;
 /* callers */
 byte want[N], w_batch[N * K], pending[N], least[N * K];
 bool asleep[N], note[N], timed[N], limited[N], fin[N], hung[N];
@@ -64,12 +80,13 @@ byte finished;
 /* the cache, the truth, and what the assertions need */
 byte cached[K], source[K], cleared[K], fetches[K], excuses[K];
 byte faults;
-bool inside; /* the nested load may begin */
+byte passed; /* wake-ups passed on since something happened */
+bool inside; /* the nested load, or that of the callback, may begin */
 
 /* For loops; zero between steps, so that they make no states. */
-byte a, c, d, e, h, any;
+byte a, c, d, e, h, o, any;
 bool may_be[N];
-inline clean() { a = 0; c = 0; d = 0; e = 0; h = 0; any = 0 }
+inline clean() { a = 0; c = 0; d = 0; e = 0; h = 0; o = 0; any = 0 }
 
 #ifdef NESTED
 #define SELF(i) (((i) == N - 1) -> 0 : (i))
@@ -82,570 +99,8 @@ inline clean() { a = 0; c = 0; d = 0; e = 0; h = 0; any = 0 }
 #define PARKS(i) true
 #endif
 
-/* dload_i_joinable */
-#ifdef M_CLEAR_ALL_JOINED
-#define JOINABLE(b) true
-#else
-#define JOINABLE(b) (state[b] < RUNNING || !outdated[b])
-#endif
-
-inline unpark(i) { note[i] = 1 }
-
-/* any = does caller i run a fetch function that has not returned? */
-inline runs_here(i)
-{
-    any = 0; h = 0;
-    do
-    :: h < NB -> any = any || (state[h] == RUNNING && in_fetch[h] && runner[h] == SELF(i)); h++
-    :: else -> break
-    od
-}
-/* any = dload_i_may_send */
-inline may_send(i)
-{
-#ifdef M_NESTED_TAKES_A_PLACE
-    any = n_running < MAX_IN_FLIGHT;
-#else
-    runs_here(i); any = any || n_running < MAX_IN_FLIGHT;
-#endif
-}
-/* any = dload_i_waits_for */
-inline waits_for(i, b)
-{
-    any = 0; h = 0;
-    do
-    :: h < K -> any = any || WAITS(i, h) == b; h++
-    :: else -> break
-    od
-}
-
-/* dload_i_batch_give */
-inline batch_give(b)
-{
-    assert(users[b] == 0);
-    state[b] = FREE; leader[b] = NONE; outdated[b] = 0; overdue[b] = 0; gone[b] = 0;
-    pending_[b] = 0; done_[b] = 0; runner[b] = NONE; h = 0;
-    do
-    :: h < K ->
-        assert(!in_index[AT(b, h)]);
-        live[AT(b, h)] = 0; detached[AT(b, h)] = 0; published[AT(b, h)] = 0; value[AT(b, h)] = 0; h++
-    :: else -> break
-    od
-}
-
-/* dload_i_enqueue of the open batch */
-inline enqueue()
-{
-    state[open] = QUEUED; queue[n_queue] = open; n_queue++; expect = 0;
-#ifndef M_FULL_NO_WAKE
-    if
-    :: leader[open] != NONE -> unpark(leader[open])
-    :: else
-    fi;
-#endif
-    open = NONE
-}
-inline queue_cut(at)
-{
-    n_queue--; h = at;
-    do
-    :: h < n_queue -> queue[h] = queue[h + 1]; h++
-    :: else -> break
-    od;
-    queue[n_queue] = 0
-}
-
-/* dload_i_nudge: somebody who sleeps and can send something, other than but. */
-inline nudge(but)
-{
-    d_step {
-        any = 0; a = 0;
-        do
-        :: a < N -> may_be[a] = 0; a++
-        :: else -> break
-        od;
-        a = 0;
-        do
-        :: a <= n_queue && !any ->
-            e = NONE;
-            if
-            :: a < n_queue -> e = queue[a]
-            :: else -> e = open
-            fi;
-            if
-            :: e != NONE && leader[e] != NONE && leader[e] != but && asleep[leader[e]] ->
-                may_send(leader[e]);
-                may_be[leader[e]] = any
-            :: else
-            fi;
-            c = 0;
-            do
-            :: e != NONE && !any && c < N ->
-                waits_for(c, e);
-#ifdef M_NUDGE_AWAKE
-                d = any && PARKS(c) && c != but;
-#else
-                d = any && PARKS(c) && c != but && asleep[c];
-#endif
-                may_send(c);
-                may_be[c] = d && any;
-                any = 0; c++
-            :: else -> break
-            od;
-            c = 0;
-            do
-            :: c < N -> any = any || may_be[c]; c++
-            :: else -> break
-            od;
-            a++;
-#ifdef M_NUDGE_HEAD_ONLY
-            if
-            :: e != NONE -> any = 1
-            :: else
-            fi
-#endif
-        :: else -> break
-        od;
-        c = 0; any = 0;
-        do
-        :: c < N -> any = any || may_be[c]; c++
-        :: else -> break
-        od
-    };
-    if
-    :: !any
-    :: may_be[0] -> unpark(0)
-    :: may_be[1] -> unpark(1)
-#if N > 2
-    :: may_be[2] -> unpark(2)
-#endif
-#if N > 3
-    :: may_be[3] -> unpark(3)
-#endif
-    fi;
-    d_step {
-        a = 0;
-        do
-        :: a < N -> may_be[a] = 0; a++
-        :: else -> break
-        od;
-        clean()
-    }
-}
-
-/* dload_i_publish place k of b, with dload_i_deliver */
-inline publish(b, k, ok)
-{
-    published[AT(b, k)] = 1;
-    if
-    :: !detached[AT(b, k)] -> assert(in_index[AT(b, k)]); in_index[AT(b, k)] = 0
-    :: else
-    fi;
-    c = 0;
-    do
-    :: c < N ->
-        if
-        :: WAITS(c, k) == b ->
-            WAITS(c, k) = NONE; pending[c]--;
-            assert(!(ok) || value[AT(b, k)] >= least[c * K + k]); /* nothing from before a clear */
-#ifndef M_DELIVER_NO_WAKE
-            if
-            :: pending[c] == 0 && PARKS(c) -> unpark(c)
-            :: else
-            fi
-#endif
-        :: else
-        fi;
-        c++
-    :: else -> break
-    od;
-    if
-#ifdef M_CLEARED_STORED
-    :: state[b] == RUNNING && (ok) -> cached[k] = 1 + value[AT(b, k)]
-#else
-    :: state[b] == RUNNING && (ok) && !detached[AT(b, k)] && !outdated[b] ->
-        cached[k] = 1 + value[AT(b, k)]
-#endif
-    :: else -> excuses[k]++ /* not kept: it may be fetched again */
-    fi
-}
-/* dload_i_publish_all; only = the key alone, or NONE */
-inline publish_all(b, ok, only)
-{
-    a = 0;
-    do
-    :: a < K ->
-        if
-        :: live[AT(b, a)] && !published[AT(b, a)] && (only == NONE || only == a) -> publish(b, a, ok)
-        :: else
-        fi;
-        a++
-    :: else -> break
-    od
-}
-
-/* dload_i_abandon of everything overdue */
-inline abandon_overdue()
-{
-    d_step {
-        d = 0; e = 0;
-        do
-        :: e < NB ->
-            if
-            :: state[e] == RUNNING && overdue[e] ->
-                assert(n_running > 0); n_running--; d = 1;
-#ifndef M_ABANDONED_STAYS
-                state[e] = LOST;
-#endif
-                publish_all(e, false, NONE)
-            :: else
-            fi;
-            e++
-        :: else -> break
-        od;
-    };
-#ifndef M_ABANDON_NO_NUDGE
-    if
-    :: d -> nudge(NONE)
-    :: else
-    fi;
-#endif
-    d_step { clean() }
-}
-
-/* The second half of dload_i_finish */
-inline finish_end(b)
-{
-    d_step {
-        if
-        :: state[b] == RUNNING -> assert(n_running > 0); n_running--; state[b] = LOST
-        :: else
-        fi;
-#ifndef M_GIVE_WHILE_USED
-        if
-        :: users[b] != 0 -> gone[b] = 1
-        :: else ->
-#endif
-            batch_give(b)
-#ifndef M_GIVE_WHILE_USED
-        fi
-#endif
-        ; clean()
-    };
-#ifndef M_FINISH_NO_NUDGE
-    nudge(NONE)
-#endif
-}
-
-/* dload_i_run up to the fetch function: b is out of the queue */
-inline run_begin(b, who)
-{
-    state[b] = RUNNING; in_fetch[b] = 1; runner[b] = SELF(who); n_running++;
-    a = 0;
-    do
-    :: a < K ->
-        if
-        :: live[AT(b, a)] ->
-            fetches[a]++;
-            assert(fetches[a] <= 1 + excuses[a]);
-            c = 0;
-            do
-            :: c < NB ->
-                assert(c == b || state[c] != RUNNING || !in_index[AT(c, a)] || !JOINABLE(c));
-                c++
-            :: else -> break
-            od
-        :: else
-        fi;
-        a++
-    :: else -> break
-    od
-}
-#ifdef NO_LIMIT
-#define LIMIT 0
-#else
-#define LIMIT 1
-#endif
-
-/* A fetch that hangs, given up or not, goes on when nobody is left who can go on without it. */
-#ifdef NO_LIMIT
-#define WAITS_FOR(i, b) (WAITS(i, 0) == b || WAITS(i, 1 % K) == b || WAITS(i, 2 % K) == b || \
-                         WAITS(i, 3 % K) == b || WAITS(i, 4 % K) == b)
-#define STUCK(i, b) (fin[i] || hung[i] || WAITS_FOR(i, b))
-#else
-#define STUCK(i, b) (fin[i] || hung[i])
-#endif
-#if N == 2
-#define ALL_STUCK(b) (STUCK(0, b) && STUCK(1, b))
-#elif N == 3
-#define ALL_STUCK(b) (STUCK(0, b) && STUCK(1, b) && STUCK(2, b))
-#else
-#define ALL_STUCK(b) (STUCK(0, b) && STUCK(1, b) && STUCK(2, b) && STUCK(3, b))
-#endif
-
-/* dload_i_run from the fetch function on; who runs it, NONE = not one of the callers */
-inline run_rest(b, who)
-{
-    atomic {
-        d_step {
-            a = 0;
-            do
-            :: a < K -> value[AT(b, a)] = (live[AT(b, a)] -> source[a] : 0); a++
-            :: else -> break
-            od;
-            clean()
-        };
-        ok = true;
-        if
-        :: true
-#ifndef ONLY_HANGS
-        :: faults < MAXF -> faults++; ok = false
-#endif
-        #ifdef NESTED
-        :: faults < MAXF && who != NONE && who != 0 && who != N - 1 -> /* a nested load is its caller's hang */
-#else
-        :: faults < MAXF && who != NONE ->
-#endif
-            faults++; overdue[b] = LIMIT; hung[who] = 1
-        fi
-    };
-#ifdef NESTED
-    if
-    :: who == 0 && !hung[0] && !inside -> inside = 1; fin[N - 1] /* the fetch function loads */
-    :: else
-    fi;
-#endif
-    if
-    :: who != NONE && hung[who] -> ALL_STUCK(b)
-    :: else
-    fi;
-#ifdef ASYNC
-    pending_[b] = 1; /* the worker may end it from here on */
-    atomic {
-        if
-        :: who != NONE -> hung[who] = 0
-        :: else
-        fi;
-        in_fetch[b] = 0;
-        if
-        :: done_[b]
-        :: else -> users[b]++; d_step { if :: state[b] == RUNNING -> publish_all(b, ok, 0) :: else fi; clean() }
-        fi;
-        d_step { clean() };
-        if
-        :: done_[b] -> goto ended
-        :: else
-        fi
-    };
-    atomic { /* after dload_i_settle_up */
-        users[b]--;
-        if
-        :: gone[b] && users[b] == 0 -> d_step { batch_give(b); clean() }
-        :: else
-        fi;
-        goto sent
-    };
-ended:
-#endif
-    atomic {
-        d_step {
-            in_fetch[b] = 0;
-            if
-            :: who != NONE -> hung[who] = 0
-            :: else
-            fi;
-#ifdef M_TOKEN_LATE
-            outdated[b] = 0;
-#endif
-            if
-            :: state[b] == RUNNING -> publish_all(b, ok, NONE)
-            :: else
-            fi;
-            clean()
-        }
-    };
-    atomic { finish_end(b) } /* dload_i_settle_up let go in between */
-#ifdef ASYNC
-sent: skip
-#endif
-}
-
-/* i_ask for every key that is still missing; the cache is looked into again under the mutex */
-inline ask_all(id)
-{
-    d_step {
-        c = 0;
-        do
-        :: c < K && (want[id] & (1 << c)) != 0 && WAITS(id, c) == NONE ->
-            if
-#ifndef M_NO_LOOK_AGAIN
-            :: cached[c] != 0 -> assert(cached[c] - 1 >= least[id * K + c])
-#endif
-            :: else ->
-                e = NONE; a = 0;
-                do
-                :: a < NB ->
-                    if
-                    :: in_index[AT(a, c)] && JOINABLE(a) -> e = a
-                    :: else
-                    fi;
-                    a++
-                :: else -> break
-                od;
-                if
-                :: e != NONE && PARKS(id) && in_fetch[e] && state[e] == RUNNING &&
-                   runner[e] == SELF(id) -> skip /* DLOAD_EDEADLK */
-                :: e != NONE && !(PARKS(id) && in_fetch[e] && state[e] == RUNNING &&
-                   runner[e] == SELF(id)) -> WAITS(id, c) = e; pending[id]++
-                :: else ->
-                    if
-                    :: open == NONE -> /* dload_i_batch_take */
-                        a = 0;
-                        do
-                        :: a < NB && state[a] != FREE -> a++
-                        :: else -> break
-                        od;
-                        assert(a < NB);
-                        open = a; state[open] = OPEN; leader[open] = NONE
-                    :: else
-                    fi;
-                    /* dload_i_commit */
-                    live[AT(open, c)] = 1; in_index[AT(open, c)] = 1;
-                    WAITS(id, c) = open; pending[id]++;
-                    a = 0; d = 0;
-                    do
-                    :: a < K -> d = d + live[AT(open, a)]; a++
-                    :: else -> break
-                    od;
-                    if
-                    :: d >= MAX_BATCH || (expect != 0 && d >= expect) -> enqueue()
-                    :: else
-                    fi
-                fi
-            fi;
-            c++
-        :: c < K && !((want[id] & (1 << c)) != 0 && WAITS(id, c) == NONE) -> c++
-        :: c >= K -> break
-        od
-    }
-}
-
-/* dload_i_unwait for every request of this call */
-inline unwait_all(id)
-{
-    d_step {
-        a = 0;
-        do
-        :: a < K ->
-            e = WAITS(id, a);
-            if
-            :: e != NONE ->
-                WAITS(id, a) = NONE; pending[id]--;
-                c = 0; any = 0;
-                do
-                :: c < N -> any = any || WAITS(c, a) == e; c++
-                :: else -> break
-                od;
-                if
-                :: state[e] < RUNNING && !any ->
-                    live[AT(e, a)] = 0; in_index[AT(e, a)] = 0;
-                    c = 0;
-                    do
-                    :: c < K -> any = any || live[AT(e, c)]; c++
-                    :: else -> break
-                    od;
-                    if
-                    :: !any && state[e] == OPEN -> open = NONE; batch_give(e)
-#ifndef M_DEAD_STAYS_QUEUED
-                    :: !any && state[e] == QUEUED ->
-                        c = 0;
-                        do
-                        :: queue[c] != e -> c++
-                        :: else -> break
-                        od;
-                        queue_cut(c); batch_give(e)
-#endif
-                    :: else
-                    fi
-                :: else
-                fi
-            :: else
-            fi;
-            a++
-        :: else -> break
-        od
-    }
-}
-
-/* dload_i_take_due for caller id: send = the batch it is to send, out of the queue, or NONE */
-inline take_due(id)
-{
-    d_step {
-        send = NONE; e = 0;
-        may_send(id);
-        d = any; a = 0;
-        do
-        :: d && a < n_queue && send == NONE ->
-            waits_for(id, queue[a]);
-            if
-            :: any -> send = queue[a]; queue_cut(a)
-            :: else
-            fi;
-            a++
-        :: else -> break
-        od;
-        if
-        :: d && send == NONE && open != NONE -> waits_for(id, open); e = any
-        :: else
-        fi;
-        a = e; c = 0; d = 0; e = 0; h = 0; any = 0
-    };
-    if
-    :: a -> /* lone, settled or too old */
-        d_step { send = open; enqueue(); n_queue--; queue[n_queue] = 0; clean() }
-    :: true -> a = 0 /* not yet, or nothing of ours */
-    fi
-}
-
-/* dload_i_sleep_until */
-inline sleep_until(id)
-{
-    d_step {
-        any = 0; e = 0;
-        do
-        :: e < NB -> any = any || state[e] == RUNNING; e++
-        :: else -> break
-        od;
-#ifdef M_FOLLOWER_NO_LIMIT
-        limited[id] = any;
-#else
-        limited[id] = 1; /* no sleep is longer than a run may be */
-#endif
-        timed[id] = 0;
-        if
-        :: open != NONE -> waits_for(id, open)
-        :: else -> any = 0
-        fi;
-        d = any;
-        if
-        :: d -> may_send(id); c = any
-        :: else -> c = 0
-        fi;
-        if
-        :: d && leader[open] != NONE && leader[open] != id -> may_send(leader[open]); e = any
-        :: else -> e = 0
-        fi;
-        if
-        :: d && (leader[open] == NONE || leader[open] == id) -> leader[open] = id; led = open; timed[id] = c
-#ifndef M_NESTED_FOLLOWS
-        :: d && leader[open] != NONE && leader[open] != id && c && !e ->
-            leader[open] = id; led = open; timed[id] = c /* who leads may not send: we may */
-#endif
-        :: else
-        fi;
-        note[id] = 0; asleep[id] = 1; clean()
-    }
-}
+#include "batches.pml"
+#include "calls.pml"
 
 #define OVERDUE(b) (state[b] == RUNNING && overdue[b])
 #if NB == 3
@@ -663,7 +118,7 @@ proctype caller(byte id)
 {
     byte send = NONE, led = NONE;
     bool ok, late;
-#ifdef NESTED
+#if defined(NESTED) || defined(CALLING)
     if
     :: id == N - 1 -> (inside || (fin[0] && !inside)); if :: fin[0] -> goto out :: else fi
     :: else
@@ -721,7 +176,7 @@ again:
             nudge(id); /* while this call is busy, somebody else leads what comes next */
 #endif
             d_step { run_begin(send, id); clean() };
-#if !defined(NESTED) && !defined(DISPATCH)
+#if !defined(NESTED) && !defined(CALLING) && !defined(DISPATCH)
             assert(n_running <= MAX_IN_FLIGHT);
 #endif
             goto go
@@ -739,11 +194,15 @@ again:
     atomic {
         if
         :: note[id]
-        :: timed[id] && led != NONE && state[led] == OPEN
+        :: timed[id] && led != NONE && state[led] == OPEN && !NOT_DUE && !SURELY_DUE && PACE(led)
         :: limited[id] && SOME_OVERDUE
 #ifndef ONLY_HANGS
         :: faults < MAXF -> faults++; late = true
 #endif
+        fi;
+        if
+        :: !note[id] || late -> passed = 0
+        :: else
         fi;
         asleep[id] = 0; timed[id] = 0; limited[id] = 0; note[id] = 0;
 #ifndef M_LEAD_KEPT
@@ -782,10 +241,7 @@ proctype loop(byte id)
     (finished == N - 1);
 more:
     atomic {
-        if
-        :: open != NONE -> d_step { enqueue() }
-        :: else
-        fi;
+        d_step { enqueue_all() };
         if
         :: n_queue == 0 -> goto out
         :: else
@@ -806,10 +262,7 @@ proctype dispatcher()
     byte b, n;
     bool ok;
     atomic {
-        if
-        :: open != NONE -> d_step { enqueue() }
-        :: else
-        fi;
+        d_step { enqueue_all() };
         n = n_queue
     };
 more:
@@ -833,13 +286,9 @@ proctype expecter()
     atomic {
         d_step {
             expect = 2;
-            c = 0; a = 0;
-            do
-            :: open != NONE && a < K -> c = c + live[AT(open, a)]; a++
-            :: else -> break
-            od;
+            open_keys();
             if
-            :: c >= 2 -> enqueue()
+            :: d >= 2 -> enqueue_all()
             :: else
             fi;
             clean()
@@ -951,6 +400,12 @@ init {
             :: j < N * K -> w_batch[j] = NONE; j++
             :: else -> break
             od;
+            j = 0;
+            do
+            :: j < NG -> open[j] = NONE; j++
+            :: else -> break
+            od;
+            expect = ANNOUNCED;
             want[0] = WANT0; want[1] = WANT1;
 #if N > 2
             want[2] = WANT2;
@@ -990,7 +445,7 @@ init {
     _nr_pr == 1;
 #endif
 #ifndef ASYNC
-    assert(open == NONE && n_queue == 0 && n_running == 0);
+    assert(n_open == 0 && n_queue == 0 && n_running == 0);
     j = 0;
     do
     :: j < NB -> assert(state[j] == FREE); j++
