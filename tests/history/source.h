@@ -135,7 +135,7 @@ static uint64_t env_now(void *ctx)
 {
     static __thread unsigned n_readings;
     (void)ctx;
-    if ((++n_readings & 255) == 0) {
+    if ((++n_readings & 127) == 0) {
         (void)sched_yield(); /* with the loader's mutex held: a bad moment to lose the processor */
     }
     return stamp();
