@@ -109,7 +109,8 @@ DLOAD_I_LOCAL void dload_i_crew_send(dload_registry *r, const dload_i_parker *p)
         dload_i_batch *before = NULL;
         for (dload_i_batch *b = c->queue; b != NULL && dload_i_has_place(c);) {
             if (dload_i_has_caller(b)) {
-                if (p == NULL || !dload_i_waits_for(p, b))
+                /* p's requests are all of one loader, whose mutex alone guards them. */
+                if (p == NULL || p->core != (void *)c || !dload_i_waits_for(p, b))
                     (void)dload_i_nudge_one(c, b, p);
                 before = b;
                 b = b->next;
@@ -153,11 +154,11 @@ DLOAD_I_LOCAL bool dload_i_crew_park(dload_i_core *c, dload_i_parker *p)
 
 /* Makes this thread one of those whose loads from the registry's loaders are sent together, once all of
  * them wait. Join before the first of the threads begins to load. Under DLOAD_LOCK_NONE it has no
- * effect. DLOAD_OK; DLOAD_EBUSY when the thread is in a registry already. O(1). */
+ * effect. DLOAD_OK; DLOAD_EBUSY when the thread is in a registry already; DLOAD_EINVAL. O(1). */
 DLOAD_I_LOCAL dload_status dload_registry_join(dload_registry *r)
 {
-    if (dload_i_crew_mine != NULL)
-        return DLOAD_EBUSY;
+    if (r == NULL || dload_i_crew_mine != NULL)
+        return r == NULL ? DLOAD_EINVAL : DLOAD_EBUSY;
     dload_i_crew_mine = r;
     DLOAD_I_STORE_RELEASE(&r->park, &dload_i_crew_park_last);
     (void)__atomic_add_fetch(&r->crew, DLOAD_I_CREW_ONE, __ATOMIC_SEQ_CST);

@@ -354,7 +354,7 @@ DLOAD_I_LOCAL dload_status dload_i_close(dload_i_core *c, dload_close_mode mode,
         return DLOAD_EBUSY; /* from inside the fetch function: it would wait for itself */
     DLOAD_I_STORE_RELAXED(&c->closed, true);
     for (dload_i_parker *q = c->line; q != NULL; q = q->next_in_line)
-        c->sync->unpark(q, c->env);
+        dload_i_wake(c, q);
     if (mode == DLOAD_FAIL)
         dload_i_fail_queued(c, DLOAD_ECLOSED);
     else
