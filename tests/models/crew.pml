@@ -4,12 +4,13 @@
  * others never joined and load once, from loader 0. Each load has a key of its own. What the C does
  * under one hold of a loader's mutex is one atomic step; n_threads and n_parked are one word, which
  * belongs to no mutex. How a wake-up comes without the mutex is in wakeup.pml. The 100 ms look of the C is
- * left out, but where a thread was cancelled: there the C counts on it.
+ * left out, but where a thread was cancelled: there the C counts on it. LOOKS times somebody wakes up by
+ * himself all the same, for that must not break a level in two.
  *
  * Proved: everybody returns; as long as nobody leaves early, a level costs a loader one batch (ONCE);
  * who did not join waits for nobody who did.
  *
- * Settings: T O L LEVELS MAX_BATCH MAX_IN_FLIGHT MAXF, and -D of
+ * Settings: T O L LEVELS MAX_BATCH MAX_IN_FLIGHT MAXF LOOKS, and -D of
  *     CROSSED    thread i loads from loader i + level, round and round
  *     MEET       threads load from different loaders first, then all from the last one
  *     FAR        all loads of the crew are from the last loader
@@ -37,6 +38,9 @@
 #endif
 #ifndef MAX_IN_FLIGHT
 #define MAX_IN_FLIGHT 1
+#endif
+#ifndef LOOKS
+#define LOOKS 0
 #endif
 #ifndef MAXF
 #define MAXF 0
@@ -66,10 +70,11 @@ bool callback[NB], goes[NB];
 byte open[L], queue[L * NB], n_queue[L], n_running[L], sent[L];
 /* the registry */
 byte n_threads, n_parked;
+bool round;
 /* threads */
 byte waits[P];
 bool asleep[P], note[P], timed[P], counted[P], look[P], fin[P];
-byte finished, faults;
+byte finished, faults, looks;
 
 /* For loops; zero between steps, so that they make no states. */
 byte a, c, d, any;
@@ -156,6 +161,22 @@ inline nudge_one(l, b, but)
     :: any != NONE -> unpark(any)
     :: else
     fi
+}
+
+/* Who woke up by itself, and waits for its turn to gather, has something to do now. */
+inline awake_uncount(b)
+{
+    c = 0;
+    do
+    :: c < P ->
+        if
+        :: waits[c] == b && !asleep[c] -> uncount(c)
+        :: else
+        fi;
+        c++
+    :: else -> break
+    od;
+    c = 0
 }
 
 /* dload_i_nudge */
@@ -364,6 +385,7 @@ again:
         :: note[id]
         :: timed[id] && led != NONE && state[led] == OPEN
         :: look[id]
+        :: IN_CREW(id) && looks < LOOKS -> looks++ /* by itself */
 #ifndef CANCEL
         :: faults < MAXF -> faults++; late = true
 #else
@@ -407,10 +429,6 @@ done:
 leave: /* dload_registry_leave */
     atomic {
         n_threads--;
-#ifdef M_LEAVE_LOOKS_LATER
-    };
-    atomic {
-#endif
         if
 #ifndef M_LEAVER_SENDS_NOTHING
         :: n_threads != 0 && n_parked == n_threads
@@ -418,7 +436,23 @@ leave: /* dload_registry_leave */
         :: else -> goto out
         fi
     };
-gather: /* dload_i_crew_gather; l is NONE when this thread leaves */
+gather: /* dload_i_crew_gather, under the round's lock; l is NONE when this thread leaves */
+    atomic {
+#ifndef M_ROUNDS_OVERLAP
+        !round; round = 1;
+#endif
+        if
+#ifndef M_ROUND_LATE
+        :: n_threads != n_parked ->
+            round = 0;
+            if
+            :: l == NONE -> goto out
+            :: else -> goto again
+            fi
+#endif
+        :: else
+        fi
+    };
     on = 0;
     do
     :: on < L ->
@@ -438,23 +472,26 @@ gather: /* dload_i_crew_gather; l is NONE when this thread leaves */
         }
     :: else -> on = 0; break
     od;
-    if
-    :: !found && l == NONE -> goto out
-    :: !found && l != NONE -> goto again
+    atomic {
+        if
+        :: !found && l == NONE -> round = 0; goto out
+        :: !found && l != NONE -> round = 0; goto again
 #ifndef CANCEL
-    :: !found && l != NONE && faults < MAXF -> faults++; late = true; goto again
+        :: !found && l != NONE && faults < MAXF -> round = 0; faults++; late = true; goto again
 #endif
 #ifdef M_LEAVER_GONE
-    :: found && l == NONE
+        :: found && l == NONE
 #else
-    :: found && l == NONE -> n_threads++
+        :: found && l == NONE -> n_threads++
 #endif
 #ifdef M_ROUND_PARKED
-    :: found && l != NONE
+        :: found && l != NONE
 #else
-    :: found && l != NONE -> d_step { uncount(id) }
+        :: found && l != NONE -> uncount(id)
 #endif
-    fi;
+        fi;
+        round = 0
+    };
     found = false;
     do /* dload_i_crew_send */
     :: on < L ->
@@ -472,7 +509,12 @@ gather: /* dload_i_crew_gather; l is NONE when this thread leaves */
             :: a < n_queue[on] && HAS_PLACE(on) && send == NONE ->
                 if
                 :: Q(on, a) == waits[id] -> a++ /* sent by this thread when it is back */
-                :: Q(on, a) != waits[id] && WAITED(Q(on, a)) -> nudge_one(on, Q(on, a), id); a++
+                :: Q(on, a) != waits[id] && WAITED(Q(on, a)) ->
+                    nudge_one(on, Q(on, a), id);
+#ifndef M_AWAKE_COUNTED
+                    awake_uncount(Q(on, a));
+#endif
+                    a++
 #ifdef M_CALLBACKS_LEFT
                 :: else -> a++
 #else
