@@ -480,3 +480,287 @@ mutant("group_clear_leaves_tokens", "runtime/flight.h",
        "    dload_i_note_clear(c, dload_i_group_mark(group));\n",
        "",
        "test_history_groups:PTHREAD")
+
+# ---- groups ----
+mutant("group_not_compared", "typed/table.h",
+       "    if (e->group != id->group)\n"
+       "        return false;\n",
+       "",
+       "test_groups")
+mutant("flight_of_any_group", "typed/load.h",
+       "        if (ref->place == DLOAD_I_OPEN_PLACE || ref->batch->group != id->group)\n",
+       "        if (ref->place == DLOAD_I_OPEN_PLACE)\n",
+       "test_groups")
+mutant("one_open_batch", "runtime/batch.h",
+       "    if (!c->grouped || c->open == NULL || c->open->group == group)\n",
+       "    if (!c->grouped || c->open == NULL || true)\n",
+       "test_groups")
+mutant("open_batch_at_the_head_only", "runtime/batch.h",
+       "        if (c->refs[i].place == DLOAD_I_OPEN_PLACE && c->refs[i].batch->group == group)\n"
+       "            return c->refs[i].batch;",
+       "        (void)hash;",
+       "test_groups")
+mutant("open_batch_by_its_mark", "runtime/batch.h",
+       "        if (c->refs[i].place == DLOAD_I_OPEN_PLACE && c->refs[i].batch->group == group)\n",
+       "        if (c->refs[i].place == DLOAD_I_OPEN_PLACE && c->refs[i].hash == hash)\n",
+       "test_groups")
+mutant("group_clear_not_detaching", "runtime/flight.h",
+       "                dload_i_detach(c, dload_i_ref_of(c, b, i));\n",
+       "                (void)i;\n",
+       "test_groups_clear")
+mutant("group_clear_detaches_all", "runtime/flight.h",
+       "i < b->n && b->group == group; i++) {",
+       "i < b->n; i++) {",
+       "test_groups_clear")
+mutant("group_clear_not_noted", "runtime/flight.h",
+       "    dload_i_note_clear(c, dload_i_group_mark(group));\n",
+       "",
+       "test_groups_clear")
+mutant("group_clear_of_every_group", "typed/cache.h",
+       "            s->slots[*at].group == group)\n",
+       "            (group == group))\n",
+       "test_groups_clear")
+mutant("group_clear_while_it_grows", "typed/cache.h",
+       "                at = 0; /* it grew, and entries moved */",
+       "                (void)0;",
+       "test_groups_clear")
+mutant("group_clear_stops_early", "typed/cache.h",
+       "            more = at < n_groups * DLOAD_I_GROUP_SLOTS;\n",
+       "            more = false;\n",
+       "test_groups_clear")
+mutant("put_beside_in_group_0", "typed/answer.h",
+       "    item.id = DLOAD_I_FN(i_id)(key, b->base.group);\n",
+       "    item.id = DLOAD_I_FN(i_id)(key, 0);\n",
+       "test_groups")
+mutant("stored_in_group_0", "typed/ops.h",
+       "    item.id.group = base->group;\n",
+       "    item.id.group = 0;\n",
+       "test_groups")
+mutant("group_of_slot_not_set", "typed/store.h",
+       "    e->group = item->id.group;\n",
+       "    e->group = 0;\n",
+       "test_groups")
+mutant("token_of_key_only", "typed/answer.h",
+       "    if (dload_i_cleared_since(&l->core, dload_i_group_mark(id->group), token))\n"
+       "        return true;\n",
+       "",
+       "test_groups_clear")
+mutant("open_ref_stays", "runtime/batch.h",
+       "    if (c->grouped)\n"
+       "        dload_i_ref_remove(c, dload_i_ref_of(c, b, DLOAD_I_OPEN_PLACE));\n",
+       "",
+       "test_groups")
+mutant("group_refused_nowhere", "typed/load.h",
+       "    return DLOAD_GROUP || call == NULL || call->group == 0;",
+       "    return true;\n    (void)call;",
+       "test_groups")
+mutant("expect_counts_the_left", "runtime/batch.h",
+       "    c->n_open_keys -= b->state == DLOAD_I_OPEN;\n",
+       "",
+       "test_groups")
+mutant("load_many_in_group_0", "typed/load.h",
+       "    many.group = call != NULL ? call->group : 0;",
+       "    many.group = 0;",
+       "test_groups")
+
+# ---- room ----
+mutant("room_wakes_nobody", "runtime/batch.h",
+       "    if (c->n_flights-- >= c->max_queue && c->line != NULL)\n"
+       "        dload_i_wake(c, c->line);",
+       "    c->n_flights--;",
+       "test_room:PTHREAD")
+mutant("room_not_passed_on", "runtime/batch.h",
+       "    if (c->line != NULL && c->n_flights < c->max_queue)\n"
+       "        dload_i_wake(c, c->line); /* mutant LINE_NO_NEXT */\n",
+       "",
+       "test_room:PTHREAD")
+mutant("line_is_a_stack", "runtime/batch.h",
+       "    p->next_in_line = NULL;\n"
+       "    *(c->line == NULL ? &c->line : &c->line_tail->next_in_line) = p;\n"
+       "    c->line_tail = p;",
+       "    p->next_in_line = c->line;\n"
+       "    c->line = p;",
+       "test_room:PTHREAD")
+mutant("line_is_overtaken", "runtime/drive.h",
+       "    while (st >= 0 && !c->closed && (c->line != p || c->n_flights >= c->max_queue)) {",
+       "    while (st >= 0 && !c->closed && c->n_flights >= c->max_queue) {",
+       "test_room:PTHREAD")
+mutant("line_tail_dangles", "runtime/batch.h",
+       "    if (c->line_tail == p)\n"
+       "        c->line_tail = before;\n",
+       "",
+       "test_room:PTHREAD")
+mutant("line_not_looking", "runtime/drive.h",
+       "        uint64_t look_ns = dload_i_next_look(c);\n"
+       "        st = dload_i_rest(c, p, look_ns < deadline_ns ? look_ns : deadline_ns);\n"
+       "    }\n"
+       "    dload_i_uncount(c, p);",
+       "        st = dload_i_rest(c, p, deadline_ns);\n"
+       "    }\n"
+       "    dload_i_uncount(c, p);",
+       "test_room:PTHREAD")
+mutant("line_without_deadline", "runtime/drive.h",
+       "        if (now_ns >= deadline_ns) {\n"
+       "            st = DLOAD_ETIMEDOUT;\n"
+       "            break;\n"
+       "        }\n"
+       "        dload_i_abandon_overdue(c, now_ns);\n"
+       "        if ((c->line == p",
+       "        dload_i_abandon_overdue(c, now_ns);\n"
+       "        if ((c->line == p",
+       "test_room:PTHREAD")
+mutant("close_forgets_the_line", "runtime/drive.h",
+       "    for (dload_i_parker *q = c->line; q != NULL; q = q->next_in_line)\n"
+       "        dload_i_wake(c, q);\n",
+       "",
+       "test_room:PTHREAD")
+mutant("nested_waits_for_room", "runtime/drive.h",
+       "    if (!c->queue_wait || dload_i_nested(c))",
+       "    if (!c->queue_wait)",
+       "test_room:PTHREAD")
+mutant("waits_for_room_unasked", "runtime/drive.h",
+       "    if (!c->queue_wait || dload_i_nested(c))",
+       "    if (dload_i_nested(c))",
+       "test_room:PTHREAD")
+mutant("line_of_the_cancelled", "runtime/drive.h",
+       "    dload_i_line_leave(c, p);\n"
+       "    dload_i_pace_leave(c, p);",
+       "    dload_i_pace_leave(c, p);",
+       "test_room_threads:PTHREAD")
+mutant("room_without_dispatch", "runtime/drive.h",
+       "        (void)dload_i_dispatch(c, DLOAD_BY_IDLE); /* nobody else makes room */",
+       "        (void)0;",
+       "test_room_alone")
+mutant("room_again_not_asked", "typed/load.h",
+       "            st = waited < 0 ? waited : DLOAD_I_FN(i_ask_one)(m, keys[i], i, &out[i]);",
+       "            st = waited < 0 ? waited : DLOAD_EAGAIN;",
+       "test_room_alone")
+
+# ---- pace ----
+mutant("pace_lone_caller_lingers", "runtime/pace.h",
+       "    if (c->company == 0 && b->n_calls <= 1 && c->expect == 0)\n"
+       "        return 0; /* no hope of more */\n",
+       "",
+       "test_pace:PTHREAD")
+mutant("pace_crowd_ignored", "runtime/pace.h",
+       "    if (c->n_callers >= c->crowd) {",
+       "    if (c->n_callers > c->crowd + 64) {",
+       "test_pace:PTHREAD")
+mutant("pace_crowd_for_ever", "runtime/pace.h",
+       "        c->crowd -= (c->crowd - c->peak + 3) / 4;",
+       "        c->crowd -= 0;",
+       "test_pace:PTHREAD")
+mutant("pace_hope_for_ever", "runtime/pace.h",
+       "        c->company -= c->company > 0;",
+       "        c->company -= 0;",
+       "test_pace:PTHREAD")
+mutant("pace_vain_not_noticed", "runtime/pace.h",
+       "b->n_calls <= 1 || (found && b->lingered && b->n_calls <= b->n_calls_before);",
+       "b->n_calls <= 1;",
+       "test_pace:PTHREAD")
+mutant("pace_not_capped", "runtime/pace.h",
+       "    if (part_ns > DLOAD_I_LINGER_MAX_NS)\n"
+       "        part_ns = DLOAD_I_LINGER_MAX_NS;\n",
+       "",
+       "test_pace:PTHREAD")
+mutant("pace_short_fetches_too", "runtime/pace.h",
+       "    if (part_ns < DLOAD_I_LINGER_MIN_NS)\n"
+       "        return 0;\n",
+       "",
+       "test_pace:PTHREAD")
+mutant("pace_awaits_for_ever", "runtime/pace.h",
+       "        if (left_ns * b->n_calls < (c->fetch_ns - left_ns) * r->n_calls && end_ns < from_ns)\n",
+       "        if (end_ns < from_ns)\n",
+       "test_pace:PTHREAD")
+mutant("pace_awaits_nobody", "runtime/pace.h",
+       "        from_ns = dload_i_worth_awaiting(c, b);\n",
+       "        from_ns = DLOAD_NEVER;\n",
+       "test_pace:PTHREAD")
+mutant("pace_keeps_lingering", "runtime/pace.h",
+       "    return due_ns < from_ns + 2 * part_ns ? due_ns : from_ns + 2 * part_ns;",
+       "    return due_ns;",
+       "test_pace:PTHREAD")
+mutant("pace_the_gone_count", "runtime/pace.h",
+       "    c->n_callers -= p->waits;\n",
+       "",
+       "test_pace:PTHREAD")
+mutant("pace_settle_not_obeyed", "runtime/pace.h",
+       "    if (c->settle_ns != 0)\n"
+       "        return dload_i_settled_at(c, b, why);\n"
+       "    if (c->expect",
+       "    if (c->expect",
+       "test_pace:PTHREAD")
+
+# ---- crews ----
+mutant("crew_counted_too_long", "runtime/run.h",
+       "    dload_i_uncount(c, p);\n"
+       "    dload_i_pace_leave(c, p);\n"
+       "    if (!p->asleep)",
+       "    dload_i_pace_leave(c, p);\n"
+       "    if (!p->asleep)",
+       "test_crew_threads:PTHREAD")
+mutant("crew_last_sleeps", "runtime/crew.h",
+       "    if (!dload_i_crew_idle(__atomic_add_fetch(&r->crew, 1u, __ATOMIC_SEQ_CST)))\n"
+       "        return false;\n",
+       "    __atomic_add_fetch(&r->crew, 1u, __ATOMIC_SEQ_CST);\n"
+       "    if (true)\n"
+       "        return false;\n",
+       "test_crew:PTHREAD")
+mutant("crew_one_is_enough", "runtime/crew.h",
+       "    return crew >> 16 == (crew & 0xffff);",
+       "    return (crew & 0xffff) > 1 || crew >> 16 == (crew & 0xffff);",
+       "test_crew:PTHREAD")
+mutant("crew_leaver_sends_nothing", "runtime/crew.h",
+       "        if (crew == 0 || !dload_i_crew_idle(crew))\n",
+       "        if (true)\n",
+       "test_crew:PTHREAD")
+mutant("crew_leaver_stays", "runtime/crew.h",
+       "        uint32_t crew = __atomic_sub_fetch(&r->crew, DLOAD_I_CREW_ONE, __ATOMIC_SEQ_CST);\n",
+       "        uint32_t crew = __atomic_sub_fetch(&r->crew, 0u, __ATOMIC_SEQ_CST);\n",
+       "test_crew:PTHREAD")
+mutant("crew_callbacks_forgotten", "runtime/crew.h",
+       "            (void)dload_i_run(c, dload_i_queue_pop(c, before));\n"
+       "            before = NULL; /* the queue may be another one now */\n"
+       "            b = c->queue;",
+       "            before = b;\n"
+       "            b = b->next;",
+       "test_crew_beside:PTHREAD")
+mutant("crew_nested_counts", "runtime/crew.h",
+       "    p->in_crew = c->threaded && c->registry != NULL && dload_i_crew_mine == c->registry &&\n"
+       "                 !dload_i_nested(c);",
+       "    p->in_crew = c->threaded && c->registry != NULL && dload_i_crew_mine == c->registry;",
+       "test_crew_beside:PTHREAD")
+mutant("crew_of_any_registry", "runtime/crew.h",
+       "dload_i_crew_mine == c->registry &&\n",
+       "dload_i_crew_mine != NULL &&\n",
+       "test_crew_beside:PTHREAD")
+mutant("crew_without_age", "runtime/pace.h",
+       "        return c->max_age_ns == 0 ? DLOAD_NEVER : dload_i_add_ns(b->opened_ns, c->max_age_ns);",
+       "        return DLOAD_NEVER;",
+       "test_crew:PTHREAD")
+mutant("crew_cancelled_stays", "runtime/drive.h",
+       "    dload_i_crew_desert(c, p);\n",
+       "",
+       "test_crew_threads:PTHREAD")
+mutant("crew_line_is_awake", "runtime/drive.h",
+       "    dload_i_crew_enter(c, p);\n"
+       "    dload_i_line_enter(c, p);\n",
+       "    dload_i_line_enter(c, p);\n",
+       "test_crew_beside:PTHREAD")
+mutant("crew_joins_twice", "runtime/crew.h",
+       "    if (r == NULL || dload_i_crew_mine != NULL)\n"
+       "        return r == NULL ? DLOAD_EINVAL : DLOAD_EBUSY;\n",
+       "",
+       "test_crew:PTHREAD")
+mutant("crew_follows_the_crew", "runtime/drive.h",
+       "b->leader != p && (p->in_crew || !b->leader->in_crew);",
+       "b->leader != p;",
+       "test_crew_beside:PTHREAD")
+mutant("crew_woken_are_counted", "runtime/batch.h",
+       "    dload_i_uncount(c, p);\n",
+       "",
+       "test_crew:PTHREAD", "test_crew_threads:PTHREAD")
+mutant("crew_sends_what_comes", "runtime/crew.h",
+       "            if (b->goes)\n",
+       "            if (true)\n",
+       "test_crew_threads:PTHREAD")
