@@ -8,7 +8,10 @@
 
 /* Operations of one worker in all phases, and in a window. */
 enum {
-    N_OPERATIONS = (UNDER_TSAN ? 60000 : 200000) / (HISTORY_GROUPS > 1 ? 4 : 1),
+    N_IN_ALL = UNDER_TSAN   ? 60000
+               : UNDER_ASAN ? 150000
+                            : 200000,
+    N_OPERATIONS = N_IN_ALL / HISTORY_GROUPS,
     WINDOW = 20000
 };
 
