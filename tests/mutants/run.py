@@ -26,7 +26,7 @@ from mutants import MUTANTS  # noqa: E402
 
 CC = os.environ.get("CC", "cc")
 FLAGS = ["-std=c11", "-O0", "-w"]
-TIMEOUT_S = 60  # a hang is a verdict, too; on a busy machine a sound suite takes half of that
+TIMEOUT_S = 120  # a hang is a verdict, too; sound suites stay far below it, also on a busy machine
 # Small and repeatable: a mutant must not be killed by luck.
 ENV = dict(os.environ, TEST_SCALE="2", SEED="7", DLOAD_TESTS=os.path.join(ROOT, "tests"),
            DLOAD_TRACES=os.path.join(HERE, "none"))
