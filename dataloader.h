@@ -2917,7 +2917,8 @@ DLOAD_I_INLINE void dload_i_core_lock(dload_i_core *c)
 }
 
 /* Whoever lets go of the mutex also wakes the callers who were answered under it: mutant
- * DELIVER_NO_WAKE. */
+ * DELIVER_NO_WAKE. The chain is taken while the mutex is held (mutant CHAIN_TAKEN_LATE), and a link read
+ * before its owner is paid (mutant NEXT_AFTER_PAY). */
 DLOAD_I_NOINLINE void dload_i_core_unlock(dload_i_core *c)
 {
     dload_i_parker *p = c->owed;
@@ -4185,7 +4186,7 @@ DLOAD_I_NOINLINE dload_status dload_i_wait(dload_i_core *c, dload_i_parker *p, u
     dload_i_crew_enter(c, p);
     dload_status st = dload_i_wait_loop(c, p, deadline_ns);
     if (p->promised)
-        c->sync->collect(p);
+        c->sync->collect(p); /* mutant NO_COLLECT */
     p->promised = false;
     dload_i_uncount(c, p);
     dload_i_pace_leave(c, p);
@@ -4702,6 +4703,8 @@ DLOAD_I_LOCAL void dload_i_bed_destroy(dload_i_bed *bed)
 
 /* ---- waking ---- */
 
+/* Under the bed's mutex: else the note falls between a sleeper's look and its sleep. Mutant NOTE_WITHOUT_BED;
+ * counted after the signal, mutant SIGNAL_FIRST, it wakes somebody who sees nothing new. */
 DLOAD_I_LOCAL void dload_i_pthread_note(dload_i_parker *p, bool pays)
 {
     dload_i_bed *bed = (dload_i_bed *)p->os;
@@ -4726,7 +4729,8 @@ DLOAD_I_LOCAL void dload_i_pthread_pay(dload_i_parker *p)
     dload_i_pthread_note(p, true);
 }
 
-/* The other end of a debt: not before it is paid may the call return, and its bed be gone. */
+/* The other end of a debt: not before it is paid may the call return, and its bed be gone. Under the bed's
+ * mutex, which the payer holds to the end: mutant COLLECT_WITHOUT_BED. */
 DLOAD_I_LOCAL void dload_i_pthread_collect(dload_i_parker *p)
 {
     dload_i_bed *bed = (dload_i_bed *)p->os;
@@ -4756,19 +4760,20 @@ DLOAD_I_LOCAL void dload_i_pthread_cancelled(void *arg)
     dload_i_pthread_lock(nap->mutex);
     if (p->give_up != NULL)
         p->give_up(p);
-    dload_i_pthread_collect(p);
+    dload_i_pthread_collect(p); /* mutant CANCELLED_NO_COLLECT */
     dload_i_pthread_unlock(nap->mutex);
     dload_i_bed_destroy(bed);
 }
 
 /* A leader that lingers for so short a time gives the processor away first, to those whom it lingers for. A
- * few times: whoever yields often is put behind everybody else. */
+ * few times: whoever yields often is put behind everybody else. True: a note came after the SEEN ones, or the
+ * time is over. */
 #define DLOAD_I_SHORT_NS (100 * DLOAD_MICROSECOND)
 #define DLOAD_I_YIELDS   8u
 
-DLOAD_I_LOCAL bool dload_i_pthread_yield(void *mutex, const dload_i_parker *p, uint64_t end_ns)
+DLOAD_I_LOCAL bool dload_i_pthread_yield(void *mutex, const dload_i_parker *p, uint32_t seen,
+                                         uint64_t end_ns)
 {
-    uint32_t seen = p->n_notes;
     bool done = false;
     dload_i_pthread_unlock(mutex);
     for (unsigned i = 0; i < DLOAD_I_YIELDS && !done; i++) {
@@ -4776,7 +4781,7 @@ DLOAD_I_LOCAL bool dload_i_pthread_yield(void *mutex, const dload_i_parker *p, u
         done = DLOAD_I_LOAD_ACQUIRE(&p->n_notes) != seen || dload_i_clock_precise(NULL) >= end_ns;
     }
     dload_i_pthread_lock(mutex);
-    return done || p->n_notes != seen;
+    return done;
 }
 
 /* Waits at most 100 ms at a time: some releases of glibc lose a wake-up (bug 25847), and the clock of
@@ -4793,14 +4798,16 @@ DLOAD_I_LOCAL dload_status dload_i_pthread_park(void *mutex, dload_i_parker *p,
     if (span_ns > 100 * DLOAD_MILLISECOND)
         span_ns = 100 * DLOAD_MILLISECOND;
     uint64_t end_ns = dload_i_clock_precise(NULL) + span_ns;
-    if (span_ns <= DLOAD_I_SHORT_NS && dload_i_pthread_yield(mutex, p, end_ns))
+    /* Once, and before the mutex is given up for the first time: a wake-up is paid after the mutex is free,
+     * so that one which comes between two looks would be taken for an old one. Mutant SEEN_LATE. */
+    uint32_t seen = DLOAD_I_LOAD_ACQUIRE(&p->n_notes);
+    if (span_ns <= DLOAD_I_SHORT_NS && dload_i_pthread_yield(mutex, p, seen, end_ns))
         return DLOAD_OK;
     struct timespec ts;
     ts.tv_sec = (time_t)(end_ns / DLOAD_SECOND);
     ts.tv_nsec = (long)(end_ns % DLOAD_SECOND);
     dload_i_bed *bed = (dload_i_bed *)p->os;
     dload_i_nap_ctx nap = {p, mutex};
-    uint32_t seen = p->n_notes;
     dload_i_pthread_unlock(mutex);
     (void)pthread_mutex_lock(&bed->mutex);
     /* The only place where a cancelled thread may end: everywhere else it would hold what others need.

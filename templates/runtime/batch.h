@@ -14,7 +14,8 @@ DLOAD_I_INLINE void dload_i_core_lock(dload_i_core *c)
 }
 
 /* Whoever lets go of the mutex also wakes the callers who were answered under it: mutant
- * DELIVER_NO_WAKE. */
+ * DELIVER_NO_WAKE. The chain is taken while the mutex is held (mutant CHAIN_TAKEN_LATE), and a link read
+ * before its owner is paid (mutant NEXT_AFTER_PAY). */
 DLOAD_I_NOINLINE void dload_i_core_unlock(dload_i_core *c)
 {
     dload_i_parker *p = c->owed;

@@ -206,7 +206,7 @@ DLOAD_I_NOINLINE dload_status dload_i_wait(dload_i_core *c, dload_i_parker *p, u
     dload_i_crew_enter(c, p);
     dload_status st = dload_i_wait_loop(c, p, deadline_ns);
     if (p->promised)
-        c->sync->collect(p);
+        c->sync->collect(p); /* mutant NO_COLLECT */
     p->promised = false;
     dload_i_uncount(c, p);
     dload_i_pace_leave(c, p);

@@ -764,3 +764,64 @@ mutant("crew_sends_what_comes", "runtime/crew.h",
        "            if (b->goes)\n",
        "            if (true)\n",
        "test_crew_threads:PTHREAD")
+
+# ---- wake-ups without the mutex: the twins of tests/models/wakeup.pml ----
+mutant("wakeup_chain_taken_late", "runtime/batch.h",
+       "    dload_i_parker *p = c->owed;\n"
+       "    c->owed = NULL;\n"
+       "    c->sync->unlock(c->mutex);\n",
+       "    dload_i_parker *p = c->owed;\n"
+       "    c->sync->unlock(c->mutex);\n"
+       "    c->owed = NULL;\n",
+       "test_wakeup:PTHREAD")
+mutant("wakeup_next_after_pay", "runtime/batch.h",
+       "        dload_i_parker *next = p->next_owed;\n"
+       "        c->sync->pay(p); /* p may be gone */\n",
+       "        c->sync->pay(p);\n"
+       "        (void)sched_yield();\n"
+       "        dload_i_parker *next = p->next_owed;\n",
+       "test_wakeup:PTHREAD")
+mutant("wakeup_no_collect", "runtime/drive.h",
+       "        c->sync->collect(p); /* mutant NO_COLLECT */\n",
+       "        (void)0;\n",
+       "test_wakeup:PTHREAD")
+mutant("wakeup_cancelled_no_collect", "runtime/lock_pthread.h",
+       "    dload_i_pthread_collect(p); /* mutant CANCELLED_NO_COLLECT */\n",
+       "",
+       "test_wakeup:PTHREAD")
+mutant("wakeup_collect_without_bed", "runtime/lock_pthread.h",
+       "        (void)pthread_mutex_lock(&bed->mutex);\n"
+       "        owed = p->owed;\n"
+       "        (void)pthread_mutex_unlock(&bed->mutex);\n",
+       "        (void)bed;\n"
+       "        owed = __atomic_load_n(&p->owed, __ATOMIC_ACQUIRE);\n",
+       "test_wakeup:PTHREAD")
+mutant("wakeup_seen_late", "runtime/lock_pthread.h",
+       "    dload_i_nap_ctx nap = {p, mutex};\n"
+       "    dload_i_pthread_unlock(mutex);\n",
+       "    dload_i_nap_ctx nap = {p, mutex};\n"
+       "    dload_i_pthread_unlock(mutex);\n"
+       "    seen = DLOAD_I_LOAD_ACQUIRE(&p->n_notes);\n",
+       "test_wakeup:PTHREAD")
+mutant("wakeup_signal_first", "runtime/lock_pthread.h",
+       "    (void)pthread_mutex_lock(&bed->mutex);\n"
+       "    DLOAD_I_STORE_RELEASE(&p->n_notes, p->n_notes + 1);\n"
+       "    p->owed = p->owed && !pays;\n"
+       "    (void)pthread_cond_signal(&bed->cond);\n"
+       "    (void)pthread_mutex_unlock(&bed->mutex);",
+       "    (void)pthread_cond_signal(&bed->cond);\n"
+       "    (void)pthread_mutex_lock(&bed->mutex);\n"
+       "    DLOAD_I_STORE_RELEASE(&p->n_notes, p->n_notes + 1);\n"
+       "    p->owed = p->owed && !pays;\n"
+       "    (void)pthread_mutex_unlock(&bed->mutex);",
+       "test_wakeup:PTHREAD")
+mutant("wakeup_note_without_bed", "runtime/lock_pthread.h",
+       "    (void)pthread_mutex_lock(&bed->mutex);\n"
+       "    DLOAD_I_STORE_RELEASE(&p->n_notes, p->n_notes + 1);\n"
+       "    p->owed = p->owed && !pays;\n"
+       "    (void)pthread_cond_signal(&bed->cond);\n"
+       "    (void)pthread_mutex_unlock(&bed->mutex);",
+       "    DLOAD_I_STORE_RELEASE(&p->n_notes, p->n_notes + 1);\n"
+       "    (void)pthread_cond_signal(&bed->cond);\n"
+       "    __atomic_store_n(&p->owed, p->owed && !pays, __ATOMIC_RELEASE);\n",
+       "test_wakeup:PTHREAD")
