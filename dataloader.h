@@ -1738,10 +1738,11 @@ DLOAD_I_LOCAL void dload_i_ghost_add(dload_i_ghost *g, uint64_t hash)
 #ifndef DLOAD_I_EVICT_H
 #define DLOAD_I_EVICT_H
 
-/* The meta word of a slot; see the slot's type. */
-#define DLOAD_I_META_USES    3u
-#define DLOAD_I_META_MAIN    4u
-#define DLOAD_I_META_EXPIRES 16u
+/* The meta word of a slot; see the slot's type. The uses have a byte to themselves, the only one that a
+ * reader without the lock may write: a store that comes late then changes nothing but a count. */
+#define DLOAD_I_META_USES    0xffu
+#define DLOAD_I_META_MAIN    0x100u
+#define DLOAD_I_META_EXPIRES 0x200u
 #define DLOAD_I_META_ERROR   0x8000u /* next to the epoch: one comparison finds both */
 #define DLOAD_I_EPOCH_ONE    0x10000u
 #define DLOAD_I_EPOCH_MASK   0xffff0000u
@@ -1773,6 +1774,34 @@ typedef struct dload_i_evict {
 DLOAD_I_INLINE uint32_t *dload_i_meta(const dload_i_evict *e, uint32_t slot)
 {
     return (uint32_t *)(void *)(e->meta + (size_t)slot * e->stride_bytes);
+}
+
+/* Readers may count a use meanwhile: every access is atomic, none needs an order. */
+DLOAD_I_INLINE uint32_t dload_i_meta_of(const dload_i_evict *e, uint32_t slot)
+{
+    return DLOAD_I_LOAD_RELAXED(dload_i_meta(e, slot));
+}
+
+DLOAD_I_INLINE void dload_i_meta_set(const dload_i_evict *e, uint32_t slot, uint32_t meta)
+{
+    DLOAD_I_STORE_RELAXED(dload_i_meta(e, slot), meta);
+}
+
+/* The byte of a meta word that counts uses. */
+DLOAD_I_INLINE uint8_t *dload_i_uses(uint32_t *meta)
+{
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    return (uint8_t *)meta + 3;
+#else
+    return (uint8_t *)meta;
+#endif
+}
+
+/* Counts one use, up to max; written only when it changes, so that a popular entry's line stays clean. */
+DLOAD_I_INLINE void dload_i_count_use(uint32_t *meta, uint32_t seen, uint32_t max)
+{
+    if (DLOAD_I_UNLIKELY((seen & DLOAD_I_META_USES) < max))
+        DLOAD_I_STORE_RELAXED(dload_i_uses(meta), (uint8_t)((seen & DLOAD_I_META_USES) + 1));
 }
 
 /* AUTO: tiny caches do better with CLOCK, all others with S3-FIFO (see the traces' regret table). */
@@ -1843,7 +1872,7 @@ DLOAD_I_LOCAL void dload_i_evict_insert(dload_i_evict *e, uint32_t slot, bool wa
     if (e->kind == DLOAD_EVICT_NONE)
         return;
     if (was_ghost) {
-        *dload_i_meta(e, slot) |= DLOAD_I_META_MAIN;
+        dload_i_meta_set(e, slot, dload_i_meta_of(e, slot) | DLOAD_I_META_MAIN);
         dload_i_queue_push(e, &e->main, slot);
     } else {
         dload_i_queue_push(e, &e->small, slot);
@@ -1857,7 +1886,7 @@ DLOAD_I_LOCAL void dload_i_evict_remove(dload_i_evict *e, uint32_t slot)
         return;
     if (e->hand == slot)
         e->hand = e->links[slot].newer;
-    bool in_main = (*dload_i_meta(e, slot) & DLOAD_I_META_MAIN) != 0;
+    bool in_main = (dload_i_meta_of(e, slot) & DLOAD_I_META_MAIN) != 0;
     dload_i_queue_cut(e, in_main ? &e->main : &e->small, slot);
 }
 
@@ -1865,10 +1894,10 @@ DLOAD_I_LOCAL uint32_t dload_i_clock_victim(dload_i_evict *e)
 {
     for (;;) {
         uint32_t slot = e->small.tail;
-        uint32_t *meta = dload_i_meta(e, slot);
-        if ((*meta & DLOAD_I_META_USES) == 0)
+        uint32_t meta = dload_i_meta_of(e, slot);
+        if ((meta & DLOAD_I_META_USES) == 0)
             return slot;
-        *meta &= ~DLOAD_I_META_USES;
+        dload_i_meta_set(e, slot, meta & ~DLOAD_I_META_USES);
         dload_i_queue_cut(e, &e->small, slot);
         dload_i_queue_push(e, &e->small, slot);
     }
@@ -1878,10 +1907,10 @@ DLOAD_I_LOCAL uint32_t dload_i_sieve_victim(dload_i_evict *e)
 {
     uint32_t slot = e->hand != DLOAD_I_NO_SLOT ? e->hand : e->small.tail;
     for (;;) {
-        uint32_t *meta = dload_i_meta(e, slot);
-        if ((*meta & DLOAD_I_META_USES) == 0)
+        uint32_t meta = dload_i_meta_of(e, slot);
+        if ((meta & DLOAD_I_META_USES) == 0)
             break;
-        *meta &= ~DLOAD_I_META_USES;
+        dload_i_meta_set(e, slot, meta & ~DLOAD_I_META_USES);
         uint32_t newer = e->links[slot].newer;
         slot = newer != DLOAD_I_NO_SLOT ? newer : e->small.tail;
     }
@@ -1894,10 +1923,10 @@ DLOAD_I_LOCAL uint32_t dload_i_main_victim(dload_i_evict *e)
 {
     for (;;) {
         uint32_t slot = e->main.tail;
-        uint32_t *meta = dload_i_meta(e, slot);
-        if ((*meta & DLOAD_I_META_USES) == 0)
+        uint32_t meta = dload_i_meta_of(e, slot);
+        if ((meta & DLOAD_I_META_USES) == 0)
             return slot;
-        *meta -= 1;
+        dload_i_meta_set(e, slot, meta - 1);
         dload_i_queue_cut(e, &e->main, slot);
         dload_i_queue_push(e, &e->main, slot);
     }
@@ -1911,13 +1940,13 @@ DLOAD_I_LOCAL uint32_t dload_i_s3fifo_victim(dload_i_evict *e)
         return dload_i_main_victim(e);
     while (e->small.n != 0) {
         uint32_t slot = e->small.tail;
-        uint32_t *meta = dload_i_meta(e, slot);
-        if ((*meta & DLOAD_I_META_USES) < 2) {
+        uint32_t meta = dload_i_meta_of(e, slot);
+        if ((meta & DLOAD_I_META_USES) < 2) {
             dload_i_ghost_add(&e->ghost, e->hash_of(e->meta + (size_t)slot * e->stride_bytes));
             return slot;
         }
         dload_i_queue_cut(e, &e->small, slot);
-        *meta = (*meta & ~DLOAD_I_META_USES) | DLOAD_I_META_MAIN;
+        dload_i_meta_set(e, slot, (meta & ~DLOAD_I_META_USES) | DLOAD_I_META_MAIN);
         dload_i_queue_push(e, &e->main, slot);
     }
     return dload_i_main_victim(e);
@@ -5008,14 +5037,14 @@ typedef struct DLOAD_I_FN(i_ident) {
 
 /* Where an entry lives: what a hit touches and nothing else. Private.
  *
- *   meta  bits 0..1 uses since the policy last looked, 2 in the main queue (S3-FIFO), 4 expires,
+ *   meta  bits 0..7 uses since the policy last looked, 8 in the main queue (S3-FIFO), 9 expires,
  *         15 an error instead of a value, 16..31 epoch (an entry of another epoch was cleared by
  *         clear_all and is not there)
  */
 typedef struct DLOAD_I_FN(slot) {
     uint32_t meta;
 #if DLOAD_TTL
-    uint32_t expiry; /* tick after which the entry is gone; meaningful with bit 4 of meta */
+    uint32_t expiry; /* tick after which the entry is gone; meaningful with bit 9 of meta */
 #endif
 #if DLOAD_GROUP
     uint64_t group;
@@ -5705,9 +5734,7 @@ DLOAD_I_INLINE void DLOAD_I_FN(i_touch)(DLOAD_I_SHARD *s, DLOAD_I_SLOT *e)
 #else
     const uint32_t max_uses = 1;
 #endif
-    /* Written only when it changes: a popular entry's line stays clean. */
-    if (DLOAD_I_UNLIKELY((e->meta & DLOAD_I_META_USES) < max_uses))
-        e->meta++;
+    dload_i_count_use(&e->meta, e->meta, max_uses);
 #endif
     (void)s;
     (void)e;

@@ -13,10 +13,11 @@
 #include "group.h"
 #include "ghost.h"
 
-/* The meta word of a slot; see the slot's type. */
-#define DLOAD_I_META_USES    3u
-#define DLOAD_I_META_MAIN    4u
-#define DLOAD_I_META_EXPIRES 16u
+/* The meta word of a slot; see the slot's type. The uses have a byte to themselves, the only one that a
+ * reader without the lock may write: a store that comes late then changes nothing but a count. */
+#define DLOAD_I_META_USES    0xffu
+#define DLOAD_I_META_MAIN    0x100u
+#define DLOAD_I_META_EXPIRES 0x200u
 #define DLOAD_I_META_ERROR   0x8000u /* next to the epoch: one comparison finds both */
 #define DLOAD_I_EPOCH_ONE    0x10000u
 #define DLOAD_I_EPOCH_MASK   0xffff0000u
@@ -48,6 +49,34 @@ typedef struct dload_i_evict {
 DLOAD_I_INLINE uint32_t *dload_i_meta(const dload_i_evict *e, uint32_t slot)
 {
     return (uint32_t *)(void *)(e->meta + (size_t)slot * e->stride_bytes);
+}
+
+/* Readers may count a use meanwhile: every access is atomic, none needs an order. */
+DLOAD_I_INLINE uint32_t dload_i_meta_of(const dload_i_evict *e, uint32_t slot)
+{
+    return DLOAD_I_LOAD_RELAXED(dload_i_meta(e, slot));
+}
+
+DLOAD_I_INLINE void dload_i_meta_set(const dload_i_evict *e, uint32_t slot, uint32_t meta)
+{
+    DLOAD_I_STORE_RELAXED(dload_i_meta(e, slot), meta);
+}
+
+/* The byte of a meta word that counts uses. */
+DLOAD_I_INLINE uint8_t *dload_i_uses(uint32_t *meta)
+{
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    return (uint8_t *)meta + 3;
+#else
+    return (uint8_t *)meta;
+#endif
+}
+
+/* Counts one use, up to max; written only when it changes, so that a popular entry's line stays clean. */
+DLOAD_I_INLINE void dload_i_count_use(uint32_t *meta, uint32_t seen, uint32_t max)
+{
+    if (DLOAD_I_UNLIKELY((seen & DLOAD_I_META_USES) < max))
+        DLOAD_I_STORE_RELAXED(dload_i_uses(meta), (uint8_t)((seen & DLOAD_I_META_USES) + 1));
 }
 
 /* AUTO: tiny caches do better with CLOCK, all others with S3-FIFO (see the traces' regret table). */
@@ -118,7 +147,7 @@ DLOAD_I_LOCAL void dload_i_evict_insert(dload_i_evict *e, uint32_t slot, bool wa
     if (e->kind == DLOAD_EVICT_NONE)
         return;
     if (was_ghost) {
-        *dload_i_meta(e, slot) |= DLOAD_I_META_MAIN;
+        dload_i_meta_set(e, slot, dload_i_meta_of(e, slot) | DLOAD_I_META_MAIN);
         dload_i_queue_push(e, &e->main, slot);
     } else {
         dload_i_queue_push(e, &e->small, slot);
@@ -132,7 +161,7 @@ DLOAD_I_LOCAL void dload_i_evict_remove(dload_i_evict *e, uint32_t slot)
         return;
     if (e->hand == slot)
         e->hand = e->links[slot].newer;
-    bool in_main = (*dload_i_meta(e, slot) & DLOAD_I_META_MAIN) != 0;
+    bool in_main = (dload_i_meta_of(e, slot) & DLOAD_I_META_MAIN) != 0;
     dload_i_queue_cut(e, in_main ? &e->main : &e->small, slot);
 }
 
@@ -140,10 +169,10 @@ DLOAD_I_LOCAL uint32_t dload_i_clock_victim(dload_i_evict *e)
 {
     for (;;) {
         uint32_t slot = e->small.tail;
-        uint32_t *meta = dload_i_meta(e, slot);
-        if ((*meta & DLOAD_I_META_USES) == 0)
+        uint32_t meta = dload_i_meta_of(e, slot);
+        if ((meta & DLOAD_I_META_USES) == 0)
             return slot;
-        *meta &= ~DLOAD_I_META_USES;
+        dload_i_meta_set(e, slot, meta & ~DLOAD_I_META_USES);
         dload_i_queue_cut(e, &e->small, slot);
         dload_i_queue_push(e, &e->small, slot);
     }
@@ -153,10 +182,10 @@ DLOAD_I_LOCAL uint32_t dload_i_sieve_victim(dload_i_evict *e)
 {
     uint32_t slot = e->hand != DLOAD_I_NO_SLOT ? e->hand : e->small.tail;
     for (;;) {
-        uint32_t *meta = dload_i_meta(e, slot);
-        if ((*meta & DLOAD_I_META_USES) == 0)
+        uint32_t meta = dload_i_meta_of(e, slot);
+        if ((meta & DLOAD_I_META_USES) == 0)
             break;
-        *meta &= ~DLOAD_I_META_USES;
+        dload_i_meta_set(e, slot, meta & ~DLOAD_I_META_USES);
         uint32_t newer = e->links[slot].newer;
         slot = newer != DLOAD_I_NO_SLOT ? newer : e->small.tail;
     }
@@ -169,10 +198,10 @@ DLOAD_I_LOCAL uint32_t dload_i_main_victim(dload_i_evict *e)
 {
     for (;;) {
         uint32_t slot = e->main.tail;
-        uint32_t *meta = dload_i_meta(e, slot);
-        if ((*meta & DLOAD_I_META_USES) == 0)
+        uint32_t meta = dload_i_meta_of(e, slot);
+        if ((meta & DLOAD_I_META_USES) == 0)
             return slot;
-        *meta -= 1;
+        dload_i_meta_set(e, slot, meta - 1);
         dload_i_queue_cut(e, &e->main, slot);
         dload_i_queue_push(e, &e->main, slot);
     }
@@ -186,13 +215,13 @@ DLOAD_I_LOCAL uint32_t dload_i_s3fifo_victim(dload_i_evict *e)
         return dload_i_main_victim(e);
     while (e->small.n != 0) {
         uint32_t slot = e->small.tail;
-        uint32_t *meta = dload_i_meta(e, slot);
-        if ((*meta & DLOAD_I_META_USES) < 2) {
+        uint32_t meta = dload_i_meta_of(e, slot);
+        if ((meta & DLOAD_I_META_USES) < 2) {
             dload_i_ghost_add(&e->ghost, e->hash_of(e->meta + (size_t)slot * e->stride_bytes));
             return slot;
         }
         dload_i_queue_cut(e, &e->small, slot);
-        *meta = (*meta & ~DLOAD_I_META_USES) | DLOAD_I_META_MAIN;
+        dload_i_meta_set(e, slot, (meta & ~DLOAD_I_META_USES) | DLOAD_I_META_MAIN);
         dload_i_queue_push(e, &e->main, slot);
     }
     return dload_i_main_victim(e);

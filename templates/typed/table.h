@@ -318,9 +318,7 @@ DLOAD_I_INLINE void DLOAD_I_FN(i_touch)(DLOAD_I_SHARD *s, DLOAD_I_SLOT *e)
 #else
     const uint32_t max_uses = 1;
 #endif
-    /* Written only when it changes: a popular entry's line stays clean. */
-    if (DLOAD_I_UNLIKELY((e->meta & DLOAD_I_META_USES) < max_uses))
-        e->meta++;
+    dload_i_count_use(&e->meta, e->meta, max_uses);
 #endif
     (void)s;
     (void)e;

@@ -131,14 +131,14 @@ typedef struct DLOAD_I_FN(i_ident) {
 
 /* Where an entry lives: what a hit touches and nothing else. Private.
  *
- *   meta  bits 0..1 uses since the policy last looked, 2 in the main queue (S3-FIFO), 4 expires,
+ *   meta  bits 0..7 uses since the policy last looked, 8 in the main queue (S3-FIFO), 9 expires,
  *         15 an error instead of a value, 16..31 epoch (an entry of another epoch was cleared by
  *         clear_all and is not there)
  */
 typedef struct DLOAD_I_FN(slot) {
     uint32_t meta;
 #if DLOAD_TTL
-    uint32_t expiry; /* tick after which the entry is gone; meaningful with bit 4 of meta */
+    uint32_t expiry; /* tick after which the entry is gone; meaningful with bit 9 of meta */
 #endif
 #if DLOAD_GROUP
     uint64_t group;

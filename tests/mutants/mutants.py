@@ -56,8 +56,8 @@ mutant("arena_piece_leaks", "runtime/arena.h",
 
 # ---- eviction ----
 mutant("s3fifo_promotes_at_one", "runtime/evict.h",
-       "        if ((*meta & DLOAD_I_META_USES) < 2) {",
-       "        if ((*meta & DLOAD_I_META_USES) < 1) {",
+       "        if ((meta & DLOAD_I_META_USES) < 2) {",
+       "        if ((meta & DLOAD_I_META_USES) < 1) {",
        "test_evict")
 mutant("ghost_kept_on_hit", "runtime/ghost.h",
        "            g->ring[at - 1] = 0;\n"
@@ -83,7 +83,7 @@ mutant("sieve_hand_dangles", "runtime/evict.h",
        "    (void)0;",
        "test_evict")
 mutant("clock_without_mercy", "runtime/evict.h",
-       "        *meta &= ~DLOAD_I_META_USES;\n"
+       "        dload_i_meta_set(e, slot, meta & ~DLOAD_I_META_USES);\n"
        "        dload_i_queue_cut(e, &e->small, slot);\n"
        "        dload_i_queue_push(e, &e->small, slot);",
        "        return slot;",
