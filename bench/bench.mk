@@ -1,5 +1,7 @@
-# Benchmarks: `make bench-hit`, `make bench-load` and its part `make bench-threads`; see bench/README.md.
-#   QUICK=1                 smaller, within 45 s each
+# Benchmarks: `make bench` runs all, `make bench-<name>` one; see bench/README.md. Those of a single
+# cache each have a file of rules in bench/rules/, which adds its name to BENCH_TARGETS.
+#   QUICK=1                 smaller, within 45 s each; the page stays in the build folder
+#   RESULTS=folder          where pages and plots go (default bench/results)
 #   CC=clang                the other compiler, for every C and C++ contender
 #   OPT="-O3 -march=native" other flags, for every C and C++ contender (default -O2)
 #   ORDER=sequential        keys 0, 1, 2 ... for bench-hit (default random)
@@ -44,8 +46,15 @@ BENCH_THREADS_OURS := $(addprefix $(BENCH_OUT)/threads_ours_,pthread spin)
 BENCH_THREADS_PLAIN := $(addprefix $(BENCH_OUT)/threads_plain_,shared parallel)
 BENCH_THREADS_ALL := $(BENCH_THREADS_OURS) $(BENCH_THREADS_PLAIN) $(BENCH_OUT)/load_byhand $(BENCH_OUT)/call_server $(BENCH_OUT)/node/.done
 
-.PHONY: bench-hit bench-load bench-threads bench bench-clean bench-setup
-bench: bench-hit bench-load
+BENCH_TARGETS := bench-hit bench-load
+BENCH_RUN = QUICK=$(QUICK) RESULTS=$(RESULTS) bench/run
+
+include $(sort $(wildcard bench/rules/*.mk))
+
+# One after the other, whatever -j says: two at a time would measure each other.
+.PHONY: $(sort $(BENCH_TARGETS) bench-threads) bench bench-clean bench-setup
+bench: bench-setup
+	@for t in $(BENCH_TARGETS); do $(MAKE) --no-print-directory -j1 $$t || exit 1; echo; done
 
 # A peer that cannot be installed is left out; only a missing compiler ends the benchmark.
 bench-setup:
@@ -54,15 +63,15 @@ bench-setup:
 $(BENCH_HIT_ALL) $(BENCH_LOAD_ALL) $(BENCH_THREADS_ALL): | bench-setup
 
 bench-hit: $(BENCH_HIT_ALL)
-	@QUICK=$(QUICK) bench/run hit --build $(BENCH_OUT) $(if $(filter sequential,$(ORDER)),--sequential)
+	@$(BENCH_RUN) hit --build $(BENCH_OUT) $(if $(filter sequential,$(ORDER)),--sequential)
 
 bench-load: $(BENCH_LOAD_ALL) $(BENCH_THREADS_ALL)
-	@QUICK=$(QUICK) bench/run load --build $(BENCH_OUT)
+	@$(BENCH_RUN) load --build $(BENCH_OUT)
 	@echo
-	@QUICK=$(QUICK) bench/run threads --build $(BENCH_OUT)
+	@$(BENCH_RUN) threads --build $(BENCH_OUT)
 
 bench-threads: $(BENCH_THREADS_ALL)
-	@QUICK=$(QUICK) bench/run threads --build $(BENCH_OUT)
+	@$(BENCH_RUN) threads --build $(BENCH_OUT)
 
 # The programs alone: to try one by hand, see threads.h.
 .PHONY: bench-threads-build

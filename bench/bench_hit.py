@@ -1,6 +1,7 @@
 """make bench-hit: what a hit, a miss and a replacement cost in a table that has been churned."""
 
-from driver import ROUNDS, measure, open_contenders, size_name
+from driver import ROUNDS, measure, open_contenders
+from page import size_name
 
 TITLE = "Hits, misses and replacements after churn"
 CHURN = 20

@@ -6,7 +6,8 @@ import subprocess
 import tempfile
 import time
 
-from driver import BenchError, Contender, measure, open_contenders
+from driver import Contender, measure, open_contenders
+from page import BenchError
 
 TITLE = "Threads: new keys in closed loops"
 THREADS = (1, 2, 4, 8)

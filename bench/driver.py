@@ -1,7 +1,8 @@
-"""The side of the harness that asks: processes, rounds, medians, the report.
+"""The side of the harness that asks: processes, rounds, medians.
 
 See harness.h for the lines that contenders speak and README.md for the method. A benchmark is a
-module bench_<name>.py with a function run(report, quick, find) that uses what is here.
+module bench_<name>.py with a function run(report, find, options) that uses what is here and writes
+to a page.Report.
 """
 
 import os
@@ -10,15 +11,12 @@ import subprocess
 import sys
 import time
 
+from page import BenchError
+
 ROUNDS = 9               # measured rounds per contender and command; the median counts
 MIN_ROUNDS = 7
 RETRIES = 4              # times that a disturbed round may be repeated
 UNDISTURBED = 0.96       # a round is disturbed when its process ran for less of the time
-PATIENCE_S = (60, 5)     # what repeating rounds may cost in all: full, QUICK
-
-
-class BenchError(Exception):
-    """A contender failed, or contenders that did the same work disagree."""
 
 
 class Contender:
@@ -150,101 +148,6 @@ def measure(report, contenders, command, n_rounds=ROUNDS, same_work=True, args_o
 def n_attempts(n_rounds=ROUNDS):
     """How many different arguments args_of may have to give."""
     return n_rounds * (RETRIES + 1)
-
-
-class Report:
-    """Collects the page, and the RATIO lines that come after it."""
-
-    def __init__(self, title, quick):
-        self.quick = quick
-        self.started = time.monotonic()
-        self.ratios = []
-        self.n_disturbed = 0
-        self.patience_s = PATIENCE_S[quick]
-        self.machine = machine()
-        self.text(f"# {title}")
-
-    @staticmethod
-    def text(line=""):
-        print(line, flush=True)
-
-    def head(self, contenders, setting):
-        """Says on what, with what and how big this was measured."""
-        self.text(f"\n{'QUICK (smaller: targets count at full size)' if self.quick else 'full'}: "
-                  f"{setting}\n")
-        for key, value in self.machine:
-            self.text(f"- {key}: {value}")
-        for key in ("compiler", "flags"):
-            by_value = {}
-            for contender in contenders:
-                by_value.setdefault(contender.hello[key], []).append(contender.name)
-            for value, names in by_value.items():
-                whose = "" if len(by_value) == 1 else f" ({', '.join(names)})"
-                self.text(f"- {key}: {value}{whose}")
-        self.text("\nContenders:\n")
-        for contender in contenders:
-            self.text(f"- **{contender.name}**: {contender.hello['note']}")
-
-    def table(self, header, rows):
-        self.text("\n| " + " | ".join(header) + " |")
-        self.text("|---|" + "---:|" * (len(header) - 1))
-        for row in rows:
-            self.text("| " + " | ".join(str(cell) for cell in row) + " |")
-
-    def ratio(self, metric, value, target):
-        self.ratios.append((metric, value, target))
-
-    def end(self):
-        self.text(f"\nAttempts at a round during which something else ran: {self.n_disturbed}. "
-                  f"Load average at the end: {os.getloadavg()[0]:.1f}. "
-                  f"Took {time.monotonic() - self.started:.0f} s.\n")
-        for metric, value, target in self.ratios:
-            self.text(f"RATIO {metric} {value:.3f} {target:g}")
-
-
-def first_line(path, prefix=""):
-    try:
-        with open(path, encoding="utf-8") as file:
-            for line in file:
-                if line.startswith(prefix):
-                    return line.strip()
-    except OSError:
-        pass
-    return ""
-
-
-def cache_sizes():
-    """Sizes of the first core's data caches, as the kernel names them."""
-    base = "/sys/devices/system/cpu/cpu0/cache"
-    sizes = []
-    try:
-        for index in sorted(os.listdir(base)):
-            if index.startswith("index") and first_line(f"{base}/{index}/type") != "Instruction":
-                sizes.append(f"L{first_line(f'{base}/{index}/level')} "
-                             f"{first_line(f'{base}/{index}/size')}")
-    except OSError:
-        return "unknown"
-    return ", ".join(sizes)
-
-
-def machine():
-    model = first_line("/proc/cpuinfo", "model name").partition(":")[2].strip() or "unknown CPU"
-    memory_kb = int((first_line("/proc/meminfo", "MemTotal").split() or ["", "0"])[1])
-    huge = first_line("/sys/kernel/mm/transparent_hugepage/enabled")
-    huge = huge[huge.find("[") + 1:huge.find("]")] or "unknown"
-    return [
-        ("machine", f"{model}, {os.cpu_count()} cores, data caches {cache_sizes()}, "
-                    f"{memory_kb / 2**20:.0f} GB"),
-        ("system", f"{os.uname().sysname} {os.uname().machine}, transparent huge pages {huge}, "
-                   f"load average at the start {os.getloadavg()[0]:.1f}"),
-    ]
-
-
-def size_name(n):
-    """1000 -> 1k, 2000000 -> 2m: how sizes stand in metrics."""
-    if n >= 1000000:
-        return f"{n / 1000000:g}m"
-    return f"{n / 1000:g}k" if n >= 1000 else str(n)
 
 
 def open_contenders(paths, kind=Contender):
