@@ -108,7 +108,7 @@
  *
  * CONTENTS (search for the marks)
  *   once a translation unit: >>port >>status >>key >>env >>pool >>blob >>hash >>lock >>arena >>group
- *                            >>ghost >>evict >>wheel >>stats >>flight >>nest >>batch >>pace
+ *                            >>ghost >>fifo >>evict >>wheel >>stats >>flight >>nest >>batch >>pace
  *                            >>run >>crew >>drive >>registry
  *   once a loader: >>params >>fork >>lock_pthread >>types >>api >>table >>store >>cache >>ops >>answer >>load
  *                  >>outside >>control >>undef
@@ -1420,10 +1420,11 @@ DLOAD_I_LOCAL void dload_i_arena_drop(dload_i_arena *a, const char *ptr, size_t 
 #define DLOAD_I_NO_SLOT     UINT32_MAX
 
 typedef struct dload_i_group {
-    uint8_t tags[32]; /* 0 = free */
-    uint8_t over[16]; /* keys that passed over, by class; stays at 255 once there */
-    uint32_t seq;     /* for readers without a lock: odd while the group changes */
-    uint32_t spare[3];
+    uint8_t tags[32];  /* 0 = free */
+    uint8_t over[16];  /* keys that passed over, by class; stays at 255 once there */
+    uint32_t seq;      /* for readers without a lock: odd while the group changes */
+    uint32_t stale[2]; /* by queue, a bit a slot: see fifo.h */
+    uint32_t spare;
 } dload_i_group;
 
 /* Which of the 32 tags match, a bit each. */
@@ -1725,6 +1726,261 @@ DLOAD_I_LOCAL void dload_i_ghost_add(dload_i_ghost *g, uint64_t hash)
 
 #endif /* DLOAD_I_GHOST_H */
 
+/* ==== runtime/fifo.h ==== */
+
+/* >>fifo -- first in, first out, of slot numbers: what FIFO, CLOCK and S3-FIFO keep their order in.
+ *
+ * A queue is a chain of chunks, each one cache line: fifteen slot numbers and the position of the next
+ * chunk. So an entry costs 4.3 bytes, and whoever comes or goes touches memory that the one before it has
+ * touched. Both queues of S3-FIFO take their chunks from one pool.
+ *
+ * What leaves from anywhere but the tail (a delete, an expiry) leaves its reference behind, stale.
+ * References to one slot stand in the order in which they came, so the stale ones are always the older
+ * ones: knowing how many a slot has is knowing which they are, even when the slot has a new entry
+ * since. A bit in the slot's group says that there is one; how many more there are stands in a small
+ * table. When the chunks or that table run out, all stale references are taken out at once. Both have
+ * room for a share of the capacity, so that each removal pays a constant share of it.
+ */
+#ifndef DLOAD_I_FIFO_H
+#define DLOAD_I_FIFO_H
+
+#define DLOAD_I_CHAIN      15u /* references of a chunk; the word after them is its successor */
+#define DLOAD_I_NO_REF     UINT32_MAX
+#define DLOAD_I_QUEUES     2u /* of one pool, at most: as many as a group has masks */
+#define DLOAD_I_MORE_SHARE 32u
+
+typedef struct dload_i_fifo {
+    uint32_t tail; /* position of the oldest reference */
+    uint32_t head; /* ... and of where the next one goes; = tail: there is none */
+    uint32_t n;    /* entries: references that are not stale */
+} dload_i_fifo;
+
+/* Stale references of a slot beyond the one that its group's bit stands for. */
+typedef struct dload_i_more {
+    uint32_t id; /* slot * 2 + queue + 1; 0 = free */
+    uint32_t n;
+} dload_i_more;
+
+typedef struct dload_i_fifos {
+    uint32_t *refs;        /* chunks of 16 words; a position is an index of it */
+    dload_i_group *groups; /* whose bits say which slots have stale references */
+    uint32_t free_chunk;   /* position; linked through its last word */
+    uint32_t n_stale;
+    dload_i_more *more;
+    uint32_t more_size;
+    uint32_t n_more;
+    dload_i_fifo q[DLOAD_I_QUEUES];
+} dload_i_fifos;
+
+/* ---- sizes, for cap entries ---- */
+
+DLOAD_I_INLINE uint32_t dload_i_fifo_chunks(uint32_t cap)
+{
+    /* Each queue has a chunk that is not full at both ends; a sixteenth is for stale references. */
+    return (cap + cap / 16 + 16) / DLOAD_I_CHAIN + 1 + 2 * DLOAD_I_QUEUES;
+}
+
+DLOAD_I_INLINE uint32_t dload_i_fifo_more_size(uint32_t cap)
+{
+    return cap / DLOAD_I_MORE_SHARE + 4;
+}
+
+/* ---- chunks ---- */
+
+DLOAD_I_INLINE bool dload_i_fifo_at_link(uint32_t pos)
+{
+    return (pos & DLOAD_I_CHAIN) == DLOAD_I_CHAIN;
+}
+
+DLOAD_I_LOCAL void dload_i_fifo_chunk_give(dload_i_fifos *qs, uint32_t chunk)
+{
+    qs->refs[chunk | DLOAD_I_CHAIN] = qs->free_chunk;
+    qs->free_chunk = chunk;
+}
+
+DLOAD_I_LOCAL uint32_t dload_i_fifo_chunk_take(dload_i_fifos *qs)
+{
+    uint32_t chunk = qs->free_chunk;
+    DLOAD_ASSERT(chunk != DLOAD_I_NO_REF);
+    qs->free_chunk = qs->refs[chunk | DLOAD_I_CHAIN];
+    return chunk;
+}
+
+/* refs has room for dload_i_fifo_chunks(cap) chunks; more is zeroed. */
+DLOAD_I_LOCAL void dload_i_fifos_init(dload_i_fifos *qs, uint32_t cap, uint32_t *refs,
+                                      dload_i_more *more, dload_i_group *groups)
+{
+    qs->refs = refs;
+    qs->groups = groups;
+    qs->more = more;
+    qs->more_size = dload_i_fifo_more_size(cap);
+    qs->n_more = 0;
+    qs->n_stale = 0;
+    qs->free_chunk = DLOAD_I_NO_REF;
+    for (uint32_t i = dload_i_fifo_chunks(cap); i-- > 0;)
+        dload_i_fifo_chunk_give(qs, i * (DLOAD_I_CHAIN + 1));
+    for (uint32_t i = 0; i < DLOAD_I_QUEUES; i++) {
+        qs->q[i].tail = qs->q[i].head = dload_i_fifo_chunk_take(qs);
+        qs->q[i].n = 0;
+    }
+}
+
+/* ---- stale references ---- */
+
+/* Where the count of a slot is, or where it would be. The table is never full. */
+DLOAD_I_LOCAL dload_i_more *dload_i_more_at(const dload_i_fifos *qs, uint32_t id)
+{
+    uint32_t at = (uint32_t)(((uint64_t)(id * UINT32_C(0x9e3779b1)) * qs->more_size) >> 32);
+    while (qs->more[at].id != 0 && qs->more[at].id != id)
+        at = at + 1 == qs->more_size ? 0 : at + 1;
+    return &qs->more[at];
+}
+
+/* Is the oldest reference to slot in queue which a stale one? Then it no longer counts. */
+DLOAD_I_NOINLINE bool dload_i_stale_drop(dload_i_fifos *qs, uint32_t which, uint32_t slot)
+{
+    uint32_t *mask = &qs->groups[slot / DLOAD_I_GROUP_SLOTS].stale[which];
+    uint32_t bit = UINT32_C(1) << (slot % DLOAD_I_GROUP_SLOTS);
+    if ((*mask & bit) == 0)
+        return false;
+    qs->n_stale--;
+    if (qs->n_more != 0) {
+        dload_i_more *more = dload_i_more_at(qs, slot * 2 + which + 1);
+        if (more->n != 0) {
+            more->n--;
+            return true;
+        }
+    }
+    *mask &= ~bit;
+    return true;
+}
+
+/* Takes the stale references out of one queue. */
+DLOAD_I_LOCAL void dload_i_fifo_pack(dload_i_fifos *qs, uint32_t which)
+{
+    dload_i_fifo *q = &qs->q[which];
+    uint32_t from = q->tail;
+    uint32_t to = from;
+    while (from != q->head) {
+        if (dload_i_fifo_at_link(from))
+            from = qs->refs[from];
+        uint32_t slot = qs->refs[from++];
+        if (dload_i_stale_drop(qs, which, slot))
+            continue;
+        if (dload_i_fifo_at_link(to))
+            to = qs->refs[to];
+        qs->refs[to++] = slot;
+    }
+    uint32_t last = q->head & ~DLOAD_I_CHAIN;
+    for (uint32_t chunk = to & ~DLOAD_I_CHAIN; chunk != last;) {
+        uint32_t next = qs->refs[chunk | DLOAD_I_CHAIN];
+        if (chunk != (to & ~DLOAD_I_CHAIN))
+            dload_i_fifo_chunk_give(qs, chunk);
+        chunk = next;
+    }
+    if (last != (to & ~DLOAD_I_CHAIN))
+        dload_i_fifo_chunk_give(qs, last);
+    q->head = to;
+}
+
+DLOAD_I_NOINLINE void dload_i_fifos_pack(dload_i_fifos *qs)
+{
+    for (uint32_t i = 0; i < DLOAD_I_QUEUES; i++)
+        dload_i_fifo_pack(qs, i);
+    DLOAD_ASSERT(qs->n_stale == 0);
+    memset(qs->more, 0, qs->more_size * sizeof *qs->more);
+    qs->n_more = 0;
+}
+
+/* The newest reference to slot, which is not stale, becomes so. */
+DLOAD_I_NOINLINE void dload_i_stale_add(dload_i_fifos *qs, uint32_t which, uint32_t slot)
+{
+    uint32_t *mask = &qs->groups[slot / DLOAD_I_GROUP_SLOTS].stale[which];
+    uint32_t bit = UINT32_C(1) << (slot % DLOAD_I_GROUP_SLOTS);
+    if ((*mask & bit) != 0) {
+        uint32_t id = slot * 2 + which + 1;
+        dload_i_more *more = dload_i_more_at(qs, id);
+        if (more->id == 0 && qs->n_more + 1 > qs->more_size / 4 * 3) {
+            dload_i_fifos_pack(qs);
+            *mask |= bit;
+        } else {
+            qs->n_more += more->id == 0;
+            more->id = id;
+            more->n++;
+        }
+    } else {
+        *mask |= bit;
+    }
+    qs->n_stale++;
+}
+
+/* ---- coming and going ---- */
+
+/* The head's chunk is full: another one. */
+DLOAD_I_NOINLINE uint32_t dload_i_fifo_extend(dload_i_fifos *qs, dload_i_fifo *q)
+{
+    if (qs->free_chunk == DLOAD_I_NO_REF)
+        dload_i_fifos_pack(qs);
+    if (!dload_i_fifo_at_link(q->head))
+        return q->head;
+    uint32_t chunk = dload_i_fifo_chunk_take(qs);
+    qs->refs[q->head] = chunk;
+    return chunk;
+}
+
+DLOAD_I_INLINE void dload_i_fifo_push(dload_i_fifos *qs, uint32_t which, uint32_t slot)
+{
+    dload_i_fifo *q = &qs->q[which];
+    uint32_t at = q->head;
+    if (DLOAD_I_UNLIKELY(dload_i_fifo_at_link(at)))
+        at = dload_i_fifo_extend(qs, q);
+    qs->refs[at] = slot;
+    q->head = at + 1;
+    q->n++;
+}
+
+/* The tail's chunk has been read: on to the next. */
+DLOAD_I_NOINLINE uint32_t dload_i_fifo_next(dload_i_fifos *qs, dload_i_fifo *q)
+{
+    uint32_t next = qs->refs[q->tail];
+    dload_i_fifo_chunk_give(qs, q->tail & ~DLOAD_I_CHAIN);
+    q->tail = next;
+    return next;
+}
+
+/* The oldest entry of a queue that has one. */
+DLOAD_I_INLINE uint32_t dload_i_fifo_oldest(dload_i_fifos *qs, uint32_t which)
+{
+    dload_i_fifo *q = &qs->q[which];
+    for (;; q->tail++) {
+        uint32_t at = q->tail;
+        if (DLOAD_I_UNLIKELY(dload_i_fifo_at_link(at)))
+            at = dload_i_fifo_next(qs, q);
+        uint32_t slot = qs->refs[at];
+        if (DLOAD_I_LIKELY(qs->n_stale == 0) || !dload_i_stale_drop(qs, which, slot))
+            return slot;
+    }
+}
+
+/* Takes out what dload_i_fifo_oldest has just returned. */
+DLOAD_I_INLINE void dload_i_fifo_pop(dload_i_fifos *qs, uint32_t which)
+{
+    qs->q[which].tail++;
+    qs->q[which].n--;
+}
+
+/* Takes an entry out, wherever it stands. */
+DLOAD_I_LOCAL void dload_i_fifo_cut(dload_i_fifos *qs, uint32_t which, uint32_t slot)
+{
+    if (dload_i_fifo_oldest(qs, which) != slot)
+        dload_i_stale_add(qs, which, slot);
+    else
+        qs->q[which].tail++;
+    qs->q[which].n--;
+}
+
+#endif /* DLOAD_I_FIFO_H */
+
 /* ==== runtime/evict.h ==== */
 
 /* >>evict -- who leaves when room is needed: policies on slot numbers.
@@ -1747,23 +2003,28 @@ DLOAD_I_LOCAL void dload_i_ghost_add(dload_i_ghost *g, uint64_t hash)
 #define DLOAD_I_EPOCH_ONE    0x10000u
 #define DLOAD_I_EPOCH_MASK   0xffff0000u
 
-/* A queue through the slots: head is the newest side, tail the oldest. */
-typedef struct dload_i_queue {
-    uint32_t head, tail, n;
-} dload_i_queue;
+/* LRU and SIEVE move entries from the middle, and keep their order in links: head is the newest side,
+ * tail the oldest. */
+typedef struct dload_i_list {
+    uint32_t head, tail;
+} dload_i_list;
 
 typedef struct dload_i_link {
     uint32_t newer, older; /* slots, or DLOAD_I_NO_SLOT */
 } dload_i_link;
 
+/* The queues of the others; S3-FIFO has both, and its meta bit says which one an entry is in. */
+#define DLOAD_I_SMALL 0u
+#define DLOAD_I_MAIN  1u
+
 typedef struct dload_i_evict {
-    dload_i_link *links; /* by slot */
+    dload_i_fifos queues; /* FIFO, CLOCK, S3-FIFO */
+    dload_i_link *links;  /* LRU, SIEVE: by slot; else NULL */
+    dload_i_list list;
     char *meta;          /* meta word of slot 0; */
     size_t stride_bytes; /* ... and from one to the next */
     uint32_t kind;       /* DLOAD_EVICT_NONE .. S3FIFO; AUTO is resolved at init */
     uint32_t max_uses;   /* where a hit stops counting: 0, 1 or 3 */
-    dload_i_queue small; /* the only queue of every policy but S3-FIFO */
-    dload_i_queue main;
     uint32_t main_limit;
     uint32_t hand; /* SIEVE: where it goes on; DLOAD_I_NO_SLOT = at the tail */
     dload_i_ghost ghost;
@@ -1817,53 +2078,59 @@ DLOAD_I_INLINE uint32_t dload_i_ghost_limit(uint32_t kind, uint32_t cap)
     return kind == DLOAD_EVICT_S3FIFO ? (uint32_t)((uint64_t)cap * 9 / 10) : 0;
 }
 
-/* Sets up everything but links, meta and the ghost's memory. */
+DLOAD_I_INLINE bool dload_i_evict_has_links(uint32_t kind)
+{
+    return kind == DLOAD_EVICT_LRU || kind == DLOAD_EVICT_SIEVE;
+}
+
+DLOAD_I_INLINE bool dload_i_evict_has_queues(uint32_t kind)
+{
+    return kind != DLOAD_EVICT_NONE && !dload_i_evict_has_links(kind);
+}
+
+/* Sets up everything but queues, links, meta and the ghost's memory. */
 DLOAD_I_LOCAL void dload_i_evict_init(dload_i_evict *e, uint32_t kind, uint32_t cap)
 {
     e->kind = kind;
     e->max_uses = kind == DLOAD_EVICT_S3FIFO                               ? 3
                   : kind == DLOAD_EVICT_CLOCK || kind == DLOAD_EVICT_SIEVE ? 1
                                                                            : 0;
-    e->small.head = e->small.tail = DLOAD_I_NO_SLOT;
-    e->small.n = 0;
-    e->main = e->small;
+    e->list.head = e->list.tail = DLOAD_I_NO_SLOT;
     e->main_limit = cap - (cap / 10 > 1 ? cap / 10 : 1);
     e->hand = DLOAD_I_NO_SLOT;
 }
 
-DLOAD_I_LOCAL void dload_i_queue_push(dload_i_evict *e, dload_i_queue *q, uint32_t slot)
+DLOAD_I_LOCAL void dload_i_list_push(dload_i_evict *e, uint32_t slot)
 {
     e->links[slot].newer = DLOAD_I_NO_SLOT;
-    e->links[slot].older = q->head;
-    if (q->head != DLOAD_I_NO_SLOT)
-        e->links[q->head].newer = slot;
+    e->links[slot].older = e->list.head;
+    if (e->list.head != DLOAD_I_NO_SLOT)
+        e->links[e->list.head].newer = slot;
     else
-        q->tail = slot;
-    q->head = slot;
-    q->n++;
+        e->list.tail = slot;
+    e->list.head = slot;
 }
 
-DLOAD_I_LOCAL void dload_i_queue_cut(dload_i_evict *e, dload_i_queue *q, uint32_t slot)
+DLOAD_I_LOCAL void dload_i_list_cut(dload_i_evict *e, uint32_t slot)
 {
     dload_i_link link = e->links[slot];
     if (link.newer != DLOAD_I_NO_SLOT)
         e->links[link.newer].older = link.older;
     else
-        q->head = link.older;
+        e->list.head = link.older;
     if (link.older != DLOAD_I_NO_SLOT)
         e->links[link.older].newer = link.newer;
     else
-        q->tail = link.newer;
-    q->n--;
+        e->list.tail = link.newer;
 }
 
 /* A hit under LRU. */
 DLOAD_I_LOCAL void dload_i_lru_touch(dload_i_evict *e, uint32_t slot)
 {
-    if (e->small.head == slot)
+    if (e->list.head == slot)
         return;
-    dload_i_queue_cut(e, &e->small, slot);
-    dload_i_queue_push(e, &e->small, slot);
+    dload_i_list_cut(e, slot);
+    dload_i_list_push(e, slot);
 }
 
 /* A new entry; its meta word has no uses and no main bit. */
@@ -1871,12 +2138,13 @@ DLOAD_I_LOCAL void dload_i_evict_insert(dload_i_evict *e, uint32_t slot, bool wa
 {
     if (e->kind == DLOAD_EVICT_NONE)
         return;
-    if (was_ghost) {
-        dload_i_meta_set(e, slot, dload_i_meta_of(e, slot) | DLOAD_I_META_MAIN);
-        dload_i_queue_push(e, &e->main, slot);
-    } else {
-        dload_i_queue_push(e, &e->small, slot);
+    if (e->links != NULL) {
+        dload_i_list_push(e, slot);
+        return;
     }
+    if (was_ghost)
+        dload_i_meta_set(e, slot, dload_i_meta_of(e, slot) | DLOAD_I_META_MAIN);
+    dload_i_fifo_push(&e->queues, was_ghost ? DLOAD_I_MAIN : DLOAD_I_SMALL, slot);
 }
 
 /* An entry goes, whatever the reason. */
@@ -1884,35 +2152,39 @@ DLOAD_I_LOCAL void dload_i_evict_remove(dload_i_evict *e, uint32_t slot)
 {
     if (e->kind == DLOAD_EVICT_NONE)
         return;
-    if (e->hand == slot)
-        e->hand = e->links[slot].newer;
+    if (e->links != NULL) {
+        if (e->hand == slot)
+            e->hand = e->links[slot].newer;
+        dload_i_list_cut(e, slot);
+        return;
+    }
     bool in_main = (dload_i_meta_of(e, slot) & DLOAD_I_META_MAIN) != 0;
-    dload_i_queue_cut(e, in_main ? &e->main : &e->small, slot);
+    dload_i_fifo_cut(&e->queues, in_main ? DLOAD_I_MAIN : DLOAD_I_SMALL, slot);
 }
 
 DLOAD_I_LOCAL uint32_t dload_i_clock_victim(dload_i_evict *e)
 {
     for (;;) {
-        uint32_t slot = e->small.tail;
+        uint32_t slot = dload_i_fifo_oldest(&e->queues, DLOAD_I_SMALL);
         uint32_t meta = dload_i_meta_of(e, slot);
         if ((meta & DLOAD_I_META_USES) == 0)
             return slot;
         dload_i_meta_set(e, slot, meta & ~DLOAD_I_META_USES);
-        dload_i_queue_cut(e, &e->small, slot);
-        dload_i_queue_push(e, &e->small, slot);
+        dload_i_fifo_pop(&e->queues, DLOAD_I_SMALL);
+        dload_i_fifo_push(&e->queues, DLOAD_I_SMALL, slot);
     }
 }
 
 DLOAD_I_LOCAL uint32_t dload_i_sieve_victim(dload_i_evict *e)
 {
-    uint32_t slot = e->hand != DLOAD_I_NO_SLOT ? e->hand : e->small.tail;
+    uint32_t slot = e->hand != DLOAD_I_NO_SLOT ? e->hand : e->list.tail;
     for (;;) {
         uint32_t meta = dload_i_meta_of(e, slot);
         if ((meta & DLOAD_I_META_USES) == 0)
             break;
         dload_i_meta_set(e, slot, meta & ~DLOAD_I_META_USES);
         uint32_t newer = e->links[slot].newer;
-        slot = newer != DLOAD_I_NO_SLOT ? newer : e->small.tail;
+        slot = newer != DLOAD_I_NO_SLOT ? newer : e->list.tail;
     }
     e->hand = slot; /* removing it moves the hand on */
     return slot;
@@ -1922,13 +2194,13 @@ DLOAD_I_LOCAL uint32_t dload_i_sieve_victim(dload_i_evict *e)
 DLOAD_I_LOCAL uint32_t dload_i_main_victim(dload_i_evict *e)
 {
     for (;;) {
-        uint32_t slot = e->main.tail;
+        uint32_t slot = dload_i_fifo_oldest(&e->queues, DLOAD_I_MAIN);
         uint32_t meta = dload_i_meta_of(e, slot);
         if ((meta & DLOAD_I_META_USES) == 0)
             return slot;
         dload_i_meta_set(e, slot, meta - 1);
-        dload_i_queue_cut(e, &e->main, slot);
-        dload_i_queue_push(e, &e->main, slot);
+        dload_i_fifo_pop(&e->queues, DLOAD_I_MAIN);
+        dload_i_fifo_push(&e->queues, DLOAD_I_MAIN, slot);
     }
 }
 
@@ -1936,18 +2208,19 @@ DLOAD_I_LOCAL uint32_t dload_i_main_victim(dload_i_evict *e)
  * its limit meanwhile; only when small runs empty is main asked. */
 DLOAD_I_LOCAL uint32_t dload_i_s3fifo_victim(dload_i_evict *e)
 {
-    if (e->main.n > e->main_limit)
+    dload_i_fifos *qs = &e->queues;
+    if (qs->q[DLOAD_I_MAIN].n > e->main_limit)
         return dload_i_main_victim(e);
-    while (e->small.n != 0) {
-        uint32_t slot = e->small.tail;
+    while (qs->q[DLOAD_I_SMALL].n != 0) {
+        uint32_t slot = dload_i_fifo_oldest(qs, DLOAD_I_SMALL);
         uint32_t meta = dload_i_meta_of(e, slot);
         if ((meta & DLOAD_I_META_USES) < 2) {
             dload_i_ghost_add(&e->ghost, e->hash_of(e->meta + (size_t)slot * e->stride_bytes));
             return slot;
         }
-        dload_i_queue_cut(e, &e->small, slot);
         dload_i_meta_set(e, slot, (meta & ~DLOAD_I_META_USES) | DLOAD_I_META_MAIN);
-        dload_i_queue_push(e, &e->main, slot);
+        dload_i_fifo_pop(qs, DLOAD_I_SMALL);
+        dload_i_fifo_push(qs, DLOAD_I_MAIN, slot);
     }
     return dload_i_main_victim(e);
 }
@@ -1962,8 +2235,10 @@ DLOAD_I_LOCAL uint32_t dload_i_evict_victim(dload_i_evict *e)
         return dload_i_sieve_victim(e);
     case DLOAD_EVICT_S3FIFO:
         return dload_i_s3fifo_victim(e);
+    case DLOAD_EVICT_LRU:
+        return e->list.tail;
     default:
-        return e->small.tail; /* FIFO, LRU */
+        return dload_i_fifo_oldest(&e->queues, DLOAD_I_SMALL); /* FIFO */
     }
 }
 
@@ -5891,13 +6166,18 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SH
     size_t total = 0;
     size_t slots_at = dload_i_carve(&total, n_slots, sizeof(DLOAD_I_SLOT));
     size_t links_at =
-        dload_i_carve(&total, kind == DLOAD_EVICT_NONE ? 0 : n_slots, sizeof(dload_i_link));
+        dload_i_carve(&total, dload_i_evict_has_links(kind) ? n_slots : 0, sizeof(dload_i_link));
+    bool queues = dload_i_evict_has_queues(kind);
+    size_t refs_at = dload_i_carve(&total, queues ? dload_i_fifo_chunks(cap) : 0,
+                                   (DLOAD_I_CHAIN + 1) * sizeof(uint32_t));
 #if DLOAD_TTL
     uint32_t chunk_slots = dload_i_best_chunk(cap);
     size_t chunks_at = dload_i_carve(&total, dload_i_chunks_for(cap, chunk_slots),
                                      dload_i_chunk_bytes(chunk_slots));
 #endif
     size_t zeroed_at = dload_i_carve(&total, n_groups, sizeof(dload_i_group));
+    size_t more_at =
+        dload_i_carve(&total, queues ? dload_i_fifo_more_size(cap) : 0, sizeof(dload_i_more));
     size_t ring_at = dload_i_carve(&total, dload_i_ghost_ring_size(ghosts), sizeof(uint64_t));
     size_t index_at = dload_i_carve(&total, dload_i_ghost_index_size(ghosts), sizeof(uint32_t));
 #if DLOAD_TTL
@@ -5918,7 +6198,11 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SH
     s->slots = (DLOAD_I_SLOT *)(void *)(base + slots_at);
     s->cap = cap;
     s->reap_group = 0;
-    s->evict.links = kind == DLOAD_EVICT_NONE ? NULL : (dload_i_link *)(void *)(base + links_at);
+    s->evict.links =
+        dload_i_evict_has_links(kind) ? (dload_i_link *)(void *)(base + links_at) : NULL;
+    if (queues)
+        dload_i_fifos_init(&s->evict.queues, cap, (uint32_t *)(void *)(base + refs_at),
+                           (dload_i_more *)(void *)(base + more_at), s->groups);
     s->evict.meta = base + slots_at;
     s->evict.stride_bytes = sizeof(DLOAD_I_SLOT);
     s->evict.hash_of = DLOAD_I_FN(i_hash_of);
@@ -5995,11 +6279,15 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_replace)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uin
         dload_i_wheel_cancel(&s->wheel, slot);
 #endif
     uint32_t keep = DLOAD_I_META_USES | DLOAD_I_META_MAIN;
-    if ((e->meta & DLOAD_I_EPOCH_MASK) != s->epoch) {
+    bool cleared = (e->meta & DLOAD_I_EPOCH_MASK) != s->epoch;
+    if (cleared) {
         s->n_live++; /* an entry from before a clear_all comes back to life, as a new one */
-        keep = DLOAD_I_META_MAIN;
+        dload_i_evict_remove(&s->evict, slot);
+        keep = 0;
     }
     e->meta = (e->meta & keep) | s->epoch;
+    if (cleared)
+        dload_i_evict_insert(&s->evict, slot, false);
     DLOAD_I_FN(i_fill)(c, s, slot, item);
 }
 

@@ -12,6 +12,7 @@
 #include "port.h"
 #include "group.h"
 #include "ghost.h"
+#include "fifo.h"
 
 /* The meta word of a slot; see the slot's type. The uses have a byte to themselves, the only one that a
  * reader without the lock may write: a store that comes late then changes nothing but a count. */
@@ -22,23 +23,28 @@
 #define DLOAD_I_EPOCH_ONE    0x10000u
 #define DLOAD_I_EPOCH_MASK   0xffff0000u
 
-/* A queue through the slots: head is the newest side, tail the oldest. */
-typedef struct dload_i_queue {
-    uint32_t head, tail, n;
-} dload_i_queue;
+/* LRU and SIEVE move entries from the middle, and keep their order in links: head is the newest side,
+ * tail the oldest. */
+typedef struct dload_i_list {
+    uint32_t head, tail;
+} dload_i_list;
 
 typedef struct dload_i_link {
     uint32_t newer, older; /* slots, or DLOAD_I_NO_SLOT */
 } dload_i_link;
 
+/* The queues of the others; S3-FIFO has both, and its meta bit says which one an entry is in. */
+#define DLOAD_I_SMALL 0u
+#define DLOAD_I_MAIN  1u
+
 typedef struct dload_i_evict {
-    dload_i_link *links; /* by slot */
+    dload_i_fifos queues; /* FIFO, CLOCK, S3-FIFO */
+    dload_i_link *links;  /* LRU, SIEVE: by slot; else NULL */
+    dload_i_list list;
     char *meta;          /* meta word of slot 0; */
     size_t stride_bytes; /* ... and from one to the next */
     uint32_t kind;       /* DLOAD_EVICT_NONE .. S3FIFO; AUTO is resolved at init */
     uint32_t max_uses;   /* where a hit stops counting: 0, 1 or 3 */
-    dload_i_queue small; /* the only queue of every policy but S3-FIFO */
-    dload_i_queue main;
     uint32_t main_limit;
     uint32_t hand; /* SIEVE: where it goes on; DLOAD_I_NO_SLOT = at the tail */
     dload_i_ghost ghost;
@@ -92,53 +98,59 @@ DLOAD_I_INLINE uint32_t dload_i_ghost_limit(uint32_t kind, uint32_t cap)
     return kind == DLOAD_EVICT_S3FIFO ? (uint32_t)((uint64_t)cap * 9 / 10) : 0;
 }
 
-/* Sets up everything but links, meta and the ghost's memory. */
+DLOAD_I_INLINE bool dload_i_evict_has_links(uint32_t kind)
+{
+    return kind == DLOAD_EVICT_LRU || kind == DLOAD_EVICT_SIEVE;
+}
+
+DLOAD_I_INLINE bool dload_i_evict_has_queues(uint32_t kind)
+{
+    return kind != DLOAD_EVICT_NONE && !dload_i_evict_has_links(kind);
+}
+
+/* Sets up everything but queues, links, meta and the ghost's memory. */
 DLOAD_I_LOCAL void dload_i_evict_init(dload_i_evict *e, uint32_t kind, uint32_t cap)
 {
     e->kind = kind;
     e->max_uses = kind == DLOAD_EVICT_S3FIFO                               ? 3
                   : kind == DLOAD_EVICT_CLOCK || kind == DLOAD_EVICT_SIEVE ? 1
                                                                            : 0;
-    e->small.head = e->small.tail = DLOAD_I_NO_SLOT;
-    e->small.n = 0;
-    e->main = e->small;
+    e->list.head = e->list.tail = DLOAD_I_NO_SLOT;
     e->main_limit = cap - (cap / 10 > 1 ? cap / 10 : 1);
     e->hand = DLOAD_I_NO_SLOT;
 }
 
-DLOAD_I_LOCAL void dload_i_queue_push(dload_i_evict *e, dload_i_queue *q, uint32_t slot)
+DLOAD_I_LOCAL void dload_i_list_push(dload_i_evict *e, uint32_t slot)
 {
     e->links[slot].newer = DLOAD_I_NO_SLOT;
-    e->links[slot].older = q->head;
-    if (q->head != DLOAD_I_NO_SLOT)
-        e->links[q->head].newer = slot;
+    e->links[slot].older = e->list.head;
+    if (e->list.head != DLOAD_I_NO_SLOT)
+        e->links[e->list.head].newer = slot;
     else
-        q->tail = slot;
-    q->head = slot;
-    q->n++;
+        e->list.tail = slot;
+    e->list.head = slot;
 }
 
-DLOAD_I_LOCAL void dload_i_queue_cut(dload_i_evict *e, dload_i_queue *q, uint32_t slot)
+DLOAD_I_LOCAL void dload_i_list_cut(dload_i_evict *e, uint32_t slot)
 {
     dload_i_link link = e->links[slot];
     if (link.newer != DLOAD_I_NO_SLOT)
         e->links[link.newer].older = link.older;
     else
-        q->head = link.older;
+        e->list.head = link.older;
     if (link.older != DLOAD_I_NO_SLOT)
         e->links[link.older].newer = link.newer;
     else
-        q->tail = link.newer;
-    q->n--;
+        e->list.tail = link.newer;
 }
 
 /* A hit under LRU. */
 DLOAD_I_LOCAL void dload_i_lru_touch(dload_i_evict *e, uint32_t slot)
 {
-    if (e->small.head == slot)
+    if (e->list.head == slot)
         return;
-    dload_i_queue_cut(e, &e->small, slot);
-    dload_i_queue_push(e, &e->small, slot);
+    dload_i_list_cut(e, slot);
+    dload_i_list_push(e, slot);
 }
 
 /* A new entry; its meta word has no uses and no main bit. */
@@ -146,12 +158,13 @@ DLOAD_I_LOCAL void dload_i_evict_insert(dload_i_evict *e, uint32_t slot, bool wa
 {
     if (e->kind == DLOAD_EVICT_NONE)
         return;
-    if (was_ghost) {
-        dload_i_meta_set(e, slot, dload_i_meta_of(e, slot) | DLOAD_I_META_MAIN);
-        dload_i_queue_push(e, &e->main, slot);
-    } else {
-        dload_i_queue_push(e, &e->small, slot);
+    if (e->links != NULL) {
+        dload_i_list_push(e, slot);
+        return;
     }
+    if (was_ghost)
+        dload_i_meta_set(e, slot, dload_i_meta_of(e, slot) | DLOAD_I_META_MAIN);
+    dload_i_fifo_push(&e->queues, was_ghost ? DLOAD_I_MAIN : DLOAD_I_SMALL, slot);
 }
 
 /* An entry goes, whatever the reason. */
@@ -159,35 +172,39 @@ DLOAD_I_LOCAL void dload_i_evict_remove(dload_i_evict *e, uint32_t slot)
 {
     if (e->kind == DLOAD_EVICT_NONE)
         return;
-    if (e->hand == slot)
-        e->hand = e->links[slot].newer;
+    if (e->links != NULL) {
+        if (e->hand == slot)
+            e->hand = e->links[slot].newer;
+        dload_i_list_cut(e, slot);
+        return;
+    }
     bool in_main = (dload_i_meta_of(e, slot) & DLOAD_I_META_MAIN) != 0;
-    dload_i_queue_cut(e, in_main ? &e->main : &e->small, slot);
+    dload_i_fifo_cut(&e->queues, in_main ? DLOAD_I_MAIN : DLOAD_I_SMALL, slot);
 }
 
 DLOAD_I_LOCAL uint32_t dload_i_clock_victim(dload_i_evict *e)
 {
     for (;;) {
-        uint32_t slot = e->small.tail;
+        uint32_t slot = dload_i_fifo_oldest(&e->queues, DLOAD_I_SMALL);
         uint32_t meta = dload_i_meta_of(e, slot);
         if ((meta & DLOAD_I_META_USES) == 0)
             return slot;
         dload_i_meta_set(e, slot, meta & ~DLOAD_I_META_USES);
-        dload_i_queue_cut(e, &e->small, slot);
-        dload_i_queue_push(e, &e->small, slot);
+        dload_i_fifo_pop(&e->queues, DLOAD_I_SMALL);
+        dload_i_fifo_push(&e->queues, DLOAD_I_SMALL, slot);
     }
 }
 
 DLOAD_I_LOCAL uint32_t dload_i_sieve_victim(dload_i_evict *e)
 {
-    uint32_t slot = e->hand != DLOAD_I_NO_SLOT ? e->hand : e->small.tail;
+    uint32_t slot = e->hand != DLOAD_I_NO_SLOT ? e->hand : e->list.tail;
     for (;;) {
         uint32_t meta = dload_i_meta_of(e, slot);
         if ((meta & DLOAD_I_META_USES) == 0)
             break;
         dload_i_meta_set(e, slot, meta & ~DLOAD_I_META_USES);
         uint32_t newer = e->links[slot].newer;
-        slot = newer != DLOAD_I_NO_SLOT ? newer : e->small.tail;
+        slot = newer != DLOAD_I_NO_SLOT ? newer : e->list.tail;
     }
     e->hand = slot; /* removing it moves the hand on */
     return slot;
@@ -197,13 +214,13 @@ DLOAD_I_LOCAL uint32_t dload_i_sieve_victim(dload_i_evict *e)
 DLOAD_I_LOCAL uint32_t dload_i_main_victim(dload_i_evict *e)
 {
     for (;;) {
-        uint32_t slot = e->main.tail;
+        uint32_t slot = dload_i_fifo_oldest(&e->queues, DLOAD_I_MAIN);
         uint32_t meta = dload_i_meta_of(e, slot);
         if ((meta & DLOAD_I_META_USES) == 0)
             return slot;
         dload_i_meta_set(e, slot, meta - 1);
-        dload_i_queue_cut(e, &e->main, slot);
-        dload_i_queue_push(e, &e->main, slot);
+        dload_i_fifo_pop(&e->queues, DLOAD_I_MAIN);
+        dload_i_fifo_push(&e->queues, DLOAD_I_MAIN, slot);
     }
 }
 
@@ -211,18 +228,19 @@ DLOAD_I_LOCAL uint32_t dload_i_main_victim(dload_i_evict *e)
  * its limit meanwhile; only when small runs empty is main asked. */
 DLOAD_I_LOCAL uint32_t dload_i_s3fifo_victim(dload_i_evict *e)
 {
-    if (e->main.n > e->main_limit)
+    dload_i_fifos *qs = &e->queues;
+    if (qs->q[DLOAD_I_MAIN].n > e->main_limit)
         return dload_i_main_victim(e);
-    while (e->small.n != 0) {
-        uint32_t slot = e->small.tail;
+    while (qs->q[DLOAD_I_SMALL].n != 0) {
+        uint32_t slot = dload_i_fifo_oldest(qs, DLOAD_I_SMALL);
         uint32_t meta = dload_i_meta_of(e, slot);
         if ((meta & DLOAD_I_META_USES) < 2) {
             dload_i_ghost_add(&e->ghost, e->hash_of(e->meta + (size_t)slot * e->stride_bytes));
             return slot;
         }
-        dload_i_queue_cut(e, &e->small, slot);
         dload_i_meta_set(e, slot, (meta & ~DLOAD_I_META_USES) | DLOAD_I_META_MAIN);
-        dload_i_queue_push(e, &e->main, slot);
+        dload_i_fifo_pop(qs, DLOAD_I_SMALL);
+        dload_i_fifo_push(qs, DLOAD_I_MAIN, slot);
     }
     return dload_i_main_victim(e);
 }
@@ -237,8 +255,10 @@ DLOAD_I_LOCAL uint32_t dload_i_evict_victim(dload_i_evict *e)
         return dload_i_sieve_victim(e);
     case DLOAD_EVICT_S3FIFO:
         return dload_i_s3fifo_victim(e);
+    case DLOAD_EVICT_LRU:
+        return e->list.tail;
     default:
-        return e->small.tail; /* FIFO, LRU */
+        return dload_i_fifo_oldest(&e->queues, DLOAD_I_SMALL); /* FIFO */
     }
 }
 

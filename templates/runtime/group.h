@@ -30,10 +30,11 @@
 #define DLOAD_I_NO_SLOT     UINT32_MAX
 
 typedef struct dload_i_group {
-    uint8_t tags[32]; /* 0 = free */
-    uint8_t over[16]; /* keys that passed over, by class; stays at 255 once there */
-    uint32_t seq;     /* for readers without a lock: odd while the group changes */
-    uint32_t spare[3];
+    uint8_t tags[32];  /* 0 = free */
+    uint8_t over[16];  /* keys that passed over, by class; stays at 255 once there */
+    uint32_t seq;      /* for readers without a lock: odd while the group changes */
+    uint32_t stale[2]; /* by queue, a bit a slot: see fifo.h */
+    uint32_t spare;
 } dload_i_group;
 
 /* Which of the 32 tags match, a bit each. */

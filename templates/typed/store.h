@@ -22,13 +22,18 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SH
     size_t total = 0;
     size_t slots_at = dload_i_carve(&total, n_slots, sizeof(DLOAD_I_SLOT));
     size_t links_at =
-        dload_i_carve(&total, kind == DLOAD_EVICT_NONE ? 0 : n_slots, sizeof(dload_i_link));
+        dload_i_carve(&total, dload_i_evict_has_links(kind) ? n_slots : 0, sizeof(dload_i_link));
+    bool queues = dload_i_evict_has_queues(kind);
+    size_t refs_at = dload_i_carve(&total, queues ? dload_i_fifo_chunks(cap) : 0,
+                                   (DLOAD_I_CHAIN + 1) * sizeof(uint32_t));
 #if DLOAD_TTL
     uint32_t chunk_slots = dload_i_best_chunk(cap);
     size_t chunks_at = dload_i_carve(&total, dload_i_chunks_for(cap, chunk_slots),
                                      dload_i_chunk_bytes(chunk_slots));
 #endif
     size_t zeroed_at = dload_i_carve(&total, n_groups, sizeof(dload_i_group));
+    size_t more_at =
+        dload_i_carve(&total, queues ? dload_i_fifo_more_size(cap) : 0, sizeof(dload_i_more));
     size_t ring_at = dload_i_carve(&total, dload_i_ghost_ring_size(ghosts), sizeof(uint64_t));
     size_t index_at = dload_i_carve(&total, dload_i_ghost_index_size(ghosts), sizeof(uint32_t));
 #if DLOAD_TTL
@@ -49,7 +54,11 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SH
     s->slots = (DLOAD_I_SLOT *)(void *)(base + slots_at);
     s->cap = cap;
     s->reap_group = 0;
-    s->evict.links = kind == DLOAD_EVICT_NONE ? NULL : (dload_i_link *)(void *)(base + links_at);
+    s->evict.links =
+        dload_i_evict_has_links(kind) ? (dload_i_link *)(void *)(base + links_at) : NULL;
+    if (queues)
+        dload_i_fifos_init(&s->evict.queues, cap, (uint32_t *)(void *)(base + refs_at),
+                           (dload_i_more *)(void *)(base + more_at), s->groups);
     s->evict.meta = base + slots_at;
     s->evict.stride_bytes = sizeof(DLOAD_I_SLOT);
     s->evict.hash_of = DLOAD_I_FN(i_hash_of);
@@ -126,11 +135,15 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_replace)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uin
         dload_i_wheel_cancel(&s->wheel, slot);
 #endif
     uint32_t keep = DLOAD_I_META_USES | DLOAD_I_META_MAIN;
-    if ((e->meta & DLOAD_I_EPOCH_MASK) != s->epoch) {
+    bool cleared = (e->meta & DLOAD_I_EPOCH_MASK) != s->epoch;
+    if (cleared) {
         s->n_live++; /* an entry from before a clear_all comes back to life, as a new one */
-        keep = DLOAD_I_META_MAIN;
+        dload_i_evict_remove(&s->evict, slot);
+        keep = 0;
     }
     e->meta = (e->meta & keep) | s->epoch;
+    if (cleared)
+        dload_i_evict_insert(&s->evict, slot, false);
     DLOAD_I_FN(i_fill)(c, s, slot, item);
 }
 

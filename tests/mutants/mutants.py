@@ -78,16 +78,41 @@ mutant("ghost_holes_not_packed", "runtime/ghost.h",
        "        dload_i_ghost_shift(g);\n",
        "test_ghost")
 mutant("sieve_hand_dangles", "runtime/evict.h",
-       "    if (e->hand == slot)\n"
-       "        e->hand = e->links[slot].newer;",
-       "    (void)0;",
+       "        if (e->hand == slot)\n"
+       "            e->hand = e->links[slot].newer;\n",
+       "",
        "test_evict")
 mutant("clock_without_mercy", "runtime/evict.h",
        "        dload_i_meta_set(e, slot, meta & ~DLOAD_I_META_USES);\n"
-       "        dload_i_queue_cut(e, &e->small, slot);\n"
-       "        dload_i_queue_push(e, &e->small, slot);",
+       "        dload_i_fifo_pop(&e->queues, DLOAD_I_SMALL);\n"
+       "        dload_i_fifo_push(&e->queues, DLOAD_I_SMALL, slot);",
        "        return slot;",
        "test_evict")
+mutant("fifo_place_inherited", "runtime/fifo.h",
+       "    if (dload_i_fifo_oldest(qs, which) != slot)\n"
+       "        dload_i_stale_add(qs, which, slot);\n",
+       "    if (dload_i_fifo_oldest(qs, which) != slot)\n"
+       "        (void)0;\n",
+       "test_evict_model")
+mutant("fifo_counts_one_stale", "runtime/fifo.h",
+       "    if (qs->n_more != 0) {",
+       "    if (qs->n_more > 1) {",
+       "test_evict_model")
+mutant("fifo_pack_forgets_newest", "runtime/fifo.h",
+       "            dload_i_fifos_pack(qs);\n"
+       "            *mask |= bit;",
+       "            dload_i_fifos_pack(qs);",
+       "test_evict_model")
+mutant("fifo_packs_too_often", "runtime/fifo.h",
+       "    return cap / DLOAD_I_MORE_SHARE + 4;",
+       "    return cap / 4096 + 4;",
+       "test_evict_model")
+mutant("cleared_entry_keeps_its_place", "typed/store.h",
+       "    if (cleared)\n"
+       "        dload_i_evict_insert(&s->evict, slot, false);",
+       "    if (cleared)\n"
+       "        s->evict.kind = s->evict.kind;",
+       "test_evict_model")
 
 # ---- time ----
 mutant("wheel_cascade_dropped", "runtime/wheel.h",
