@@ -30,6 +30,7 @@ help:
 	@echo 'make check-core    the quick part: a C compiler and cmocka are enough'
 	@echo 'make test T=name   one suite, tests/test_<name>.c, plain; MODE=asan or tsan'
 	@echo 'make bench-hit     a cached hit against the hash maps it is measured by; QUICK=1 is smaller'
+	@echo 'make bench-many    cached hits by many keys a call'
 	@echo 'make bench-load    a load against the alternatives; QUICK=1 is smaller'
 	@echo 'make bench-threads its part with threads, against a database 200 us away'
 	@echo 'make bench         all benchmarks'

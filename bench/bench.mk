@@ -4,7 +4,6 @@
 #   RESULTS=folder          where pages and plots go (default bench/results)
 #   CC=clang                the other compiler, for every C and C++ contender
 #   OPT="-O3 -march=native" other flags, for every C and C++ contender (default -O2)
-#   ORDER=sequential        keys 0, 1, 2 ... for bench-hit (default random)
 # Included by the top Makefile; `make -f bench/bench.mk bench-hit` works too. All names here begin
 # with BENCH_, and builds with different compilers or flags do not share a folder.
 
@@ -19,17 +18,9 @@ BENCH_WARN := -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -
 BENCH_FLAGS := $(BENCH_OPT) $(BENCH_WARN) -DBENCH_FLAGS='"$(BENCH_OPT)"' -Ibench
 BENCH_C := $(BENCH_CC) -std=gnu11 $(BENCH_FLAGS)
 BENCH_CXXC := $(BENCH_CXX) -std=c++17 $(BENCH_FLAGS)
+BENCH_CXX20 := $(BENCH_CXX) -std=c++20 $(BENCH_FLAGS)
 BENCH_COMMON := bench/harness.h bench/harness.c
-BENCH_HIT := bench/hit.h bench/hit_loops.h $(BENCH_OUT)/hit.o $(BENCH_OUT)/harness.o
 
-# Ours in its variants: file name = parameters.
-BENCH_HIT_OURS := none pthread spin fifo no_ttl no_ttl_fifo
-BENCH_PARAMS_none :=
-BENCH_PARAMS_pthread := -DHIT_LOCK=DLOAD_LOCK_PTHREAD -pthread
-BENCH_PARAMS_spin := -DHIT_LOCK=DLOAD_LOCK_SPIN -pthread
-BENCH_PARAMS_fifo := -DHIT_EVICT=DLOAD_EVICT_FIFO
-BENCH_PARAMS_no_ttl := -DHIT_TTL=0
-BENCH_PARAMS_no_ttl_fifo := -DHIT_TTL=0 -DHIT_EVICT=DLOAD_EVICT_FIFO
 BENCH_LOAD_PARAMS_none := -DLOAD_LOCK=DLOAD_LOCK_NONE
 BENCH_LOAD_PARAMS_pthread := -DLOAD_LOCK=DLOAD_LOCK_PTHREAD -pthread
 
@@ -38,16 +29,21 @@ BENCH_THREADS_PARAMS_spin := -DTHREADS_LOCK=DLOAD_LOCK_SPIN
 BENCH_PLAIN_PARAMS_shared := -DPLAIN_SHARED=1
 BENCH_PLAIN_PARAMS_parallel := -DPLAIN_SHARED=0
 
-BENCH_HIT_PEERS := hit_stb hit_uthash hit_glib hit_boost hit_absl
-BENCH_HIT_ALL := $(addprefix $(BENCH_OUT)/hit_ours_,$(BENCH_HIT_OURS)) $(addprefix $(BENCH_OUT)/,$(BENCH_HIT_PEERS))
 BENCH_LOAD_ALL := $(BENCH_OUT)/load_ours_none $(BENCH_OUT)/load_ours_pthread $(BENCH_OUT)/node/.done
 
 BENCH_THREADS_OURS := $(addprefix $(BENCH_OUT)/threads_ours_,pthread spin)
 BENCH_THREADS_PLAIN := $(addprefix $(BENCH_OUT)/threads_plain_,shared parallel)
 BENCH_THREADS_ALL := $(BENCH_THREADS_OURS) $(BENCH_THREADS_PLAIN) $(BENCH_OUT)/load_byhand $(BENCH_OUT)/call_server $(BENCH_OUT)/node/.done
 
-BENCH_TARGETS := bench-hit bench-load
+BENCH_TARGETS := bench-load
 BENCH_RUN = QUICK=$(QUICK) RESULTS=$(RESULTS) bench/run
+
+# A peer whose package is missing is left out with a line that says how to get it; a peer that does not
+# compile although its header is there is an error. $(1) compiler and flags, $(2) its header, $(3) flags
+# that make it known, $(4) objects and libraries, $(5) package.
+define BENCH_PEER
+@if printf '#include <$(2)>\n' | $(1) $(3) -x $(if $(findstring ++,$(firstword $(1))),c++,c) -E - >/dev/null 2>&1; then set -x; $(1) $(3) $< $(4) -o $@; else echo "$(@F) left out: apt-get install $(5)" >&2; fi
+endef
 
 include $(sort $(wildcard bench/rules/*.mk))
 
@@ -60,10 +56,7 @@ bench: bench-setup
 bench-setup:
 	@if [ -x mk/setup ]; then DLOAD_PACKAGES=bench/packages.txt mk/setup bench || true; fi
 
-$(BENCH_HIT_ALL) $(BENCH_LOAD_ALL) $(BENCH_THREADS_ALL): | bench-setup
-
-bench-hit: $(BENCH_HIT_ALL)
-	@$(BENCH_RUN) hit --build $(BENCH_OUT) $(if $(filter sequential,$(ORDER)),--sequential)
+$(BENCH_LOAD_ALL) $(BENCH_THREADS_ALL): | bench-setup
 
 bench-load: $(BENCH_LOAD_ALL) $(BENCH_THREADS_ALL)
 	@$(BENCH_RUN) load --build $(BENCH_OUT)
@@ -83,13 +76,6 @@ bench-clean:
 $(BENCH_OUT)/harness.o: bench/harness.c bench/harness.h
 	@mkdir -p $(BENCH_OUT)
 	$(BENCH_C) -c bench/harness.c -o $@
-
-$(BENCH_OUT)/hit.o: bench/hit.c bench/hit.h bench/harness.h
-	@mkdir -p $(BENCH_OUT)
-	$(BENCH_C) -c bench/hit.c -o $@
-
-$(addprefix $(BENCH_OUT)/hit_ours_,$(BENCH_HIT_OURS)): $(BENCH_OUT)/hit_ours_%: bench/hit_ours.c dataloader.h $(BENCH_HIT)
-	$(BENCH_C) -I. $(BENCH_PARAMS_$*) -DHIT_VARIANT='"ours-$(subst _,-,$*)"' bench/hit_ours.c $(BENCH_OUT)/hit.o $(BENCH_OUT)/harness.o -o $@
 
 $(addprefix $(BENCH_OUT)/load_ours_,none pthread): $(BENCH_OUT)/load_ours_%: bench/load_ours.c dataloader.h $(BENCH_OUT)/harness.o
 	$(BENCH_C) -I. $(BENCH_LOAD_PARAMS_$*) -DLOAD_VARIANT='"ours-$*"' bench/load_ours.c $(BENCH_OUT)/harness.o -o $@
@@ -112,27 +98,6 @@ $(BENCH_THREADS_PLAIN): $(BENCH_OUT)/threads_plain_%: bench/threads_plain.c $(BE
 
 $(BENCH_OUT)/load_byhand: bench/load_byhand.c $(BENCH_THREADS)
 	$(BENCH_C) -pthread $< $(BENCH_THREADS_OBJECTS) -o $@
-
-# A peer whose package is missing is left out with a line that says how to get it; a peer that does
-# not compile although its header is there is an error. $(1) its header, $(2) flags, $(3) package.
-define BENCH_PEER_C
-@if printf '#include <$(1)>\n' | $(BENCH_CC) $(2) -E - >/dev/null 2>&1; then set -x; $(BENCH_C) $(2) $< $(BENCH_OUT)/hit.o $(BENCH_OUT)/harness.o $(4) -o $@; else echo "$(@F) left out: apt-get install $(3)" >&2; fi
-endef
-
-$(BENCH_OUT)/hit_stb: bench/hit_stb.c $(BENCH_HIT)
-	$(call BENCH_PEER_C,stb/stb_ds.h,,libstb-dev)
-
-$(BENCH_OUT)/hit_uthash: bench/hit_uthash.c $(BENCH_HIT)
-	$(call BENCH_PEER_C,uthash.h,,uthash-dev)
-
-$(BENCH_OUT)/hit_glib: bench/hit_glib.c $(BENCH_HIT)
-	$(call BENCH_PEER_C,glib.h,$$(pkg-config --cflags glib-2.0 2>/dev/null | sed 's/-I/-isystem /g'),libglib2.0-dev pkg-config,$$(pkg-config --libs glib-2.0))
-
-$(BENCH_OUT)/hit_boost: bench/hit_boost.cc bench/hit_cxx.h $(BENCH_HIT)
-	@if flags=$$(bench/boost-headers $(BENCH_CXX) $(BENCH_BUILD)/boost); then set -x; $(BENCH_CXXC) $$flags $< $(BENCH_OUT)/hit.o $(BENCH_OUT)/harness.o -o $@; fi
-
-$(BENCH_OUT)/hit_absl: bench/hit_absl.cc bench/hit_cxx.h $(BENCH_HIT)
-	@if printf '#include <absl/container/flat_hash_map.h>\n' | $(BENCH_CXX) -x c++ -std=c++17 -E - >/dev/null 2>&1; then set -x; $(BENCH_CXXC) $< $(BENCH_OUT)/hit.o $(BENCH_OUT)/harness.o $$(pkg-config --libs absl_hash absl_raw_hash_set) -o $@; else echo "hit_absl left out: apt-get install libabsl-dev" >&2; fi
 
 # The one npm package of the peer, at the version of the lock file, outside the sources. Without npm
 # or a network the benchmark runs without the peer, and says so.

@@ -5,6 +5,7 @@ module bench_<name>.py with a function run(report, find, options) that uses what
 to a page.Report.
 """
 
+import concurrent.futures
 import os
 import statistics
 import subprocess
@@ -66,6 +67,27 @@ class Contender:
         self.process.wait()
 
 
+class Alias:
+    """A contender that is asked for something of its own under a name of its own, so that one process
+    takes part several times in the same rounds."""
+
+    def __init__(self, contender, name, command, **args):
+        self.contender = contender
+        self.name = name
+        self.command = command
+        self.args = args
+        self.share = contender.share
+
+    def ask(self, _, **args):
+        return self.contender.ask(self.command, **dict(args, **self.args))
+
+
+def spread_pct(values):
+    """Half the distance between the quartiles, in percent of the median."""
+    low, _, high = statistics.quantiles(values, n=4)
+    return 50 * (high - low) / statistics.median(values)
+
+
 class Rounds:
     """What one command took, round by round, for each contender."""
 
@@ -86,14 +108,21 @@ class Rounds:
         return statistics.median(figure(answer) for answer in self.answers[name])
 
     def spread_pct(self, name):
-        """Half the distance between the quartiles, in percent of the median."""
-        low, _, high = statistics.quantiles(self.cost_ns[name], n=4)
-        return 50 * (high - low) / self.median(name)
+        return spread_pct(self.cost_ns[name])
+
+    def ratios(self, ours, peer):
+        """The rounds' own ratios: what disturbs a whole round falls out of them."""
+        return [a / b for a, b in zip(self.cost_ns[ours], self.cost_ns[peer])]
 
     def ratio(self, ours, peer):
-        """The median of the rounds' own ratios: what disturbs a whole round falls out of it."""
-        pairs = zip(self.cost_ns[ours], self.cost_ns[peer])
-        return statistics.median(a / b for a, b in pairs)
+        """Their median."""
+        return statistics.median(self.ratios(ours, peer))
+
+    def compare(self, report, metric, ours, peer, target):
+        """Gives the report this ratio, if both took part."""
+        if ours in self.cost_ns and peer in self.cost_ns:
+            ratios = self.ratios(ours, peer)
+            report.ratio(metric, statistics.median(ratios), target, spread_pct(ratios))
 
 
 def ask_undisturbed(report, contender, command, number, args_of):
@@ -143,6 +172,14 @@ def measure(report, contenders, command, n_rounds=ROUNDS, same_work=True, args_o
                 raise BenchError(f"{command}: contenders disagree on (operations, checksum): "
                                  f"{done}")
     return result
+
+
+def ask_all(contenders, command, **args):
+    """Asks all of them for something that is not measured, as many at a time as there are processors.
+    Returns name -> answer."""
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        answers = pool.map(lambda contender: contender.ask(command, **args), contenders)
+        return {contender.name: answer for contender, answer in zip(contenders, answers)}
 
 
 def n_attempts(n_rounds=ROUNDS):

@@ -13,42 +13,70 @@
 #include <stb/stb_ds.h>
 
 const char hit_name[] = "stb_ds";
+
+#if HIT_TEXT
+const char hit_note[] =
+    "shgetp_null/shdel/shput, its own hash, copies keys with strdup, default load, "
+    "pairs in one array";
+typedef struct pair {
+    char *key;
+    hit_value value;
+} pair;
+#define as_key(k) ((char *)(uintptr_t)(k).bytes)
+#define map_get   shgetp_null
+#define map_put   shput
+#define map_del   shdel
+#define map_free  shfree
+#else
 const char hit_note[] = "hmgetp_null/hmdel/hmput, its own hash, default load, pairs in one array";
+typedef struct pair {
+    uint64_t key;
+    hit_value value;
+} pair;
+#define as_key(k) (k)
+#define map_get   hmgetp_null
+#define map_put   hmput
+#define map_del   hmdel
+#define map_free  hmfree
+#endif
 
 typedef struct hit_table {
-    struct pair {
-        uint64_t key;
-        hit_value value;
-    } * pairs;
+    pair *pairs;
 } hit_table;
 
 void *hit_create(size_t capacity)
 {
     (void)capacity;
-    return calloc(1, sizeof(hit_table));
+    hit_table *t = calloc(1, sizeof *t);
+#if HIT_TEXT
+    if (t != NULL) {
+        sh_new_strdup(t->pairs);
+    }
+#endif
+    return t;
 }
 
 void hit_destroy(void *table)
 {
     hit_table *t = table;
-    hmfree(t->pairs);
+    map_free(t->pairs);
     free(t);
 }
 
-static inline void hit_put(hit_table *t, uint64_t key, const hit_value *v)
+static inline void hit_put(hit_table *t, hit_key key, const hit_value *v)
 {
-    hmput(t->pairs, key, *v);
+    map_put(t->pairs, as_key(key), *v);
 }
 
-static inline void hit_drop(hit_table *t, uint64_t key)
+static inline void hit_drop(hit_table *t, hit_key key)
 {
-    (void)hmdel(t->pairs, key);
+    (void)map_del(t->pairs, as_key(key));
 }
 
-static inline const hit_value *hit_find(hit_table *t, uint64_t key, hit_value *room)
+static inline const hit_value *hit_find(hit_table *t, hit_key key, hit_value *room)
 {
     (void)room;
-    struct pair *p = hmgetp_null(t->pairs, key);
+    pair *p = map_get(t->pairs, as_key(key));
     return p == NULL ? NULL : &p->value;
 }
 

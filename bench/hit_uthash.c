@@ -9,11 +9,13 @@
 #include <uthash.h>
 
 const char hit_name[] = "uthash";
-const char hit_note[] =
-    "default hash (Jenkins), default load; an erased node is used again for the new key";
 
 typedef struct node {
+#if HIT_TEXT
+    char key[64]; /* the longest, so that a node serves another key */
+#else
     uint64_t key;
+#endif
     hit_value value;
     UT_hash_handle hh;
 } node;
@@ -41,21 +43,44 @@ void hit_destroy(void *table)
     free(t);
 }
 
-static inline node *find_node(hit_table *t, uint64_t key)
+#if HIT_TEXT
+const char hit_note[] =
+    "default hash (Jenkins), default load; a node has room for 64 bytes of key; an "
+    "erased node is used again for the new key";
+
+static inline node *find_node(hit_table *t, hit_key key)
+{
+    node *n = NULL;
+    HASH_FIND(hh, t->head, key.bytes, key.n, n);
+    return n;
+}
+
+static inline void add_node(hit_table *t, node *n, hit_key key, const hit_value *v)
+{
+    memcpy(n->key, key.bytes, key.n);
+    n->value = *v;
+    HASH_ADD_KEYPTR(hh, t->head, n->key, key.n, n);
+}
+#else
+const char hit_note[] =
+    "default hash (Jenkins), default load; an erased node is used again for the new key";
+
+static inline node *find_node(hit_table *t, hit_key key)
 {
     node *n = NULL;
     HASH_FIND(hh, t->head, &key, sizeof key, n);
     return n;
 }
 
-static inline void add_node(hit_table *t, node *n, uint64_t key, const hit_value *v)
+static inline void add_node(hit_table *t, node *n, hit_key key, const hit_value *v)
 {
     n->key = key;
     n->value = *v;
     HASH_ADD(hh, t->head, key, sizeof n->key, n);
 }
+#endif
 
-static inline void hit_put(hit_table *t, uint64_t key, const hit_value *v)
+static inline void hit_put(hit_table *t, hit_key key, const hit_value *v)
 {
     node *n = malloc(sizeof *n);
     if (n == NULL) {
@@ -64,7 +89,7 @@ static inline void hit_put(hit_table *t, uint64_t key, const hit_value *v)
     add_node(t, n, key, v);
 }
 
-static inline const hit_value *hit_find(hit_table *t, uint64_t key, hit_value *room)
+static inline const hit_value *hit_find(hit_table *t, hit_key key, hit_value *room)
 {
     (void)room;
     node *n = find_node(t, key);
@@ -72,7 +97,7 @@ static inline const hit_value *hit_find(hit_table *t, uint64_t key, hit_value *r
 }
 
 #define HIT_OWN_REPLACE
-void hit_replace(void *table, const uint64_t *oldest, const uint64_t *keys, size_t n)
+void hit_replace(void *table, const hit_key *oldest, const hit_key *keys, size_t n)
 {
     hit_table *t = table;
     for (size_t i = 0; i < n; i++) {

@@ -85,9 +85,20 @@ class Report:
         for row in rows:
             self.text("| " + " | ".join(str(cell) for cell in row) + " |")
 
-    def ratio(self, metric, value, target):
-        """One line RATIO <metric> <value> <target> at the end: lower is better, see README.md."""
-        self.ratios.append((metric, value, target))
+    def ratio(self, metric, value, target, spread_pct=None):
+        """One line RATIO <metric> <value> <target> at the end: lower is better, see README.md.
+        spread_pct: half the distance between the rounds' quartiles, for the table of targets."""
+        self.ratios.append((metric, value, target, spread_pct))
+
+    def targets(self):
+        """The table of targets: those whose spread is known."""
+        rows = [(metric, f"{value:.3f}", f"± {spread:.0f} %", f"{target:g}",
+                 "yes" if value <= target else f"no, {100 * (value / target - 1):.0f} % over")
+                for metric, value, target, spread in self.ratios if spread is not None]
+        if rows:
+            self.text("\n## Targets\n\nRatios: the median of the rounds' own ratios, ± half the "
+                      "distance between their quartiles.")
+            self.table(("metric", "reached", "spread", "target", "held"), rows)
 
     def lines_plot(self, what, title, x_label, y_label, series, log_x=False, log_y=False):
         """One line a series over numbers. series: [(label, [(x, y), ...])]; what: see _plot."""
@@ -137,10 +148,11 @@ class Report:
         self.text(f"\n![{title}]({file})")
 
     def end(self):
+        self.targets()
         self.text(f"\nAttempts at a round during which something else ran: {self.n_disturbed}. "
                   f"Load average at the end: {os.getloadavg()[0]:.1f}. "
                   f"Took {time.monotonic() - self.started:.0f} s.\n")
-        for metric, value, target in self.ratios:
+        for metric, value, target, _ in self.ratios:
             self.text(f"RATIO {metric} {value:.3f} {target:g}")
         if self.folder is not None:
             os.makedirs(self.folder, exist_ok=True)
