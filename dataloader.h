@@ -53,6 +53,7 @@
  *   DLOAD_EVICT        _AUTO     DLOAD_EVICT_NONE, _FIFO, _CLOCK, _LRU, _SIEVE, _S3FIFO, _AUTO
  *                                (CLOCK below 256 entries a shard, S3FIFO from there)
  *   DLOAD_TTL          1         0 = entries never expire; saves 9 to 20 bytes an entry
+ *   DLOAD_REFRESH      0         1 = values past their TTL, early refreshes, idle TTLs; 16 bytes an entry
  *   DLOAD_GROUP        0         1 = a key is known by its group, too (dload_call.group, a tenant or a
  *                                transaction): batches, joins and the cache never mix groups
  *   DLOAD_CLOCK        _ENV      what expiry goes by: DLOAD_CLOCK_ENV (env->now), _COARSE (fast, 1 to
@@ -95,6 +96,18 @@
  * mean group 0. Groups share capacity and limits, and nothing else: a batch has keys of one group
  * (b->group), and no answer crosses. _clear_group forgets one.
  *
+ * OLD VALUES  With DLOAD_REFRESH 1 an entry may outlive its TTL. For stale_ns the first load of its key fetches it
+ * anew, like any miss; while that fetch is queued or runs, other loads have the old value at once, with the
+ * status DLOAD_STALE. When the first one leaves before the batch went, or its batch is over run_limit_ns,
+ * the next load is the first. With stale_error_ns, a fetch that fails with anything but DLOAD_MISSING
+ * gives who waits for it the old value, DLOAD_STALE again; for a sixteenth of stale_error_ns, a second at
+ * most, loads then have it without a fetch. refresh_ahead_pct: a load within 16 * beta * delta of the TTL's
+ * end, delta being what a fetch lately took, refreshes with the chance e^(-left / (beta * delta)); the
+ * others keep the value, and so does that one when the fetch fails. With idle_ttl_ns what was not read for
+ * so long goes, an eighth later at the latest. A clear, DLOAD_MISSING and an answer with TTL 0 end the
+ * old value. A refresh is no use of an entry. DLOAD_FRESH gets the source's answer, whatever it is. Cached
+ * errors are never handed out late. Exact to a tick of 1.05 ms; windows are rounded down.
+ *
  * CHAINS  Loaders of one dload_registry are dispatched together, so that N callers who load from A and then
  * from B cost two batches. Loops and fibers: dload_registry_dispatch when all callers wait. Threads:
  * each calls dload_registry_join, and whoever waits last sends.
@@ -108,10 +121,10 @@
  *
  * CONTENTS (search for the marks)
  *   once a translation unit: >>port >>status >>key >>env >>pool >>blob >>hash >>lock >>arena >>group
- *                            >>ghost >>fifo >>evict >>wheel >>stats >>flight >>nest >>batch >>pace
+ *                            >>ghost >>fifo >>evict >>wheel >>chance >>stats >>flight >>nest >>batch >>pace
  *                            >>run >>crew >>drive >>registry
- *   once a loader: >>params >>fork >>lock_pthread >>types >>api >>table >>store >>cache >>ops >>answer >>load
- *                  >>outside >>control >>undef
+ *   once a loader: >>params >>fork >>lock_pthread >>types >>api >>table >>stale >>store >>cache >>ops >>answer
+ *                  >>refresh >>load >>outside >>control >>undef
  */
 /* A name of the user's own, or -Wshadow, never decides whether this compiles without warnings. */
 #pragma GCC diagnostic push
@@ -1999,6 +2012,7 @@ DLOAD_I_LOCAL void dload_i_fifo_cut(dload_i_fifos *qs, uint32_t which, uint32_t 
 #define DLOAD_I_META_USES    0xffu
 #define DLOAD_I_META_MAIN    0x100u
 #define DLOAD_I_META_EXPIRES 0x200u
+#define DLOAD_I_META_DRAWN   0x800u  /* with DLOAD_REFRESH: to be refreshed early */
 #define DLOAD_I_META_ERROR   0x8000u /* next to the epoch: one comparison finds both */
 #define DLOAD_I_EPOCH_ONE    0x10000u
 #define DLOAD_I_EPOCH_MASK   0xffff0000u
@@ -2507,6 +2521,32 @@ DLOAD_I_NOINLINE uint32_t dload_i_wheel_next(dload_i_wheel *w, uint32_t *budget,
 
 #endif /* DLOAD_I_WHEEL_H */
 
+/* ==== runtime/chance.h ==== */
+
+/* >>chance -- logarithms of random numbers, without floating point. */
+#ifndef DLOAD_I_CHANCE_H
+#define DLOAD_I_CHANCE_H
+
+/* -ln(r / 2^64) in 1/65536ths; 0 counts as 1. Leading zeros are the whole part of -log2, and a parabola
+ * through the rest is within 0.01 of it. */
+DLOAD_I_LOCAL uint32_t dload_i_neg_ln(uint64_t r)
+{
+    uint32_t zeros = 0;
+    r = r != 0 ? r : 1;
+    for (uint32_t step = 32; step != 0; step /= 2) {
+        if (r >> (64 - step) == 0) {
+            r <<= step;
+            zeros += step;
+        }
+    }
+    uint64_t f = (r >> 47) & 0xffff; /* r is 2^63 * (1 + f / 65536) */
+    uint64_t log2_f = f + f * (65536 - f) / 65536 * 22545 / 65536;
+    uint64_t neg_log2 = (uint64_t)(zeros + 1) * 65536 - log2_f;
+    return (uint32_t)(neg_log2 * 45426 / 65536); /* ln 2 */
+}
+
+#endif /* DLOAD_I_CHANCE_H */
+
 /* ==== runtime/stats.h ==== */
 
 /* >>stats -- what a loader counts, who may watch it, and its counters as Prometheus text. */
@@ -2527,18 +2567,21 @@ typedef enum dload_trigger {
 
 /* Counters since _init. Once a loader is quiet, loads = hits + joins + misses. */
 typedef struct dload_stats {
-    uint64_t loads;             /* keys asked for */
-    uint64_t hits;              /* answered from the cache, cached errors included */
-    uint64_t joins;             /* found in a batch that somebody else had asked for */
-    uint64_t misses;            /* put into a batch */
-    uint64_t batches;           /* calls of the fetch function */
-    uint64_t keys;              /* keys in them */
-    uint64_t largest_batch;     /* keys in the largest */
-    uint64_t fetch_errors;      /* keys that ended with an error other than MISSING */
-    uint64_t stores;            /* answers cached */
-    uint64_t store_skipped;     /* values delivered but not cached: no room, or no memory */
-    uint64_t evictions;         /* entries removed to make room */
-    uint64_t expired;           /* entries removed because their TTL passed */
+    uint64_t loads;           /* keys asked for */
+    uint64_t hits;            /* answered from the cache, cached errors included */
+    uint64_t joins;           /* found in a batch that somebody else had asked for */
+    uint64_t misses;          /* put into a batch */
+    uint64_t stale_hits;      /* hits of values past their TTL: DLOAD_STALE */
+    uint64_t refreshes;       /* misses of keys that had a value all the same, old or soon to be */
+    uint64_t served_on_error; /* requests that got an old value because the fetch failed */
+    uint64_t batches;         /* calls of the fetch function */
+    uint64_t keys;            /* keys in them */
+    uint64_t largest_batch;   /* keys in the largest */
+    uint64_t fetch_errors;    /* keys that ended with an error other than MISSING */
+    uint64_t stores;          /* answers cached */
+    uint64_t store_skipped;   /* values delivered but not cached: no room, or no memory */
+    uint64_t evictions;       /* entries removed to make room */
+    uint64_t expired;         /* entries removed because their TTL passed */
     uint64_t cleared_in_flight; /* answers cached nowhere, because of a clear during the fetch */
     uint64_t abandoned;         /* batches given up at run_limit_ns or by _close */
     uint64_t late_answers;      /* answers to batches already given up */
@@ -2632,6 +2675,9 @@ DLOAD_I_LOCAL dload_status dload_stats_prometheus(const dload_stats *stats, cons
     dload_i_text_metric(&t, "hits_total", counter, name, stats->hits);
     dload_i_text_metric(&t, "joins_total", counter, name, stats->joins);
     dload_i_text_metric(&t, "misses_total", counter, name, stats->misses);
+    dload_i_text_metric(&t, "stale_hits_total", counter, name, stats->stale_hits);
+    dload_i_text_metric(&t, "refreshes_total", counter, name, stats->refreshes);
+    dload_i_text_metric(&t, "served_on_error_total", counter, name, stats->served_on_error);
     dload_i_text_metric(&t, "keys_total", counter, name, stats->keys);
     dload_i_text_metric(&t, "largest_batch_keys", gauge, name, stats->largest_batch);
     dload_i_text_metric(&t, "fetch_errors_total", counter, name, stats->fetch_errors);
@@ -2696,6 +2742,7 @@ typedef struct dload_i_waiter {
     uint32_t place;              /* of the key in the batch */
     int32_t status;
     void *out;                  /* where the value goes; NULL = nowhere */
+    bool source_only;           /* takes no old value when the fetch fails: DLOAD_FRESH */
     dload_i_parker *parker;     /* who sleeps; NULL = call back */
     struct dload_i_waiter *sib; /* the same call's next request */
     size_t position;            /* in the arrays of that call */
@@ -2712,6 +2759,7 @@ typedef struct dload_i_flight {
     uint8_t detached;   /* cleared since it was sent: out of the index, to be cached nowhere */
     uint8_t dead;       /* nobody wants it any more and it was not sent */
     uint8_t holds;      /* the value at its place is ours to release */
+    uint8_t kept;       /* with an error: an old value at its place, 1 past its TTL, 2 not */
     uint32_t next_held; /* chain of places to release, + 1; see dload_i_ready */
 } dload_i_flight;
 
@@ -2770,6 +2818,7 @@ typedef struct dload_i_ops {
     dload_status (*run)(void *owner, dload_i_batch *b);            /* the fetch function */
     dload_status (*copy)(dload_i_batch *b, uint32_t i, void *out); /* a value for a waiter */
     bool (*store)(void *owner, dload_i_batch *b, uint32_t i); /* into the cache; false = skipped */
+    void (*keep)(void *owner, dload_i_batch *b, uint32_t i);  /* an old value; NULL = never */
     void (*release)(dload_i_batch *b, uint32_t i);            /* an owned value; NULL = plain */
     void (*call)(dload_i_waiter *w);                          /* done() */
 } dload_i_ops;
@@ -3697,7 +3746,11 @@ DLOAD_I_LOCAL void dload_i_deliver(dload_i_core *c, dload_i_batch *b, uint32_t i
         DLOAD_I_STORE_RELAXED(&b->n_waiters, b->n_waiters - 1);
         DLOAD_I_STORE_RELEASE(&w->batch, NULL);
         w->status = f->status;
-        if (f->status >= 0 && w->out != NULL) {
+        if (f->kept != 0 && !w->source_only) {
+            w->status = f->kept == 1 ? DLOAD_STALE : DLOAD_OK;
+            c->stats.served_on_error++;
+        }
+        if (w->status >= 0 && w->out != NULL) {
             dload_status st = c->ops->copy(b, i, w->out);
             if (st < 0)
                 w->status = st;
@@ -3741,6 +3794,8 @@ DLOAD_I_LOCAL void dload_i_publish(dload_i_core *c, dload_i_batch *b, uint32_t i
     dload_i_leave(c);
     if (f->status < 0 && f->status != DLOAD_MISSING)
         c->stats.fetch_errors++;
+    if (f->status < 0 && b->state >= DLOAD_I_RUNNING && c->ops->keep != NULL)
+        c->ops->keep(c->owner, b, i); /* an old value may do instead */
     dload_i_deliver(c, b, i, ready);
     if (b->state != DLOAD_I_RUNNING)
         return; /* never sent, or given up: nothing to store, and _finish releases */
@@ -4817,6 +4872,16 @@ DLOAD_I_LOCAL size_t dload_registry_dispatch(dload_registry *r)
 #if DLOAD_TTL != 0 && DLOAD_TTL != 1
 #error "dataloader.h: DLOAD_TTL must be 0 (entries never expire) or 1"
 #endif
+#ifndef DLOAD_REFRESH
+#define DLOAD_REFRESH 0
+#endif
+#if DLOAD_REFRESH != 0 && DLOAD_REFRESH != 1
+#error \
+    "dataloader.h: DLOAD_REFRESH must be 0 or 1 (values past their TTL, early refreshes, idle TTLs)"
+#endif
+#if DLOAD_REFRESH && !DLOAD_TTL
+#error "dataloader.h: DLOAD_REFRESH needs DLOAD_TTL 1: what never expires is never past its TTL"
+#endif
 #ifndef DLOAD_GROUP
 #define DLOAD_GROUP 0
 #endif
@@ -5277,6 +5342,18 @@ typedef struct DLOAD_I_FN(config) {
     uint64_t ttl_ns;         /* life of an entry; default DLOAD_NEVER */
     uint64_t missing_ttl_ns; /* life of a DLOAD_MISSING answer; default 0 = not cached */
     uint32_t ttl_jitter_pct; /* shortens each TTL by up to so many percent; default 0; 0 .. 90 */
+    /* The next four need DLOAD_REFRESH 1: without it only 0 is allowed. */
+    uint64_t
+        stale_ns; /* after its TTL a value stays for so long: one load of the key fetches it anew,
+                         the others have the old one at once, with DLOAD_STALE; default 0 = does not */
+    uint64_t
+        stale_error_ns; /* ... and when its fetch fails (an error other than MISSING), those who
+                         wait for it have the old value, with DLOAD_STALE; default 0 = the error */
+    uint32_t
+        refresh_ahead_pct; /* before a TTL ends, one load in a while fetches anew: XFetch's beta in
+                         percent; 100 suits most; default 0 = never; 0 .. 1000 */
+    uint64_t idle_ttl_ns;  /* an entry that was not read for so long goes, within an eighth more;
+                         default 0 = whenever its TTL ends */
     /* How long to keep an error other than MISSING: a TTL in ns, DLOAD_NEVER, 0 = drop; NULL = drop all.
      * Called with no lock held. */
     uint64_t (*error_ttl)(void *ctx, dload_status status);
@@ -5298,6 +5375,7 @@ typedef struct DLOAD_I_FN(cache_config) {
     size_t shards;
     uint64_t ttl_ns;
     uint32_t ttl_jitter_pct;
+    uint64_t idle_ttl_ns;
     size_t max_key_bytes;
 } DLOAD_I_FN(cache_config);
 
@@ -5313,13 +5391,19 @@ typedef struct DLOAD_I_FN(i_ident) {
 /* Where an entry lives: what a hit touches and nothing else. Private.
  *
  *   meta  bits 0..7 uses since the policy last looked, 8 in the main queue (S3-FIFO), 9 expires,
- *         15 an error instead of a value, 16..31 epoch (an entry of another epoch was cleared by
+ *         11 somebody is to refresh it early, 15 an error instead of a value, 16..31 epoch (an entry of another epoch was cleared by
  *         clear_all and is not there)
  */
 typedef struct DLOAD_I_FN(slot) {
     uint32_t meta;
 #if DLOAD_TTL
     uint32_t expiry; /* tick after which the entry is gone; meaningful with bit 9 of meta */
+#endif
+#if DLOAD_REFRESH
+    /* expiry says here how far a hit need not look at the rest, all of it with bit 9 of meta; see stale.h */
+    uint32_t gone;  /* tick after which the entry is gone */
+    uint32_t retry; /* tick until which a refresh that failed is not tried again */
+    uint64_t end;   /* tick at which its TTL ends */
 #endif
 #if DLOAD_GROUP
     uint64_t group;
@@ -5377,6 +5461,15 @@ typedef struct DLOAD_I_FN(cache) {
     const dload_env *env;
     uint64_t manual_ns; /* DLOAD_CLOCK_MANUAL: what _cache_advance said last */
     uint64_t seed;      /* of the jitter when env->random is NULL */
+#if DLOAD_REFRESH
+    uint64_t stale_ticks; /* an entry may be handed out after its TTL for so long, */
+    uint64_t error_ticks; /* for so long when its fetch failed, */
+    uint64_t keep_ticks;  /* and stays for so long: the longer of both */
+    uint64_t idle_ticks;
+    uint32_t retry_ticks;
+    uint32_t ahead_pct;
+    uint64_t ahead_ns; /* XFetch's beta * delta; atomic */
+#endif
 } DLOAD_I_FN(cache);
 
 /* A value on its way into the cache. Private. */
@@ -5397,11 +5490,12 @@ typedef struct DLOAD_I_FN(sleeper) {
 } DLOAD_I_FN(sleeper);
 
 /* What two translation units must agree on. */
-#define DLOAD_I_FINGERPRINT                                                                      \
-    ((uint64_t)DLOAD_TEMPLATE_VERSION << 56 | (uint64_t)DLOAD_LOCK << 52 |                       \
-     (uint64_t)DLOAD_EVICT << 48 | (uint64_t)DLOAD_CLOCK << 44 | (uint64_t)DLOAD_TTL << 43 |     \
-     (uint64_t)DLOAD_STATS << 42 | (uint64_t)DLOAD_I_OWNED << 41 | (uint64_t)DLOAD_GROUP << 40 | \
-     (uint64_t)DLOAD_I_KEY_KIND << 36 | (uint64_t)(sizeof(DLOAD_I_K) & 0xff) << 28 |             \
+#define DLOAD_I_FINGERPRINT                                                                    \
+    ((uint64_t)DLOAD_TEMPLATE_VERSION << 56 | (uint64_t)DLOAD_REFRESH << 54 |                  \
+     (uint64_t)DLOAD_LOCK << 52 | (uint64_t)DLOAD_EVICT << 48 | (uint64_t)DLOAD_CLOCK << 44 |  \
+     (uint64_t)DLOAD_TTL << 43 | (uint64_t)DLOAD_STATS << 42 | (uint64_t)DLOAD_I_OWNED << 41 | \
+     (uint64_t)DLOAD_GROUP << 40 | (uint64_t)DLOAD_I_KEY_KIND << 36 |                          \
+     (uint64_t)(sizeof(DLOAD_I_K) & 0xff) << 28 |                                              \
      ((uint64_t)sizeof(DLOAD_I_V) * 31 + sizeof(DLOAD_NAME)) % (UINT64_C(1) << 28))
 
 /* A loader. All fields are private; the struct is public so that it can live anywhere. It must not
@@ -5464,7 +5558,7 @@ DLOAD_I_API uint64_t DLOAD_I_FN(now)(const DLOAD_NAME *l);
 /* ---- blocking ---- */
 
 /* Loads one key: from the cache, from the batch that is fetching it, or through a batch.
- * Returns DLOAD_OK and *out; DLOAD_MISSING; DLOAD_EKEY, DLOAD_ETOOBIG for the key; DLOAD_EAGAIN (queue
+ * Returns DLOAD_OK and *out; DLOAD_STALE and *out, a value past its TTL (DLOAD_REFRESH 1); DLOAD_MISSING; DLOAD_EKEY, DLOAD_ETOOBIG for the key; DLOAD_EAGAIN (queue
  * full, or no env->wait to wait with); DLOAD_ETIMEDOUT; DLOAD_EDEADLK from the fetch function for a
  * key of its own batch; DLOAD_ECLOSED; DLOAD_ENOMEM; or what the fetch function said.
  * Allocates: nothing. Cost: a hit takes one shard lock at most; O(1). */
@@ -5489,7 +5583,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(load_many_with)(DLOAD_NAME *l, const DLOAD_I
 
 /* ---- not blocking ---- */
 
-/* Asks for a key and returns at once. DLOAD_OK: a hit, w->value is set and done() is not called.
+/* Asks for a key and returns at once. DLOAD_OK or DLOAD_STALE: a hit, w->value is set and done() is not
+ * called.
  * DLOAD_PENDING: done() will be called once. Negative otherwise: done() is not called. */
 DLOAD_I_API dload_status DLOAD_I_FN(start)(DLOAD_NAME *l, DLOAD_I_K key, DLOAD_I_FN(waiter) * w);
 
@@ -5861,6 +5956,19 @@ DLOAD_I_INLINE uint64_t DLOAD_I_FN(i_now)(const DLOAD_I_CACHE *c)
 
 #if DLOAD_TTL
 
+#if DLOAD_REFRESH
+#define DLOAD_I_DUE gone /* the field that the wheel goes by */
+
+/* In stale.h: what an entry's times are where there is more than one. */
+DLOAD_I_NOINLINE bool DLOAD_I_FN(i_expired_far)(const DLOAD_I_CACHE *c, const DLOAD_I_SHARD *s,
+                                                const DLOAD_I_SLOT *e);
+DLOAD_I_NOINLINE bool DLOAD_I_FN(i_hold)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, DLOAD_I_SLOT *e);
+DLOAD_I_LOCAL void DLOAD_I_FN(i_arm)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uint32_t slot,
+                                     uint64_t now_ns, uint64_t ttl_ns);
+DLOAD_I_UNUSED static void DLOAD_I_FN(i_rearm)(void *slots, uint32_t slot);
+#else
+#define DLOAD_I_DUE expiry
+
 /* Has an entry that expires done so? Exact for any distance between now and the wheel's time. */
 DLOAD_I_NOINLINE bool DLOAD_I_FN(i_expired_far)(const DLOAD_I_CACHE *c, const DLOAD_I_SHARD *s,
                                                 const DLOAD_I_SLOT *e)
@@ -5873,11 +5981,11 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_expired_far)(const DLOAD_I_CACHE *c, const DL
     ahead += (int64_t)w->rounds[e - s->slots] * (int64_t)DLOAD_I_WHEEL_ROUND;
     return tick - w->now >= (uint64_t)(ahead > 0 ? ahead : 0);
 }
+#endif
 
 /* The same for a hit: while time has not come to expiry, and ticks compare as 32-bit numbers, the entry
  * is fresh whatever its rounds are, which lie on a line of their own. */
-DLOAD_I_INLINE bool DLOAD_I_FN(i_expired)(const DLOAD_I_CACHE *c, const DLOAD_I_SHARD *s,
-                                          const DLOAD_I_SLOT *e)
+DLOAD_I_INLINE bool DLOAD_I_FN(i_expired)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, DLOAD_I_SLOT *e)
 {
 #if DLOAD_CLOCK == DLOAD_CLOCK_MANUAL
     uint64_t tick = s->wheel.now; /* setting the time turns the wheel */
@@ -5887,12 +5995,21 @@ DLOAD_I_INLINE bool DLOAD_I_FN(i_expired)(const DLOAD_I_CACHE *c, const DLOAD_I_
     if (DLOAD_I_LIKELY(tick - s->wheel.now <= DLOAD_I_WHEEL_ROUND &&
                        (int32_t)((uint32_t)tick - e->expiry) < 0))
         return false;
+#if DLOAD_REFRESH
+    return !DLOAD_I_FN(i_hold)(c, s, e);
+#else
     return DLOAD_I_FN(i_expired_far)(c, s, e);
+#endif
 }
 
-DLOAD_I_UNUSED static void DLOAD_I_FN(i_rearm)(void *slots, uint32_t slot)
+DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_random)(DLOAD_I_CACHE *c)
 {
-    ((DLOAD_I_SLOT *)slots)[slot].expiry += DLOAD_I_WHEEL_ROUND;
+    if (c->env->random != NULL)
+        return c->env->random(c->env->ctx);
+    /* a fixed sequence: Weyl's, mixed; a lost update between threads does no harm */
+    uint64_t r = DLOAD_I_LOAD_RELAXED(&c->seed) + UINT64_C(0x9e3779b97f4a7c15);
+    DLOAD_I_STORE_RELAXED(&c->seed, r);
+    return dload_i_mix64(r);
 }
 
 /* A TTL in ns, shortened by up to jitter_pct percent. */
@@ -5900,17 +6017,16 @@ DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_jitter)(DLOAD_I_CACHE *c, uint64_t ttl_ns)
 {
     if (c->jitter_pct == 0)
         return ttl_ns;
-    uint64_t r = 0;
-    if (c->env->random != NULL) {
-        r = c->env->random(c->env->ctx);
-    } else {
-        /* a fixed sequence: Weyl's, mixed; a lost update between threads does no harm */
-        r = DLOAD_I_LOAD_RELAXED(&c->seed) + UINT64_C(0x9e3779b97f4a7c15);
-        DLOAD_I_STORE_RELAXED(&c->seed, r);
-        r = dload_i_mix64(r);
-    }
+    uint64_t r = DLOAD_I_FN(i_random)(c);
     uint64_t span_ns = ttl_ns / 100 * c->jitter_pct;
     return ttl_ns - (span_ns / 65536 * (r >> 48) + span_ns % 65536 * (r >> 48) / 65536);
+}
+
+#if !DLOAD_REFRESH
+
+DLOAD_I_UNUSED static void DLOAD_I_FN(i_rearm)(void *slots, uint32_t slot)
+{
+    ((DLOAD_I_SLOT *)slots)[slot].expiry += DLOAD_I_WHEEL_ROUND;
 }
 
 /* Sets the expiry of the entry in slot, whose meta is otherwise complete. */
@@ -5929,6 +6045,8 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_arm)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uint32_
     w->rounds[slot] = (uint16_t)rounds; /* at most 2^15: all that 64 bits of ns can say */
     dload_i_wheel_arm(w, slot);
 }
+
+#endif /* !DLOAD_REFRESH */
 
 #endif /* DLOAD_TTL */
 
@@ -5988,7 +6106,7 @@ DLOAD_I_INLINE bool DLOAD_I_FN(i_valid)(const DLOAD_I_CACHE *c, const DLOAD_I_SH
     if (DLOAD_I_UNLIKELY(((e->meta ^ s->epoch) & DLOAD_I_EPOCH_MASK) != 0))
         return false;
 #if DLOAD_TTL
-    if ((e->meta & DLOAD_I_META_EXPIRES) != 0 && DLOAD_I_FN(i_expired)(c, s, e))
+    if ((e->meta & DLOAD_I_META_EXPIRES) != 0 && DLOAD_I_FN(i_expired_far)(c, s, e))
         return false;
 #endif
     (void)c;
@@ -6142,6 +6260,218 @@ DLOAD_I_NOINLINE uint32_t DLOAD_I_FN(i_tidy)(DLOAD_I_SHARD *s, uint64_t now_ns, 
 #endif /* DLOAD_I_BODIES */
 #endif /* DLOAD_I_HAVE_TABLE */
 
+/* ==== typed/stale.h ==== */
+
+/* >>stale -- the times of an entry that may be old, refreshed early, or forgotten for want of readers.
+ *
+ * With DLOAD_REFRESH an entry has three times. Its TTL ends at end. Until gone it may still be handed out:
+ * stale_ns, or stale_error_ns when its fetch fails; the wheel removes it then, or when it was idle for
+ * too long. Up to expiry a hit need not look at any of that. What is behind expiry takes the shard's
+ * lock and is looked at here: is it to be refreshed early (XFetch: Vattani, Chierichetti and Lowenstein,
+ * VLDB 2015), and how much longer does it stay now that it was read? So a hit is as cheap as without.
+ *
+ * Everything here works on one shard whose lock is held, like table.h.
+ */
+#ifndef DLOAD_I_HAVE_STALE
+#define DLOAD_I_HAVE_STALE
+
+#if DLOAD_I_BODIES && DLOAD_REFRESH
+
+#ifndef DLOAD_I_AGE_NONE
+#define DLOAD_I_AGE_NONE  0 /* cannot be handed out */
+#define DLOAD_I_AGE_FRESH 1
+#define DLOAD_I_AGE_STALE 2 /* past its TTL, and still allowed */
+#define DLOAD_I_AGE_SPARE 3 /* only when its fetch fails */
+
+#define DLOAD_I_LAST_TICK (UINT64_MAX >> DLOAD_I_TICK_SHIFT)
+#define DLOAD_I_AHEAD_SPAN \
+    16u /* delta * beta: what is earlier than so many has no chance to speak of */
+#define DLOAD_I_AHEAD_MAX (UINT64_C(1) << 40) /* ns; so that nothing below wraps */
+#define DLOAD_I_RETRY_PART \
+    16u /* of stale_error_ns: how long a refresh that failed is not tried again, */
+#define DLOAD_I_RETRY_MAX ((uint32_t)(DLOAD_SECOND >> DLOAD_I_TICK_SHIFT)) /* and at most */
+#endif
+
+/* What the configuration says, in ticks, rounded down: nothing is handed out longer than asked for. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_set_windows)(DLOAD_I_CACHE *c, uint64_t stale_ns, uint64_t error_ns,
+                                             uint32_t ahead_pct, uint64_t idle_ns)
+{
+    const uint64_t longest = DLOAD_I_LAST_TICK / 4;
+    c->stale_ticks = stale_ns >> DLOAD_I_TICK_SHIFT;
+    c->error_ticks = error_ns >> DLOAD_I_TICK_SHIFT;
+    c->stale_ticks = c->stale_ticks < longest ? c->stale_ticks : longest;
+    c->error_ticks = c->error_ticks < longest ? c->error_ticks : longest;
+    c->keep_ticks = c->stale_ticks > c->error_ticks ? c->stale_ticks : c->error_ticks;
+    c->retry_ticks = DLOAD_I_RETRY_MAX;
+    if (c->error_ticks != 0 && c->error_ticks / DLOAD_I_RETRY_PART < DLOAD_I_RETRY_MAX)
+        c->retry_ticks = (uint32_t)(c->error_ticks / DLOAD_I_RETRY_PART) + 1;
+    c->ahead_pct = ahead_pct;
+    c->idle_ticks = idle_ns >> DLOAD_I_TICK_SHIFT;
+    if (idle_ns != 0) /* a part of a tick cannot be told apart: nothing goes too soon */
+        c->idle_ticks = c->idle_ticks < longest ? c->idle_ticks + 1 : 0;
+}
+
+/* Now, in ticks; the wheel's time when the clock is behind it. */
+DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_tick)(const DLOAD_I_CACHE *c, const DLOAD_I_SHARD *s)
+{
+#if DLOAD_CLOCK == DLOAD_CLOCK_MANUAL
+    (void)c;
+    return s->wheel.now;
+#else
+    uint64_t tick = DLOAD_I_FN(i_now)(c) >> DLOAD_I_TICK_SHIFT;
+    return tick > s->wheel.now ? tick : s->wheel.now;
+#endif
+}
+
+/* The tick at which the wheel removes an entry that expires. */
+DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_gone)(const DLOAD_I_SHARD *s, const DLOAD_I_SLOT *e)
+{
+    int64_t ahead = (int32_t)(e->gone - (uint32_t)s->wheel.now);
+    ahead += (int64_t)s->wheel.rounds[e - s->slots] * (int64_t)DLOAD_I_WHEEL_ROUND;
+    return s->wheel.now + (uint64_t)(ahead > 0 ? ahead : 0);
+}
+
+/* Did a refresh of the entry fail a moment ago? */
+DLOAD_I_LOCAL bool DLOAD_I_FN(i_failed_lately)(const DLOAD_I_SLOT *e, uint64_t tick)
+{
+    return e->retry - (uint32_t)tick - 1 < DLOAD_I_RETRY_MAX;
+}
+
+/* May the entry be handed out at tick? */
+DLOAD_I_LOCAL int DLOAD_I_FN(i_age)(const DLOAD_I_CACHE *c, const DLOAD_I_SHARD *s,
+                                    const DLOAD_I_SLOT *e, uint64_t tick)
+{
+    if (((e->meta ^ s->epoch) & DLOAD_I_EPOCH_MASK) != 0)
+        return DLOAD_I_AGE_NONE;
+    if ((e->meta & DLOAD_I_META_EXPIRES) == 0)
+        return DLOAD_I_AGE_FRESH;
+    if (tick >= DLOAD_I_FN(i_gone)(s, e))
+        return DLOAD_I_AGE_NONE;
+    if (tick < e->end)
+        return DLOAD_I_AGE_FRESH;
+    if ((e->meta & DLOAD_I_META_ERROR) != 0)
+        return DLOAD_I_AGE_NONE;
+    uint64_t late = tick - e->end;
+    if (late < c->stale_ticks)
+        return DLOAD_I_AGE_STALE;
+    if (late >= c->error_ticks)
+        return DLOAD_I_AGE_NONE;
+    return DLOAD_I_FN(i_failed_lately)(e, tick) ? DLOAD_I_AGE_STALE : DLOAD_I_AGE_SPARE;
+}
+
+DLOAD_I_NOINLINE bool DLOAD_I_FN(i_expired_far)(const DLOAD_I_CACHE *c, const DLOAD_I_SHARD *s,
+                                                const DLOAD_I_SLOT *e)
+{
+    uint64_t tick = DLOAD_I_FN(i_tick)(c, s);
+    return tick >= e->end || tick >= DLOAD_I_FN(i_gone)(s, e);
+}
+
+/* From which tick on early refreshes are drawn for. */
+DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_ahead_from)(const DLOAD_I_CACHE *c, const DLOAD_I_SLOT *e)
+{
+    uint64_t span_ns = DLOAD_I_LOAD_RELAXED(&c->ahead_ns) * DLOAD_I_AHEAD_SPAN;
+    uint64_t span = span_ns >> DLOAD_I_TICK_SHIFT;
+    return e->end > span ? e->end - span : 0;
+}
+
+/* How far hits need not look at an entry that was written or read at tick. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_set_horizon)(const DLOAD_I_CACHE *c, const DLOAD_I_SHARD *s,
+                                             DLOAD_I_SLOT *e, uint64_t tick)
+{
+    uint64_t now = s->wheel.now;
+    uint64_t horizon = DLOAD_I_FN(i_ahead_from)(c, e);
+    if (c->idle_ticks != 0 && horizon > tick + c->idle_ticks / 8)
+        horizon = tick + c->idle_ticks / 8;
+    horizon = horizon > now ? horizon : now;
+    if (horizon - now > DLOAD_I_WHEEL_ROUND)
+        horizon = now + DLOAD_I_WHEEL_ROUND; /* ticks compare as 32-bit numbers */
+    DLOAD_I_STORE_RELAXED(&e->expiry, (uint32_t)horizon);
+}
+
+/* When an entry goes that is written or read at tick. */
+DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_goes_at)(const DLOAD_I_CACHE *c, const DLOAD_I_SLOT *e,
+                                             uint64_t tick)
+{
+    uint64_t gone = e->end + ((e->meta & DLOAD_I_META_ERROR) != 0 ? 0 : c->keep_ticks);
+    uint64_t idle = tick + c->idle_ticks + c->idle_ticks / 8 + 1;
+    return c->idle_ticks != 0 && idle < gone ? idle : gone;
+}
+
+DLOAD_I_LOCAL void DLOAD_I_FN(i_schedule)(DLOAD_I_SHARD *s, uint32_t slot, uint64_t gone)
+{
+    dload_i_wheel *w = &s->wheel;
+    uint64_t ahead = gone > w->now ? gone - w->now : 0;
+    uint64_t rounds = ahead == 0 ? 0 : (ahead - 1) / DLOAD_I_WHEEL_ROUND;
+    s->slots[slot].gone = (uint32_t)(gone - rounds * DLOAD_I_WHEEL_ROUND);
+    w->rounds[slot] = (uint16_t)rounds; /* at most 2^15: see DLOAD_I_LAST_TICK */
+    dload_i_wheel_arm(w, slot);
+}
+
+/* Sets the times of the entry in slot, whose meta is otherwise complete. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_arm)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uint32_t slot,
+                                     uint64_t now_ns, uint64_t ttl_ns)
+{
+    DLOAD_I_SLOT *e = &s->slots[slot];
+    bool ends = ttl_ns < DLOAD_NEVER - 1;
+    if (!ends && c->idle_ticks == 0)
+        return;
+    uint64_t end_ns = ends ? dload_i_add_ns(now_ns, DLOAD_I_FN(i_jitter)(c, ttl_ns)) : DLOAD_NEVER;
+    uint64_t tick = now_ns >> DLOAD_I_TICK_SHIFT;
+    tick = tick > s->wheel.now ? tick : s->wheel.now;
+    e->end = end_ns >> DLOAD_I_TICK_SHIFT;
+    if (e->end > DLOAD_I_LAST_TICK - c->keep_ticks)
+        e->end = DLOAD_I_LAST_TICK - c->keep_ticks;
+    e->retry = (uint32_t)tick;
+    e->meta |= DLOAD_I_META_EXPIRES;
+    DLOAD_I_FN(i_set_horizon)(c, s, e, tick);
+    DLOAD_I_FN(i_schedule)(s, slot, DLOAD_I_FN(i_goes_at)(c, e, tick));
+}
+
+/* Time has come to the slot's wheel tick, and it has rounds to wait. A horizon that lies behind stays
+ * within reach of 32-bit numbers. */
+DLOAD_I_UNUSED static void DLOAD_I_FN(i_rearm)(void *slots, uint32_t slot)
+{
+    DLOAD_I_SLOT *e = &((DLOAD_I_SLOT *)slots)[slot];
+    if ((int32_t)(e->expiry - e->gone) < 0)
+        DLOAD_I_STORE_RELAXED(&e->expiry, e->gone);
+    e->gone += DLOAD_I_WHEEL_ROUND;
+}
+
+/* Is a reader at tick the one who refreshes early? Its chance is e^(-left / (beta * delta)). */
+DLOAD_I_LOCAL bool DLOAD_I_FN(i_draw)(const DLOAD_I_CACHE *c, const DLOAD_I_SLOT *e, uint64_t tick)
+{
+    uint64_t scale_ns = DLOAD_I_LOAD_RELAXED(&c->ahead_ns);
+    if (scale_ns == 0 || tick < DLOAD_I_FN(i_ahead_from)(c, e))
+        return false;
+    uint64_t left_ns = (e->end - tick) << DLOAD_I_TICK_SHIFT;
+    uint64_t r = DLOAD_I_FN(i_random)((DLOAD_I_CACHE *)(uintptr_t)c); /* its seed is atomic */
+    return (dload_i_neg_ln(r) * scale_ns) >> 16 >= left_ns;
+}
+
+/* A reader came by behind the entry's horizon. True when it is a hit, and then it stays as long as a read
+ * entry does; false when it is past its time, or when this reader is to refresh it. */
+DLOAD_I_NOINLINE bool DLOAD_I_FN(i_hold)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, DLOAD_I_SLOT *e)
+{
+    uint32_t slot = DLOAD_I_FN(i_slot_of)(s, e);
+    uint64_t tick = DLOAD_I_FN(i_tick)(c, s);
+    if (DLOAD_I_FN(i_age)(c, s, e, tick) != DLOAD_I_AGE_FRESH)
+        return false;
+    uint64_t gone = DLOAD_I_FN(i_goes_at)(c, e, tick);
+    if (gone - DLOAD_I_FN(i_gone)(s, e) > c->idle_ticks / 8) { /* once in a while is enough */
+        dload_i_wheel_cancel(&s->wheel, slot);
+        DLOAD_I_FN(i_schedule)(s, slot, gone);
+    }
+    DLOAD_I_FN(i_set_horizon)(c, s, e, tick);
+    if ((e->meta & DLOAD_I_META_ERROR) != 0 || DLOAD_I_FN(i_failed_lately)(e, tick) ||
+        !DLOAD_I_FN(i_draw)(c, e, tick))
+        return true;
+    dload_i_meta_set(&s->evict, slot, e->meta | DLOAD_I_META_DRAWN);
+    return false;
+}
+
+#endif /* DLOAD_I_BODIES && DLOAD_REFRESH */
+#endif /* DLOAD_I_HAVE_STALE */
+
 /* ==== typed/store.h ==== */
 
 /* >>store -- a shard's memory: its layout, its growth, and the entry that comes in.
@@ -6214,7 +6544,7 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SH
     s->wheel.chunks = base + chunks_at;
     s->wheel.where = (uint32_t *)(void *)(base + where_at);
     s->wheel.rounds = (uint16_t *)(void *)(base + rounds_at);
-    s->wheel.expiry = base + slots_at + offsetof(DLOAD_I_SLOT, expiry);
+    s->wheel.expiry = base + slots_at + offsetof(DLOAD_I_SLOT, DLOAD_I_DUE);
     s->wheel.stride_bytes = sizeof(DLOAD_I_SLOT);
     dload_i_wheel_init(&s->wheel, cap, s->wheel.now);
 #endif
@@ -6553,10 +6883,13 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_init)(DLOAD_I_CACHE *c,
 #endif
     if (capacity == DLOAD_NO_CACHE)
         return DLOAD_OK;
-    if (cfg.ttl_jitter_pct > 90 || cfg.shards > 256 || c->max_key_bytes > DLOAD_I_ARENA_MAX ||
-        (capacity > (UINT32_C(1) << 30) && !c->unbounded) || (c->env->alloc == NULL) ||
-        (c->env->free == NULL))
+    if (cfg.ttl_jitter_pct > 90 || (!DLOAD_REFRESH && cfg.idle_ttl_ns != 0) || cfg.shards > 256 ||
+        c->max_key_bytes > DLOAD_I_ARENA_MAX || (capacity > (UINT32_C(1) << 30) && !c->unbounded) ||
+        (c->env->alloc == NULL) || (c->env->free == NULL))
         return DLOAD_EINVAL;
+#if DLOAD_REFRESH
+    DLOAD_I_FN(i_set_windows)(c, 0, 0, 0, cfg.idle_ttl_ns);
+#endif
     uint32_t n_shards = DLOAD_I_FN(i_shard_count)(capacity, cfg.shards);
 #if DLOAD_I_THREADED
     c->shard = (DLOAD_I_SHARD *)dload_i_alloc(c->env, n_shards * sizeof *c->shard);
@@ -6935,11 +7268,21 @@ DLOAD_I_UNUSED static dload_status DLOAD_I_FN(i_copy_out)(dload_i_batch *base, u
     return DLOAD_I_FN(i_copy)((DLOAD_I_V *)out, &DLOAD_I_FN(i_batch)(base)->values[i]);
 }
 
+#if DLOAD_REFRESH
+/* In refresh.h: the old value of a key, when there is an answer. */
+DLOAD_I_UNUSED static void DLOAD_I_FN(i_keep_at)(void *owner, dload_i_batch *base, uint32_t i);
+DLOAD_I_NOINLINE bool DLOAD_I_FN(i_settle_old)(DLOAD_NAME *l, dload_i_batch *base, uint32_t i);
+#endif
+
 DLOAD_I_UNUSED static bool DLOAD_I_FN(i_store_at)(void *owner, dload_i_batch *base, uint32_t i)
 {
     struct DLOAD_NAME *l = (struct DLOAD_NAME *)owner;
     DLOAD_I_BATCH *b = DLOAD_I_FN(i_batch)(base);
     dload_i_flight *f = &base->flights[i];
+#if DLOAD_REFRESH
+    if (DLOAD_I_FN(i_settle_old)(l, base, i))
+        return false;
+#endif
     uint64_t ttl_ns = f->ttl_ns == DLOAD_I_TTL_DEFAULT ? l->cache.ttl_ns : f->ttl_ns;
     if (ttl_ns == 0 || l->cache.n_shards == 0)
         return false;
@@ -7000,6 +7343,11 @@ DLOAD_I_UNUSED static const dload_i_ops *DLOAD_I_FN(i_ops)(void)
         DLOAD_I_FN(i_run),
         DLOAD_I_FN(i_copy_out),
         DLOAD_I_FN(i_store_at),
+#if DLOAD_REFRESH
+        DLOAD_I_FN(i_keep_at),
+#else
+        NULL,
+#endif
 #if DLOAD_I_OWNED
         DLOAD_I_FN(i_release_at),
 #else
@@ -7190,6 +7538,180 @@ DLOAD_I_API bool DLOAD_I_FN(batch_cancelled)(const DLOAD_I_BATCH *b)
 #endif /* DLOAD_I_BODIES */
 #endif /* DLOAD_I_HAVE_ANSWER */
 
+/* ==== typed/refresh.h ==== */
+
+/* >>refresh -- what loads make of old values: one caller fetches the key anew, the rest have what is there.
+ *
+ * Who is first has a flight like any miss and waits for it; while that flight is on its way, and only
+ * then, others are handed the old value. So nothing has to be taken back when the first gives up: with
+ * its flight the mark is gone. The mutex is held everywhere here; a shard's lock is taken inside.
+ */
+#ifndef DLOAD_I_HAVE_REFRESH
+#define DLOAD_I_HAVE_REFRESH
+
+#if DLOAD_I_BODIES && DLOAD_REFRESH
+
+DLOAD_I_LOCAL dload_i_ref *DLOAD_I_FN(i_flight)(DLOAD_NAME *l, const DLOAD_I_ID *id);
+
+/* Does nobody refresh this key who would come to an end? Then the flight that is there, if any, is in
+ * nobody's way: it hangs, and its caller left. */
+DLOAD_I_LOCAL bool DLOAD_I_FN(i_may_refresh)(DLOAD_NAME *l, dload_i_ref *ref)
+{
+    dload_i_core *c = &l->core;
+    if (ref == NULL)
+        return true;
+    if (ref->batch->state != DLOAD_I_RUNNING || c->run_limit_ns == DLOAD_NEVER ||
+        dload_i_now(c->env) <= dload_i_add_ns(ref->batch->started_ns, c->run_limit_ns))
+        return false;
+    dload_i_detach(c, ref);
+    return true;
+}
+
+/* Does this very call wait for the flight already? Then it has one answer. */
+DLOAD_I_LOCAL bool DLOAD_I_FN(i_waits_itself)(const dload_i_ref *ref, const dload_i_parker *p)
+{
+    for (const dload_i_waiter *w = ref->batch->flights[ref->place].head; w != NULL; w = w->next) {
+        if (p != NULL && w->parker == p)
+            return true;
+    }
+    return false;
+}
+
+/* Hands out what the entry has. */
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_hand_out)(DLOAD_NAME *l, DLOAD_I_SHARD *s, DLOAD_I_SLOT *e,
+                                                  int age, DLOAD_I_V *out)
+{
+    DLOAD_I_FN(i_touch)(s, e);
+    DLOAD_I_COUNT_HIT(s);
+    if ((e->meta & DLOAD_I_META_ERROR) != 0)
+        return (dload_status)e->u.status;
+    dload_status st = DLOAD_I_FN(i_copy)(out, &e->u.value);
+    if (st < 0 || age == DLOAD_I_AGE_FRESH)
+        return st;
+    l->core.stats.stale_hits++;
+    return DLOAD_STALE;
+}
+
+/* A request that the cache did not answer at first sight: DLOAD_PENDING when it has to wait for a fetch,
+ * otherwise its answer. *looked is set where the key was looked up. */
+DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_old)(DLOAD_NAME *l, const DLOAD_I_ID *id, uint32_t flags,
+                                                bool *looked, dload_i_waiter *w)
+{
+    dload_i_core *c = &l->core;
+    w->source_only = (flags & DLOAD_FRESH) != 0;
+    if (w->source_only || l->cache.n_shards == 0 ||
+        (l->cache.keep_ticks == 0 && l->cache.ahead_pct == 0))
+        return DLOAD_PENDING;
+    dload_status st = DLOAD_PENDING;
+    *looked = true;
+    DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(&l->cache, id->hash);
+    DLOAD_I_ACQUIRE(&s->lock);
+    DLOAD_I_SLOT *e = DLOAD_I_FN(i_locate)(s, id);
+    uint64_t tick = DLOAD_I_FN(i_tick)(&l->cache, s);
+    int age = e == NULL ? DLOAD_I_AGE_NONE : DLOAD_I_FN(i_age)(&l->cache, s, e, tick);
+    if (age == DLOAD_I_AGE_FRESH || age == DLOAD_I_AGE_STALE) {
+        bool wanted = age == DLOAD_I_AGE_STALE ? !DLOAD_I_FN(i_failed_lately)(e, tick)
+                                               : (e->meta & DLOAD_I_META_DRAWN) != 0;
+        if ((e->meta & DLOAD_I_META_DRAWN) != 0) /* one who was drawn is enough */
+            dload_i_meta_set(&s->evict, DLOAD_I_FN(i_slot_of)(s, e), e->meta & ~DLOAD_I_META_DRAWN);
+        dload_i_ref *ref = DLOAD_I_FN(i_flight)(l, id);
+        bool has_room = c->n_flights < c->max_queue && dload_i_has_turn(c, w->parker);
+        bool refresh = wanted && has_room && DLOAD_I_FN(i_may_refresh)(l, ref);
+        if (refresh)
+            c->stats.refreshes++;
+        else if (ref == NULL || !DLOAD_I_FN(i_waits_itself)(ref, w->parker))
+            st = DLOAD_I_FN(i_hand_out)(l, s, e, age, (DLOAD_I_V *)w->out);
+    }
+    DLOAD_I_RELEASE(&s->lock);
+    return st;
+}
+
+/* What the key at place i of a batch is known by. */
+DLOAD_I_LOCAL DLOAD_I_ID DLOAD_I_FN(i_id_at)(const dload_i_batch *base, uint32_t i)
+{
+    DLOAD_I_ID id;
+    id.hash = base->flights[i].hash;
+    id.key = ((const DLOAD_I_BATCH *)(const void *)base)->own_keys[i];
+#if DLOAD_GROUP
+    id.group = base->group;
+#endif
+    return id;
+}
+
+/* The key at place i was answered with an error: its old value, if it may be handed out, is put at its
+ * place for those who wait. For a while nobody tries again. */
+DLOAD_I_UNUSED static void DLOAD_I_FN(i_keep_at)(void *owner, dload_i_batch *base, uint32_t i)
+{
+    struct DLOAD_NAME *l = (struct DLOAD_NAME *)owner;
+    dload_i_flight *f = &base->flights[i];
+    if (f->status == DLOAD_MISSING || f->status == DLOAD_ECLOSED || f->detached ||
+        l->cache.n_shards == 0)
+        return;
+    DLOAD_I_ID id = DLOAD_I_FN(i_id_at)(base, i);
+    DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(&l->cache, id.hash);
+    DLOAD_I_ACQUIRE(&s->lock);
+    DLOAD_I_SLOT *e = DLOAD_I_FN(i_locate)(s, &id);
+    uint64_t tick = DLOAD_I_FN(i_tick)(&l->cache, s);
+    int age = e == NULL ? DLOAD_I_AGE_NONE : DLOAD_I_FN(i_age)(&l->cache, s, e, tick);
+    bool keep = age == DLOAD_I_AGE_FRESH ||
+                (age != DLOAD_I_AGE_NONE && tick - e->end < l->cache.error_ticks);
+    if (keep && (e->meta & DLOAD_I_META_ERROR) == 0) {
+        e->retry = (uint32_t)tick + l->cache.retry_ticks;
+        if (DLOAD_I_FN(i_copy)(&DLOAD_I_FN(i_batch)(base)->values[i], &e->u.value) >= 0) {
+            f->kept = age == DLOAD_I_AGE_FRESH ? 2 : 1;
+            f->holds = DLOAD_I_OWNED;
+        }
+    }
+    DLOAD_I_RELEASE(&s->lock);
+}
+
+/* The key's answer is not to be kept: its old value is not either. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_forget_old)(DLOAD_NAME *l, dload_i_batch *base, uint32_t i)
+{
+    dload_i_flight *f = &base->flights[i];
+    DLOAD_I_ID id = DLOAD_I_FN(i_id_at)(base, i);
+    if (f->status == DLOAD_MISSING) {
+        f->holds = DLOAD_I_FN(i_drop)(&l->cache, &id, &DLOAD_I_FN(i_batch)(base)->values[i]);
+        return;
+    }
+    /* With a value, there is no place for another one to release. */
+    DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(&l->cache, id.hash);
+    DLOAD_I_ACQUIRE(&s->lock);
+    DLOAD_I_SLOT *e = DLOAD_I_FN(i_locate)(s, &id);
+    uint64_t tick = DLOAD_I_FN(i_tick)(&l->cache, s);
+    if (e != NULL && (e->meta & DLOAD_I_META_EXPIRES) != 0 &&
+        (int32_t)(e->expiry - (uint32_t)tick) <= 0)
+        e->end = 0; /* nobody hands it out, and the wheel takes it */
+    DLOAD_I_RELEASE(&s->lock);
+}
+
+/* Early refreshes are drawn for by what a fetch takes. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_learn_ahead)(DLOAD_NAME *l, const dload_i_batch *base)
+{
+    uint64_t run_ns = base->ended_ns - base->started_ns;
+    uint64_t delta_ns = l->core.fetch_ns != 0 ? l->core.fetch_ns : run_ns;
+    delta_ns = delta_ns < DLOAD_I_AHEAD_MAX ? delta_ns : DLOAD_I_AHEAD_MAX;
+    delta_ns = delta_ns * l->cache.ahead_pct / 100;
+    delta_ns = delta_ns < DLOAD_I_AHEAD_MAX ? delta_ns : DLOAD_I_AHEAD_MAX;
+    DLOAD_I_STORE_RELAXED(&l->cache.ahead_ns, delta_ns);
+}
+
+/* Before an answer is stored. True when there is nothing to store: an old value was kept instead. */
+DLOAD_I_NOINLINE bool DLOAD_I_FN(i_settle_old)(DLOAD_NAME *l, dload_i_batch *base, uint32_t i)
+{
+    const dload_i_flight *f = &base->flights[i];
+    if (l->cache.n_shards == 0)
+        return false;
+    if (l->cache.ahead_pct != 0)
+        DLOAD_I_FN(i_learn_ahead)(l, base);
+    if (f->kept == 0 && f->ttl_ns == 0 && (f->status >= 0 || f->status == DLOAD_MISSING))
+        DLOAD_I_FN(i_forget_old)(l, base, i);
+    return f->kept != 0;
+}
+
+#endif /* DLOAD_I_BODIES && DLOAD_REFRESH */
+#endif /* DLOAD_I_HAVE_REFRESH */
+
 /* ==== typed/load.h ==== */
 
 /* >>load -- asking for keys: blocking, many at once, and without blocking.
@@ -7294,6 +7816,11 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_ask)(DLOAD_NAME *l, const DLOAD_I_ID 
     dload_i_core *c = &l->core;
     if (c->closed)
         return DLOAD_ECLOSED;
+#if DLOAD_REFRESH
+    dload_status old = DLOAD_I_FN(i_old)(l, id, flags, &looked, w);
+    if (old != DLOAD_PENDING)
+        return old;
+#endif
     /* Between a look without the mutex and taking it, the answer may have come. */
     if (!looked && (flags & DLOAD_FRESH) == 0) {
         dload_status hit = DLOAD_I_FN(i_look)(&l->cache, id, (DLOAD_I_V *)w->out);
@@ -7771,6 +8298,14 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_peek)(DLOAD_NAME *l, uint64_t group, DLO
             if (!error && out != NULL)
                 st = DLOAD_I_FN(i_copy)(out, &e->u.value);
         }
+#if DLOAD_REFRESH
+        else if (e != NULL &&
+                 DLOAD_I_FN(i_age)(&l->cache, s, e, DLOAD_I_FN(i_tick)(&l->cache, s)) ==
+                     DLOAD_I_AGE_STALE) {
+            *state = DLOAD_STATE_STALE;
+            st = out != NULL ? DLOAD_I_FN(i_copy)(out, &e->u.value) : DLOAD_OK;
+        }
+#endif
         DLOAD_I_RELEASE(&s->lock);
     }
     if (*state == DLOAD_STATE_ABSENT) {
@@ -7930,8 +8465,10 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_configure)(DLOAD_I_FN(config) * cfg)
         cfg->max_age_ns = cfg->settle_ns > DLOAD_NEVER / 10 ? DLOAD_NEVER : 10 * cfg->settle_ns;
     cfg->env = cfg->env != NULL ? cfg->env : dload_env_default();
     if (cfg->max_batch > (UINT32_C(1) << 20) || cfg->max_queue > (UINT32_C(1) << 30) ||
-        cfg->max_in_flight > (UINT32_C(1) << 20) || cfg->env->alloc == NULL ||
-        cfg->env->free == NULL)
+        cfg->max_in_flight > (UINT32_C(1) << 20) || cfg->refresh_ahead_pct > 1000 ||
+        (!DLOAD_REFRESH &&
+         (cfg->stale_ns | cfg->stale_error_ns | cfg->refresh_ahead_pct | cfg->idle_ttl_ns) != 0) ||
+        cfg->env->alloc == NULL || cfg->env->free == NULL)
         return DLOAD_EINVAL;
     return DLOAD_OK;
 }
@@ -7955,10 +8492,16 @@ DLOAD_I_API dload_status DLOAD_I_FN(init_checked)(DLOAD_NAME *l, const DLOAD_I_F
     cache.shards = l->cfg.shards;
     cache.ttl_ns = l->cfg.ttl_ns;
     cache.ttl_jitter_pct = l->cfg.ttl_jitter_pct;
+    cache.idle_ttl_ns = l->cfg.idle_ttl_ns;
     cache.max_key_bytes = l->cfg.max_key_bytes;
     st = DLOAD_I_FN(cache_init)(&l->cache, &cache);
     if (st < 0)
         return st;
+#if DLOAD_REFRESH
+    DLOAD_I_FN(i_set_windows)
+    (&l->cache, l->cfg.stale_ns, l->cfg.stale_error_ns, l->cfg.refresh_ahead_pct,
+     l->cfg.idle_ttl_ns);
+#endif
     if (!DLOAD_I_LOCK_INIT(&l->mutex)) {
         (void)DLOAD_I_FN(cache_destroy)(&l->cache);
         return DLOAD_ENOMEM;
@@ -8139,6 +8682,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats)
 #undef DLOAD_LOCK
 #undef DLOAD_EVICT
 #undef DLOAD_TTL
+#undef DLOAD_REFRESH
 #undef DLOAD_GROUP
 #undef DLOAD_CLOCK
 #undef DLOAD_STATS
@@ -8186,6 +8730,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats)
 #undef DLOAD_I_SLOT
 #undef DLOAD_I_GROUP_HASH
 #undef DLOAD_I_CACHE
+#undef DLOAD_I_DUE
+#undef DLOAD_I_HAVE_STALE
 #undef DLOAD_I_HAVE_STORE
 #undef DLOAD_I_HAVE_CACHE
 #undef DLOAD_I_TIDY_MAX
@@ -8194,6 +8740,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats)
 #undef DLOAD_I_WAITER
 #undef DLOAD_I_FIRST_PLACES
 #undef DLOAD_I_HAVE_ANSWER
+#undef DLOAD_I_HAVE_REFRESH
 #undef DLOAD_I_HAVE_LOAD
 #undef DLOAD_I_SLEEPER
 #undef DLOAD_I_HAVE_OUTSIDE

@@ -25,6 +25,8 @@ KEYS = {
     "evict": ("evict", "WORD", "default auto"),
     "clock": ("clock", "WORD", "default env"),
     "ttl": ("switch", "yes|no", "entries may expire; no saves 4 bytes an entry; default yes"),
+    "refresh": ("switch", "yes|no", "values past their TTL, early refreshes, idle TTLs (stale_ns, stale_error_ns, "
+                                    "refresh_ahead_pct, idle_ttl_ns); default no"),
     "group": ("switch", "yes|no", "a key is known by its group, too (dload_call.group); default no"),
     "stats": ("switch", "yes|no", "count loads, hits ...; default yes"),
     "ref": ("function", "FUNCTION", "void f(VALUE *): takes a reference; needs unref"),
@@ -371,6 +373,10 @@ class Reader:
                 bad(field.name, "max_key_bytes is for string keys")
             if s.get("ttl") is False and "ttl" in field.name.split("_"):
                 bad(field.name, "'%s' has no effect with ttl = no" % field.name)
+            if not s.get("refresh") and field.name in ("stale_ns", "stale_error_ns", "refresh_ahead_pct", "idle_ttl_ns"):
+                bad(field.name, "'%s' needs refresh = yes" % field.name)
+        if s.get("refresh") and s.get("ttl") is False:
+            bad("refresh", "refresh needs ttl = yes: what never expires is never old")
 
     def check_include_path(self, loader):
         if loader.include_format not in ("quote", "bracket"):

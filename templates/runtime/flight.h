@@ -33,6 +33,7 @@ typedef struct dload_i_waiter {
     uint32_t place;              /* of the key in the batch */
     int32_t status;
     void *out;                  /* where the value goes; NULL = nowhere */
+    bool source_only;           /* takes no old value when the fetch fails: DLOAD_FRESH */
     dload_i_parker *parker;     /* who sleeps; NULL = call back */
     struct dload_i_waiter *sib; /* the same call's next request */
     size_t position;            /* in the arrays of that call */
@@ -49,6 +50,7 @@ typedef struct dload_i_flight {
     uint8_t detached;   /* cleared since it was sent: out of the index, to be cached nowhere */
     uint8_t dead;       /* nobody wants it any more and it was not sent */
     uint8_t holds;      /* the value at its place is ours to release */
+    uint8_t kept;       /* with an error: an old value at its place, 1 past its TTL, 2 not */
     uint32_t next_held; /* chain of places to release, + 1; see dload_i_ready */
 } dload_i_flight;
 
@@ -107,6 +109,7 @@ typedef struct dload_i_ops {
     dload_status (*run)(void *owner, dload_i_batch *b);            /* the fetch function */
     dload_status (*copy)(dload_i_batch *b, uint32_t i, void *out); /* a value for a waiter */
     bool (*store)(void *owner, dload_i_batch *b, uint32_t i); /* into the cache; false = skipped */
+    void (*keep)(void *owner, dload_i_batch *b, uint32_t i);  /* an old value; NULL = never */
     void (*release)(dload_i_batch *b, uint32_t i);            /* an owned value; NULL = plain */
     void (*call)(dload_i_waiter *w);                          /* done() */
 } dload_i_ops;

@@ -46,7 +46,11 @@ DLOAD_I_LOCAL void dload_i_deliver(dload_i_core *c, dload_i_batch *b, uint32_t i
         DLOAD_I_STORE_RELAXED(&b->n_waiters, b->n_waiters - 1);
         DLOAD_I_STORE_RELEASE(&w->batch, NULL);
         w->status = f->status;
-        if (f->status >= 0 && w->out != NULL) {
+        if (f->kept != 0 && !w->source_only) {
+            w->status = f->kept == 1 ? DLOAD_STALE : DLOAD_OK;
+            c->stats.served_on_error++;
+        }
+        if (w->status >= 0 && w->out != NULL) {
             dload_status st = c->ops->copy(b, i, w->out);
             if (st < 0)
                 w->status = st;
@@ -90,6 +94,8 @@ DLOAD_I_LOCAL void dload_i_publish(dload_i_core *c, dload_i_batch *b, uint32_t i
     dload_i_leave(c);
     if (f->status < 0 && f->status != DLOAD_MISSING)
         c->stats.fetch_errors++;
+    if (f->status < 0 && b->state >= DLOAD_I_RUNNING && c->ops->keep != NULL)
+        c->ops->keep(c->owner, b, i); /* an old value may do instead */
     dload_i_deliver(c, b, i, ready);
     if (b->state != DLOAD_I_RUNNING)
         return; /* never sent, or given up: nothing to store, and _finish releases */

@@ -19,18 +19,21 @@ typedef enum dload_trigger {
 
 /* Counters since _init. Once a loader is quiet, loads = hits + joins + misses. */
 typedef struct dload_stats {
-    uint64_t loads;             /* keys asked for */
-    uint64_t hits;              /* answered from the cache, cached errors included */
-    uint64_t joins;             /* found in a batch that somebody else had asked for */
-    uint64_t misses;            /* put into a batch */
-    uint64_t batches;           /* calls of the fetch function */
-    uint64_t keys;              /* keys in them */
-    uint64_t largest_batch;     /* keys in the largest */
-    uint64_t fetch_errors;      /* keys that ended with an error other than MISSING */
-    uint64_t stores;            /* answers cached */
-    uint64_t store_skipped;     /* values delivered but not cached: no room, or no memory */
-    uint64_t evictions;         /* entries removed to make room */
-    uint64_t expired;           /* entries removed because their TTL passed */
+    uint64_t loads;           /* keys asked for */
+    uint64_t hits;            /* answered from the cache, cached errors included */
+    uint64_t joins;           /* found in a batch that somebody else had asked for */
+    uint64_t misses;          /* put into a batch */
+    uint64_t stale_hits;      /* hits of values past their TTL: DLOAD_STALE */
+    uint64_t refreshes;       /* misses of keys that had a value all the same, old or soon to be */
+    uint64_t served_on_error; /* requests that got an old value because the fetch failed */
+    uint64_t batches;         /* calls of the fetch function */
+    uint64_t keys;            /* keys in them */
+    uint64_t largest_batch;   /* keys in the largest */
+    uint64_t fetch_errors;    /* keys that ended with an error other than MISSING */
+    uint64_t stores;          /* answers cached */
+    uint64_t store_skipped;   /* values delivered but not cached: no room, or no memory */
+    uint64_t evictions;       /* entries removed to make room */
+    uint64_t expired;         /* entries removed because their TTL passed */
     uint64_t cleared_in_flight; /* answers cached nowhere, because of a clear during the fetch */
     uint64_t abandoned;         /* batches given up at run_limit_ns or by _close */
     uint64_t late_answers;      /* answers to batches already given up */
@@ -124,6 +127,9 @@ DLOAD_I_LOCAL dload_status dload_stats_prometheus(const dload_stats *stats, cons
     dload_i_text_metric(&t, "hits_total", counter, name, stats->hits);
     dload_i_text_metric(&t, "joins_total", counter, name, stats->joins);
     dload_i_text_metric(&t, "misses_total", counter, name, stats->misses);
+    dload_i_text_metric(&t, "stale_hits_total", counter, name, stats->stale_hits);
+    dload_i_text_metric(&t, "refreshes_total", counter, name, stats->refreshes);
+    dload_i_text_metric(&t, "served_on_error_total", counter, name, stats->served_on_error);
     dload_i_text_metric(&t, "keys_total", counter, name, stats->keys);
     dload_i_text_metric(&t, "largest_batch_keys", gauge, name, stats->largest_batch);
     dload_i_text_metric(&t, "fetch_errors_total", counter, name, stats->fetch_errors);

@@ -44,7 +44,7 @@ DLOAD_I_API uint64_t DLOAD_I_FN(now)(const DLOAD_NAME *l);
 /* ---- blocking ---- */
 
 /* Loads one key: from the cache, from the batch that is fetching it, or through a batch.
- * Returns DLOAD_OK and *out; DLOAD_MISSING; DLOAD_EKEY, DLOAD_ETOOBIG for the key; DLOAD_EAGAIN (queue
+ * Returns DLOAD_OK and *out; DLOAD_STALE and *out, a value past its TTL (DLOAD_REFRESH 1); DLOAD_MISSING; DLOAD_EKEY, DLOAD_ETOOBIG for the key; DLOAD_EAGAIN (queue
  * full, or no env->wait to wait with); DLOAD_ETIMEDOUT; DLOAD_EDEADLK from the fetch function for a
  * key of its own batch; DLOAD_ECLOSED; DLOAD_ENOMEM; or what the fetch function said.
  * Allocates: nothing. Cost: a hit takes one shard lock at most; O(1). */
@@ -69,7 +69,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(load_many_with)(DLOAD_NAME *l, const DLOAD_I
 
 /* ---- not blocking ---- */
 
-/* Asks for a key and returns at once. DLOAD_OK: a hit, w->value is set and done() is not called.
+/* Asks for a key and returns at once. DLOAD_OK or DLOAD_STALE: a hit, w->value is set and done() is not
+ * called.
  * DLOAD_PENDING: done() will be called once. Negative otherwise: done() is not called. */
 DLOAD_I_API dload_status DLOAD_I_FN(start)(DLOAD_NAME *l, DLOAD_I_K key, DLOAD_I_FN(waiter) * w);
 

@@ -187,10 +187,13 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_init)(DLOAD_I_CACHE *c,
 #endif
     if (capacity == DLOAD_NO_CACHE)
         return DLOAD_OK;
-    if (cfg.ttl_jitter_pct > 90 || cfg.shards > 256 || c->max_key_bytes > DLOAD_I_ARENA_MAX ||
-        (capacity > (UINT32_C(1) << 30) && !c->unbounded) || (c->env->alloc == NULL) ||
-        (c->env->free == NULL))
+    if (cfg.ttl_jitter_pct > 90 || (!DLOAD_REFRESH && cfg.idle_ttl_ns != 0) || cfg.shards > 256 ||
+        c->max_key_bytes > DLOAD_I_ARENA_MAX || (capacity > (UINT32_C(1) << 30) && !c->unbounded) ||
+        (c->env->alloc == NULL) || (c->env->free == NULL))
         return DLOAD_EINVAL;
+#if DLOAD_REFRESH
+    DLOAD_I_FN(i_set_windows)(c, 0, 0, 0, cfg.idle_ttl_ns);
+#endif
     uint32_t n_shards = DLOAD_I_FN(i_shard_count)(capacity, cfg.shards);
 #if DLOAD_I_THREADED
     c->shard = (DLOAD_I_SHARD *)dload_i_alloc(c->env, n_shards * sizeof *c->shard);

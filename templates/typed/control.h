@@ -38,8 +38,10 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_configure)(DLOAD_I_FN(config) * cfg)
         cfg->max_age_ns = cfg->settle_ns > DLOAD_NEVER / 10 ? DLOAD_NEVER : 10 * cfg->settle_ns;
     cfg->env = cfg->env != NULL ? cfg->env : dload_env_default();
     if (cfg->max_batch > (UINT32_C(1) << 20) || cfg->max_queue > (UINT32_C(1) << 30) ||
-        cfg->max_in_flight > (UINT32_C(1) << 20) || cfg->env->alloc == NULL ||
-        cfg->env->free == NULL)
+        cfg->max_in_flight > (UINT32_C(1) << 20) || cfg->refresh_ahead_pct > 1000 ||
+        (!DLOAD_REFRESH &&
+         (cfg->stale_ns | cfg->stale_error_ns | cfg->refresh_ahead_pct | cfg->idle_ttl_ns) != 0) ||
+        cfg->env->alloc == NULL || cfg->env->free == NULL)
         return DLOAD_EINVAL;
     return DLOAD_OK;
 }
@@ -63,10 +65,16 @@ DLOAD_I_API dload_status DLOAD_I_FN(init_checked)(DLOAD_NAME *l, const DLOAD_I_F
     cache.shards = l->cfg.shards;
     cache.ttl_ns = l->cfg.ttl_ns;
     cache.ttl_jitter_pct = l->cfg.ttl_jitter_pct;
+    cache.idle_ttl_ns = l->cfg.idle_ttl_ns;
     cache.max_key_bytes = l->cfg.max_key_bytes;
     st = DLOAD_I_FN(cache_init)(&l->cache, &cache);
     if (st < 0)
         return st;
+#if DLOAD_REFRESH
+    DLOAD_I_FN(i_set_windows)
+    (&l->cache, l->cfg.stale_ns, l->cfg.stale_error_ns, l->cfg.refresh_ahead_pct,
+     l->cfg.idle_ttl_ns);
+#endif
     if (!DLOAD_I_LOCK_INIT(&l->mutex)) {
         (void)DLOAD_I_FN(cache_destroy)(&l->cache);
         return DLOAD_ENOMEM;

@@ -6,7 +6,7 @@
 #ifndef DLOAD_I_HAVE_LOAD
 #define DLOAD_I_HAVE_LOAD
 
-#include "answer.h"
+#include "refresh.h"
 
 #if DLOAD_I_BODIES
 
@@ -102,6 +102,11 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_ask)(DLOAD_NAME *l, const DLOAD_I_ID 
     dload_i_core *c = &l->core;
     if (c->closed)
         return DLOAD_ECLOSED;
+#if DLOAD_REFRESH
+    dload_status old = DLOAD_I_FN(i_old)(l, id, flags, &looked, w);
+    if (old != DLOAD_PENDING)
+        return old;
+#endif
     /* Between a look without the mutex and taking it, the answer may have come. */
     if (!looked && (flags & DLOAD_FRESH) == 0) {
         dload_status hit = DLOAD_I_FN(i_look)(&l->cache, id, (DLOAD_I_V *)w->out);

@@ -127,11 +127,21 @@ DLOAD_I_UNUSED static dload_status DLOAD_I_FN(i_copy_out)(dload_i_batch *base, u
     return DLOAD_I_FN(i_copy)((DLOAD_I_V *)out, &DLOAD_I_FN(i_batch)(base)->values[i]);
 }
 
+#if DLOAD_REFRESH
+/* In refresh.h: the old value of a key, when there is an answer. */
+DLOAD_I_UNUSED static void DLOAD_I_FN(i_keep_at)(void *owner, dload_i_batch *base, uint32_t i);
+DLOAD_I_NOINLINE bool DLOAD_I_FN(i_settle_old)(DLOAD_NAME *l, dload_i_batch *base, uint32_t i);
+#endif
+
 DLOAD_I_UNUSED static bool DLOAD_I_FN(i_store_at)(void *owner, dload_i_batch *base, uint32_t i)
 {
     struct DLOAD_NAME *l = (struct DLOAD_NAME *)owner;
     DLOAD_I_BATCH *b = DLOAD_I_FN(i_batch)(base);
     dload_i_flight *f = &base->flights[i];
+#if DLOAD_REFRESH
+    if (DLOAD_I_FN(i_settle_old)(l, base, i))
+        return false;
+#endif
     uint64_t ttl_ns = f->ttl_ns == DLOAD_I_TTL_DEFAULT ? l->cache.ttl_ns : f->ttl_ns;
     if (ttl_ns == 0 || l->cache.n_shards == 0)
         return false;
@@ -192,6 +202,11 @@ DLOAD_I_UNUSED static const dload_i_ops *DLOAD_I_FN(i_ops)(void)
         DLOAD_I_FN(i_run),
         DLOAD_I_FN(i_copy_out),
         DLOAD_I_FN(i_store_at),
+#if DLOAD_REFRESH
+        DLOAD_I_FN(i_keep_at),
+#else
+        NULL,
+#endif
 #if DLOAD_I_OWNED
         DLOAD_I_FN(i_release_at),
 #else

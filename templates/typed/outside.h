@@ -149,6 +149,14 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_peek)(DLOAD_NAME *l, uint64_t group, DLO
             if (!error && out != NULL)
                 st = DLOAD_I_FN(i_copy)(out, &e->u.value);
         }
+#if DLOAD_REFRESH
+        else if (e != NULL &&
+                 DLOAD_I_FN(i_age)(&l->cache, s, e, DLOAD_I_FN(i_tick)(&l->cache, s)) ==
+                     DLOAD_I_AGE_STALE) {
+            *state = DLOAD_STATE_STALE;
+            st = out != NULL ? DLOAD_I_FN(i_copy)(out, &e->u.value) : DLOAD_OK;
+        }
+#endif
         DLOAD_I_RELEASE(&s->lock);
     }
     if (*state == DLOAD_STATE_ABSENT) {

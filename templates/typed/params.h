@@ -64,6 +64,16 @@
 #if DLOAD_TTL != 0 && DLOAD_TTL != 1
 #error "dataloader.h: DLOAD_TTL must be 0 (entries never expire) or 1"
 #endif
+#ifndef DLOAD_REFRESH
+#define DLOAD_REFRESH 0
+#endif
+#if DLOAD_REFRESH != 0 && DLOAD_REFRESH != 1
+#error \
+    "dataloader.h: DLOAD_REFRESH must be 0 or 1 (values past their TTL, early refreshes, idle TTLs)"
+#endif
+#if DLOAD_REFRESH && !DLOAD_TTL
+#error "dataloader.h: DLOAD_REFRESH needs DLOAD_TTL 1: what never expires is never past its TTL"
+#endif
 #ifndef DLOAD_GROUP
 #define DLOAD_GROUP 0
 #endif

@@ -5,7 +5,7 @@
 #ifndef DLOAD_I_HAVE_STORE
 #define DLOAD_I_HAVE_STORE
 
-#include "table.h"
+#include "stale.h"
 
 #if DLOAD_I_BODIES
 
@@ -70,7 +70,7 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SH
     s->wheel.chunks = base + chunks_at;
     s->wheel.where = (uint32_t *)(void *)(base + where_at);
     s->wheel.rounds = (uint16_t *)(void *)(base + rounds_at);
-    s->wheel.expiry = base + slots_at + offsetof(DLOAD_I_SLOT, expiry);
+    s->wheel.expiry = base + slots_at + offsetof(DLOAD_I_SLOT, DLOAD_I_DUE);
     s->wheel.stride_bytes = sizeof(DLOAD_I_SLOT);
     dload_i_wheel_init(&s->wheel, cap, s->wheel.now);
 #endif

@@ -170,6 +170,19 @@ DLOAD_I_INLINE uint64_t DLOAD_I_FN(i_now)(const DLOAD_I_CACHE *c)
 
 #if DLOAD_TTL
 
+#if DLOAD_REFRESH
+#define DLOAD_I_DUE gone /* the field that the wheel goes by */
+
+/* In stale.h: what an entry's times are where there is more than one. */
+DLOAD_I_NOINLINE bool DLOAD_I_FN(i_expired_far)(const DLOAD_I_CACHE *c, const DLOAD_I_SHARD *s,
+                                                const DLOAD_I_SLOT *e);
+DLOAD_I_NOINLINE bool DLOAD_I_FN(i_hold)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, DLOAD_I_SLOT *e);
+DLOAD_I_LOCAL void DLOAD_I_FN(i_arm)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uint32_t slot,
+                                     uint64_t now_ns, uint64_t ttl_ns);
+DLOAD_I_UNUSED static void DLOAD_I_FN(i_rearm)(void *slots, uint32_t slot);
+#else
+#define DLOAD_I_DUE expiry
+
 /* Has an entry that expires done so? Exact for any distance between now and the wheel's time. */
 DLOAD_I_NOINLINE bool DLOAD_I_FN(i_expired_far)(const DLOAD_I_CACHE *c, const DLOAD_I_SHARD *s,
                                                 const DLOAD_I_SLOT *e)
@@ -182,11 +195,11 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_expired_far)(const DLOAD_I_CACHE *c, const DL
     ahead += (int64_t)w->rounds[e - s->slots] * (int64_t)DLOAD_I_WHEEL_ROUND;
     return tick - w->now >= (uint64_t)(ahead > 0 ? ahead : 0);
 }
+#endif
 
 /* The same for a hit: while time has not come to expiry, and ticks compare as 32-bit numbers, the entry
  * is fresh whatever its rounds are, which lie on a line of their own. */
-DLOAD_I_INLINE bool DLOAD_I_FN(i_expired)(const DLOAD_I_CACHE *c, const DLOAD_I_SHARD *s,
-                                          const DLOAD_I_SLOT *e)
+DLOAD_I_INLINE bool DLOAD_I_FN(i_expired)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, DLOAD_I_SLOT *e)
 {
 #if DLOAD_CLOCK == DLOAD_CLOCK_MANUAL
     uint64_t tick = s->wheel.now; /* setting the time turns the wheel */
@@ -196,12 +209,21 @@ DLOAD_I_INLINE bool DLOAD_I_FN(i_expired)(const DLOAD_I_CACHE *c, const DLOAD_I_
     if (DLOAD_I_LIKELY(tick - s->wheel.now <= DLOAD_I_WHEEL_ROUND &&
                        (int32_t)((uint32_t)tick - e->expiry) < 0))
         return false;
+#if DLOAD_REFRESH
+    return !DLOAD_I_FN(i_hold)(c, s, e);
+#else
     return DLOAD_I_FN(i_expired_far)(c, s, e);
+#endif
 }
 
-DLOAD_I_UNUSED static void DLOAD_I_FN(i_rearm)(void *slots, uint32_t slot)
+DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_random)(DLOAD_I_CACHE *c)
 {
-    ((DLOAD_I_SLOT *)slots)[slot].expiry += DLOAD_I_WHEEL_ROUND;
+    if (c->env->random != NULL)
+        return c->env->random(c->env->ctx);
+    /* a fixed sequence: Weyl's, mixed; a lost update between threads does no harm */
+    uint64_t r = DLOAD_I_LOAD_RELAXED(&c->seed) + UINT64_C(0x9e3779b97f4a7c15);
+    DLOAD_I_STORE_RELAXED(&c->seed, r);
+    return dload_i_mix64(r);
 }
 
 /* A TTL in ns, shortened by up to jitter_pct percent. */
@@ -209,17 +231,16 @@ DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_jitter)(DLOAD_I_CACHE *c, uint64_t ttl_ns)
 {
     if (c->jitter_pct == 0)
         return ttl_ns;
-    uint64_t r = 0;
-    if (c->env->random != NULL) {
-        r = c->env->random(c->env->ctx);
-    } else {
-        /* a fixed sequence: Weyl's, mixed; a lost update between threads does no harm */
-        r = DLOAD_I_LOAD_RELAXED(&c->seed) + UINT64_C(0x9e3779b97f4a7c15);
-        DLOAD_I_STORE_RELAXED(&c->seed, r);
-        r = dload_i_mix64(r);
-    }
+    uint64_t r = DLOAD_I_FN(i_random)(c);
     uint64_t span_ns = ttl_ns / 100 * c->jitter_pct;
     return ttl_ns - (span_ns / 65536 * (r >> 48) + span_ns % 65536 * (r >> 48) / 65536);
+}
+
+#if !DLOAD_REFRESH
+
+DLOAD_I_UNUSED static void DLOAD_I_FN(i_rearm)(void *slots, uint32_t slot)
+{
+    ((DLOAD_I_SLOT *)slots)[slot].expiry += DLOAD_I_WHEEL_ROUND;
 }
 
 /* Sets the expiry of the entry in slot, whose meta is otherwise complete. */
@@ -238,6 +259,8 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_arm)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uint32_
     w->rounds[slot] = (uint16_t)rounds; /* at most 2^15: all that 64 bits of ns can say */
     dload_i_wheel_arm(w, slot);
 }
+
+#endif /* !DLOAD_REFRESH */
 
 #endif /* DLOAD_TTL */
 
@@ -297,7 +320,7 @@ DLOAD_I_INLINE bool DLOAD_I_FN(i_valid)(const DLOAD_I_CACHE *c, const DLOAD_I_SH
     if (DLOAD_I_UNLIKELY(((e->meta ^ s->epoch) & DLOAD_I_EPOCH_MASK) != 0))
         return false;
 #if DLOAD_TTL
-    if ((e->meta & DLOAD_I_META_EXPIRES) != 0 && DLOAD_I_FN(i_expired)(c, s, e))
+    if ((e->meta & DLOAD_I_META_EXPIRES) != 0 && DLOAD_I_FN(i_expired_far)(c, s, e))
         return false;
 #endif
     (void)c;

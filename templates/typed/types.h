@@ -11,6 +11,7 @@
 #include "../runtime/arena.h"
 #include "../runtime/evict.h"
 #include "../runtime/wheel.h"
+#include "../runtime/chance.h"
 #include "../runtime/hash.h"
 #include "../runtime/flight.h"
 #include "../runtime/registry.h"
@@ -96,6 +97,18 @@ typedef struct DLOAD_I_FN(config) {
     uint64_t ttl_ns;         /* life of an entry; default DLOAD_NEVER */
     uint64_t missing_ttl_ns; /* life of a DLOAD_MISSING answer; default 0 = not cached */
     uint32_t ttl_jitter_pct; /* shortens each TTL by up to so many percent; default 0; 0 .. 90 */
+    /* The next four need DLOAD_REFRESH 1: without it only 0 is allowed. */
+    uint64_t
+        stale_ns; /* after its TTL a value stays for so long: one load of the key fetches it anew,
+                         the others have the old one at once, with DLOAD_STALE; default 0 = does not */
+    uint64_t
+        stale_error_ns; /* ... and when its fetch fails (an error other than MISSING), those who
+                         wait for it have the old value, with DLOAD_STALE; default 0 = the error */
+    uint32_t
+        refresh_ahead_pct; /* before a TTL ends, one load in a while fetches anew: XFetch's beta in
+                         percent; 100 suits most; default 0 = never; 0 .. 1000 */
+    uint64_t idle_ttl_ns;  /* an entry that was not read for so long goes, within an eighth more;
+                         default 0 = whenever its TTL ends */
     /* How long to keep an error other than MISSING: a TTL in ns, DLOAD_NEVER, 0 = drop; NULL = drop all.
      * Called with no lock held. */
     uint64_t (*error_ttl)(void *ctx, dload_status status);
@@ -117,6 +130,7 @@ typedef struct DLOAD_I_FN(cache_config) {
     size_t shards;
     uint64_t ttl_ns;
     uint32_t ttl_jitter_pct;
+    uint64_t idle_ttl_ns;
     size_t max_key_bytes;
 } DLOAD_I_FN(cache_config);
 
@@ -132,13 +146,19 @@ typedef struct DLOAD_I_FN(i_ident) {
 /* Where an entry lives: what a hit touches and nothing else. Private.
  *
  *   meta  bits 0..7 uses since the policy last looked, 8 in the main queue (S3-FIFO), 9 expires,
- *         15 an error instead of a value, 16..31 epoch (an entry of another epoch was cleared by
+ *         11 somebody is to refresh it early, 15 an error instead of a value, 16..31 epoch (an entry of another epoch was cleared by
  *         clear_all and is not there)
  */
 typedef struct DLOAD_I_FN(slot) {
     uint32_t meta;
 #if DLOAD_TTL
     uint32_t expiry; /* tick after which the entry is gone; meaningful with bit 9 of meta */
+#endif
+#if DLOAD_REFRESH
+    /* expiry says here how far a hit need not look at the rest, all of it with bit 9 of meta; see stale.h */
+    uint32_t gone;  /* tick after which the entry is gone */
+    uint32_t retry; /* tick until which a refresh that failed is not tried again */
+    uint64_t end;   /* tick at which its TTL ends */
 #endif
 #if DLOAD_GROUP
     uint64_t group;
@@ -196,6 +216,15 @@ typedef struct DLOAD_I_FN(cache) {
     const dload_env *env;
     uint64_t manual_ns; /* DLOAD_CLOCK_MANUAL: what _cache_advance said last */
     uint64_t seed;      /* of the jitter when env->random is NULL */
+#if DLOAD_REFRESH
+    uint64_t stale_ticks; /* an entry may be handed out after its TTL for so long, */
+    uint64_t error_ticks; /* for so long when its fetch failed, */
+    uint64_t keep_ticks;  /* and stays for so long: the longer of both */
+    uint64_t idle_ticks;
+    uint32_t retry_ticks;
+    uint32_t ahead_pct;
+    uint64_t ahead_ns; /* XFetch's beta * delta; atomic */
+#endif
 } DLOAD_I_FN(cache);
 
 /* A value on its way into the cache. Private. */
@@ -216,11 +245,12 @@ typedef struct DLOAD_I_FN(sleeper) {
 } DLOAD_I_FN(sleeper);
 
 /* What two translation units must agree on. */
-#define DLOAD_I_FINGERPRINT                                                                      \
-    ((uint64_t)DLOAD_TEMPLATE_VERSION << 56 | (uint64_t)DLOAD_LOCK << 52 |                       \
-     (uint64_t)DLOAD_EVICT << 48 | (uint64_t)DLOAD_CLOCK << 44 | (uint64_t)DLOAD_TTL << 43 |     \
-     (uint64_t)DLOAD_STATS << 42 | (uint64_t)DLOAD_I_OWNED << 41 | (uint64_t)DLOAD_GROUP << 40 | \
-     (uint64_t)DLOAD_I_KEY_KIND << 36 | (uint64_t)(sizeof(DLOAD_I_K) & 0xff) << 28 |             \
+#define DLOAD_I_FINGERPRINT                                                                    \
+    ((uint64_t)DLOAD_TEMPLATE_VERSION << 56 | (uint64_t)DLOAD_REFRESH << 54 |                  \
+     (uint64_t)DLOAD_LOCK << 52 | (uint64_t)DLOAD_EVICT << 48 | (uint64_t)DLOAD_CLOCK << 44 |  \
+     (uint64_t)DLOAD_TTL << 43 | (uint64_t)DLOAD_STATS << 42 | (uint64_t)DLOAD_I_OWNED << 41 | \
+     (uint64_t)DLOAD_GROUP << 40 | (uint64_t)DLOAD_I_KEY_KIND << 36 |                          \
+     (uint64_t)(sizeof(DLOAD_I_K) & 0xff) << 28 |                                              \
      ((uint64_t)sizeof(DLOAD_I_V) * 31 + sizeof(DLOAD_NAME)) % (UINT64_C(1) << 28))
 
 /* A loader. All fields are private; the struct is public so that it can live anywhere. It must not

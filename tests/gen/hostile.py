@@ -97,6 +97,10 @@ SPECS = [
     (b"[quotes]\nkey = int\nvalue = blob\nref = f\nunref = g\n", 4, "brings its own ownership"),
     (b"[quotes]\nkey = int\nvalue = a *\nref = f\nunref = g\ncopy = h\nfree = i\n", 6, "exclude each other"),
     (b"[quotes]\nkey = int\nvalue = int\nttl = no\nttl_ns = 5s\n", 5, "no effect with ttl = no"),
+    (b"[quotes]\nkey = int\nvalue = int\nstale_ns = 5s\n", 4, "needs refresh = yes"),
+    (b"[quotes]\nkey = int\nvalue = int\nrefresh = no\nidle_ttl_ns = 5s\n", 5, "needs refresh = yes"),
+    (b"[quotes]\nkey = int\nvalue = int\nttl = no\nrefresh = yes\n", 5, "needs ttl = yes"),
+    (b"[quotes]\nkey = int\nvalue = int\nrefresh = yes\nrefresh_ahead_pct = 1001\n", 5, "0 .. 1000"),
     (b"x" * ((1 << 20) + 1), 1, "not a spec"),
 ]
 

@@ -11,25 +11,26 @@
  *     }
  *
  *     accounts l;
- *     accounts_config cfg = accounts_config_default();
+ *     accounts_config cfg = accounts_config_preset();
  *     cfg.fetch = fetch;
  *     accounts_init(&l, &cfg);
  *     dload_status st = accounts_load(&l, key, &value);
  *     accounts_close(&l, DLOAD_DRAIN, 0);
  *     accounts_destroy(&l);
  *
- * clock = manual   linkage = static
+ * clock = manual   refresh = yes   stale_ns = 5s   refresh_ahead_pct = 100   linkage = static
  */
 #ifndef DLOAD_WRAPPER_accounts_H
 #define DLOAD_WRAPPER_accounts_H
 
 #include "types.h"
 
-#define DLOAD_NAME   accounts
-#define DLOAD_KEY    user_id
-#define DLOAD_KEY_AS uint32_t
-#define DLOAD_VALUE  colour
-#define DLOAD_CLOCK  DLOAD_CLOCK_MANUAL
+#define DLOAD_NAME    accounts
+#define DLOAD_KEY     user_id
+#define DLOAD_KEY_AS  uint32_t
+#define DLOAD_VALUE   colour
+#define DLOAD_CLOCK   DLOAD_CLOCK_MANUAL
+#define DLOAD_REFRESH 1
 #include <third_party/dataloader.h>
 
 #if DLOAD_TEMPLATE_VERSION != 1
@@ -116,5 +117,14 @@ static inline dload_status accounts_init(accounts *l, const accounts_config *con
 #if defined(__GNUC__)
 #pragma GCC diagnostic pop
 #endif
+
+/* accounts_config_default() with what the spec sets; set fetch, change what you like. */
+static inline accounts_config accounts_config_preset(void)
+{
+    accounts_config config = accounts_config_default();
+    config.stale_ns = 5 * DLOAD_SECOND;
+    config.refresh_ahead_pct = 100;
+    return config;
+}
 
 #endif /* DLOAD_WRAPPER_accounts_H */
