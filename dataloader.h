@@ -2260,180 +2260,188 @@ DLOAD_I_LOCAL uint32_t dload_i_evict_victim(dload_i_evict *e)
 
 /* ==== runtime/wheel.h ==== */
 
-/* >>wheel -- a hierarchical timing wheel on slot numbers.
+/* >>wheel -- when entries expire: a hierarchical timing wheel on blocks of slots.
  *
- * Five levels of 64 buckets; a tick is 2^20 ns, and a bucket of level l spans 64^l ticks. An entry
- * sits on the lowest level whose 64 buckets reach its expiry, and moves down as time comes near
- * (Varghese and Lauck, SOSP 1987). A bucket is a chain of chunks of slot numbers rather than a list
- * through the slots: setting and expiring then touch consecutive memory. where[] finds an entry's
- * place, so that cancelling is exact, and takes the last one of the bucket into the gap.
+ * Each slot has a lane, four bytes that say when its entry expires. Sixteen lanes are a block, one cache
+ * line, and it is blocks that sit on the wheel, each at a tick no later than the first of its lanes: five
+ * levels of 64 buckets, where a tick is 2^20 ns and a bucket of level l spans 64^l ticks. A block sits on
+ * the lowest level whose 64 buckets reach its tick, and moves down as time comes near (Varghese and
+ * Lauck, SOSP 1987).
  *
- * Ticks are 32 bits and wrap. The wheel reaches 2^29 ticks (six days); what expires later waits in
- * rounds of that length.
+ * So arming an entry writes its lane, and moves its block only when it is the first to expire there.
+ * Nothing is ever cancelled: when a block's tick has come its lanes are read again, and the table says
+ * which of those that are due belong to an entry. Each lane is looked at for nothing at most once each
+ * time it was written. Memory is what init was given, whatever the entries do.
+ *
+ * Ticks are 44 bits, and compare as 32. What expires more than 2^29 ticks (six days) ahead is far: its lane
+ * has the high bits of its tick, and until it comes near its slot's expiry is a tick at which it is still
+ * fresh, of which the low bits are the missing ones.
  */
 #ifndef DLOAD_I_WHEEL_H
 #define DLOAD_I_WHEEL_H
 
 #define DLOAD_I_TICK_SHIFT   20u /* ns to ticks */
 #define DLOAD_I_WHEEL_LEVELS 5u
-#define DLOAD_I_WHEEL_ROUND  (UINT32_C(1) << 29) /* ticks */
-#define DLOAD_I_NO_CHUNK     UINT32_MAX
-#define DLOAD_I_WHEEL_TODO   (DLOAD_I_WHEEL_LEVELS * 64u) /* the bucket of what is due */
+#define DLOAD_I_WHEEL_ROUND  (UINT32_C(1) << 29)          /* ticks: the longest step of time */
+#define DLOAD_I_WHEEL_TODO   (DLOAD_I_WHEEL_LEVELS * 64u) /* the bucket of what time has come to */
+#define DLOAD_I_WHEEL_LANES  16u                          /* slots a block */
+#define DLOAD_I_FAR_SHIFT    13u /* bits of its tick that a far lane lacks */
+#define DLOAD_I_NO_BLOCK     UINT32_MAX
+#define DLOAD_I_LIST_END     (UINT32_C(1) << 31) /* | bucket: nothing comes after */
 
-typedef struct dload_i_wheel_chunk {
-    uint32_t next; /* chunk */
-    uint16_t bucket;
-    uint16_t n;       /* slots in use; only the first chunk of a bucket is not full */
-    uint32_t slot[1]; /* n_chunk_slots of them */
-} dload_i_wheel_chunk;
+typedef struct dload_i_wheel_block {
+    uint32_t tick; /* none of its lanes expires before it */
+    uint32_t next; /* block, or DLOAD_I_LIST_END | bucket; DLOAD_I_NO_BLOCK = not on the wheel */
+    uint32_t prev; /* block; of a bucket's first one, the last */
+} dload_i_wheel_block;
 
+/* A lane is 0 when nothing expires; with bit 0, the tick's low 31 bits; without, and then it is not 0,
+ * the tick's bits from DLOAD_I_FAR_SHIFT on. */
 typedef struct dload_i_wheel {
-    uint64_t now;         /* tick everything is measured from; its low half is what expiry has */
-    uint32_t n_armed;     /* entries in the wheel */
-    uint32_t chunk_slots; /* 1, 2, 6 or 14 */
-    uint32_t free_chunk;
-    char *chunks;
-    uint32_t *where;                     /* by slot: chunk * 16 + place + 1; 0 = not in the wheel */
-    const char *expiry;                  /* the expiry tick of slot 0; */
-    size_t stride_bytes;                 /* ... and from one to the next */
-    uint16_t *rounds;                    /* by slot: rounds to wait once its expiry has come */
-    uint64_t used[DLOAD_I_WHEEL_LEVELS]; /* bit b: bucket b is not empty */
-    uint32_t first[DLOAD_I_WHEEL_LEVELS * 64u + 1]; /* chunk; the last is what is due */
+    uint64_t
+        now; /* tick everything is measured from; written relaxed, for readers without a lock */
+    uint32_t n_on;   /* blocks on the wheel */
+    uint32_t *lanes; /* by slot */
+    dload_i_wheel_block *blocks;
+    uint64_t used[DLOAD_I_WHEEL_LEVELS];            /* bit b: bucket b is not empty */
+    uint32_t first[DLOAD_I_WHEEL_LEVELS * 64u + 1]; /* block; the last bucket is _TODO */
 } dload_i_wheel;
 
 /* ---- sizes ---- */
 
-DLOAD_I_INLINE size_t dload_i_chunk_bytes(uint32_t chunk_slots)
+DLOAD_I_INLINE size_t dload_i_wheel_blocks_for(size_t n_slots)
 {
-    return (size_t)(chunk_slots + 2) * sizeof(uint32_t);
+    return (n_slots + DLOAD_I_WHEEL_LANES - 1) / DLOAD_I_WHEEL_LANES;
 }
 
-/* Enough for cap entries however they spread: every bucket may hold one chunk that is not full, and
- * so may every bucket's worth of what is due. */
-DLOAD_I_INLINE uint32_t dload_i_chunks_for(uint32_t cap, uint32_t chunk_slots)
-{
-    uint64_t n = (uint64_t)cap / chunk_slots + 2 * DLOAD_I_WHEEL_TODO + 2;
-    return n < cap ? (uint32_t)n : cap;
-}
-
-/* The chunk size that needs the least memory at this capacity. */
-DLOAD_I_LOCAL uint32_t dload_i_best_chunk(uint32_t cap)
-{
-    static const uint8_t sizes[] = {1, 2, 6, 14};
-    uint32_t best = 1;
-    for (size_t i = 1; i < sizeof sizes; i++) {
-        uint32_t size = sizes[i];
-        if (dload_i_chunks_for(cap, size) * dload_i_chunk_bytes(size) <
-            dload_i_chunks_for(cap, best) * dload_i_chunk_bytes(best))
-            best = size;
-    }
-    return best;
-}
-
-DLOAD_I_INLINE dload_i_wheel_chunk *dload_i_chunk_at(const dload_i_wheel *w, uint32_t chunk)
-{
-    return (dload_i_wheel_chunk *)(void *)(w->chunks +
-                                           (size_t)chunk * dload_i_chunk_bytes(w->chunk_slots));
-}
-
-DLOAD_I_INLINE uint32_t dload_i_expiry_of(const dload_i_wheel *w, uint32_t slot)
-{
-    uint32_t tick;
-    memcpy(&tick, w->expiry + (size_t)slot * w->stride_bytes, sizeof tick);
-    return tick;
-}
-
-/* chunks has room for dload_i_chunks_for(cap, chunk_slots) of them; where and rounds are zeroed. */
-DLOAD_I_LOCAL void dload_i_wheel_init(dload_i_wheel *w, uint32_t cap, uint64_t now)
+/* blocks has room for dload_i_wheel_blocks_for(n_slots); lanes has as many lines of zeros. */
+DLOAD_I_LOCAL void dload_i_wheel_init(dload_i_wheel *w, size_t n_slots, uint64_t now)
 {
     w->now = now;
-    w->n_armed = 0;
+    w->n_on = 0;
     memset(w->used, 0, sizeof w->used);
     for (uint32_t i = 0; i <= DLOAD_I_WHEEL_TODO; i++)
-        w->first[i] = DLOAD_I_NO_CHUNK;
-    w->free_chunk = DLOAD_I_NO_CHUNK;
-    for (uint32_t i = dload_i_chunks_for(cap, w->chunk_slots); i-- > 0;) {
-        dload_i_chunk_at(w, i)->next = w->free_chunk;
-        w->free_chunk = i;
-    }
+        w->first[i] = DLOAD_I_NO_BLOCK;
+    for (size_t i = 0; i < dload_i_wheel_blocks_for(n_slots); i++)
+        w->blocks[i].next = DLOAD_I_NO_BLOCK;
 }
 
-/* ---- arming and cancelling ---- */
+/* ---- blocks in buckets ---- */
 
-DLOAD_I_LOCAL void dload_i_wheel_link(dload_i_wheel *w, uint32_t bucket, uint32_t slot)
-{
-    uint32_t at = w->first[bucket];
-    if (at == DLOAD_I_NO_CHUNK || dload_i_chunk_at(w, at)->n == w->chunk_slots) {
-        uint32_t fresh = w->free_chunk;
-        DLOAD_ASSERT(fresh != DLOAD_I_NO_CHUNK);
-        dload_i_wheel_chunk *chunk = dload_i_chunk_at(w, fresh);
-        w->free_chunk = chunk->next;
-        chunk->next = at;
-        chunk->bucket = (uint16_t)bucket;
-        chunk->n = 0;
-        w->first[bucket] = fresh;
-        at = fresh;
-        if (bucket < DLOAD_I_WHEEL_TODO)
-            w->used[bucket / 64] |= UINT64_C(1) << (bucket % 64);
-    }
-    dload_i_wheel_chunk *chunk = dload_i_chunk_at(w, at);
-    w->where[slot] = at * 16 + chunk->n + 1;
-    chunk->slot[chunk->n++] = slot;
-}
-
-/* The last slot of the bucket's first chunk leaves it; an empty chunk goes back. */
-DLOAD_I_LOCAL uint32_t dload_i_wheel_pop(dload_i_wheel *w, uint32_t bucket)
-{
-    uint32_t at = w->first[bucket];
-    dload_i_wheel_chunk *chunk = dload_i_chunk_at(w, at);
-    uint32_t slot = chunk->slot[--chunk->n];
-    if (chunk->n == 0) {
-        w->first[bucket] = chunk->next;
-        chunk->next = w->free_chunk;
-        w->free_chunk = at;
-        if (bucket < DLOAD_I_WHEEL_TODO && w->first[bucket] == DLOAD_I_NO_CHUNK)
-            w->used[bucket / 64] &= ~(UINT64_C(1) << (bucket % 64));
-    }
-    return slot;
-}
-
-/* The lowest level on which expiry is fewer than 64 buckets ahead of now. */
-DLOAD_I_LOCAL uint32_t dload_i_wheel_bucket(uint32_t now, uint32_t expiry)
+/* The lowest level on which tick is fewer than 64 buckets ahead of now. */
+DLOAD_I_INLINE uint32_t dload_i_wheel_bucket(uint32_t now, uint32_t tick)
 {
     for (uint32_t level = 0; level < DLOAD_I_WHEEL_LEVELS; level++) {
         uint32_t shift = level * 6;
-        uint32_t ahead = ((expiry >> shift) - (now >> shift)) & (UINT32_MAX >> shift);
+        uint32_t ahead = ((tick >> shift) - (now >> shift)) & (UINT32_MAX >> shift);
         if (ahead < 64)
-            return level * 64 + ((expiry >> shift) & 63u);
+            return level * 64 + ((tick >> shift) & 63u);
     }
-    return DLOAD_I_WHEEL_TODO; /* not reached: rounds keep expiry within 2^29 ticks */
+    return DLOAD_I_WHEEL_TODO; /* not reached: a block is less than two rounds ahead */
 }
 
-/* Arms the entry in slot, whose expiry tick is set and less than 2^29 + 1 ahead of now. What has expired
- * already is due at once. */
-DLOAD_I_LOCAL void dload_i_wheel_arm(dload_i_wheel *w, uint32_t slot)
+/* Puts a block that is not on the wheel there, for tick. */
+DLOAD_I_LOCAL void dload_i_wheel_link(dload_i_wheel *w, uint32_t block, uint32_t tick)
 {
-    uint32_t expiry = dload_i_expiry_of(w, slot);
     uint32_t now = (uint32_t)w->now;
-    bool due = (int32_t)(expiry - now) <= 0;
-    dload_i_wheel_link(w, due ? DLOAD_I_WHEEL_TODO : dload_i_wheel_bucket(now, expiry), slot);
-    w->n_armed++;
+    uint32_t bucket = DLOAD_I_WHEEL_TODO;
+    if ((int32_t)(tick - now) > 0) {
+        bucket = dload_i_wheel_bucket(now, tick);
+        w->used[bucket / 64] |= UINT64_C(1) << (bucket % 64);
+    }
+    dload_i_wheel_block *b = &w->blocks[block];
+    uint32_t first = w->first[bucket];
+    b->tick = tick;
+    if (first == DLOAD_I_NO_BLOCK) {
+        b->prev = block;
+        b->next = DLOAD_I_LIST_END | bucket;
+    } else {
+        b->prev = w->blocks[first].prev;
+        b->next = first;
+        w->blocks[first].prev = block;
+    }
+    w->first[bucket] = block;
+    w->n_on++;
 }
 
-/* Takes the entry out, if it is in. */
-DLOAD_I_LOCAL void dload_i_wheel_cancel(dload_i_wheel *w, uint32_t slot)
+DLOAD_I_LOCAL void dload_i_wheel_unlink(dload_i_wheel *w, uint32_t block)
 {
-    uint32_t where = w->where[slot];
-    if (where == 0)
-        return;
-    dload_i_wheel_chunk *chunk = dload_i_chunk_at(w, (where - 1) / 16);
-    uint32_t last = dload_i_wheel_pop(w, chunk->bucket);
-    if (last != slot) {
-        chunk->slot[(where - 1) % 16] = last;
-        w->where[last] = where;
+    dload_i_wheel_block *b = &w->blocks[block];
+    dload_i_wheel_block *before = &w->blocks[b->prev];
+    bool is_last = (b->next & DLOAD_I_LIST_END) != 0;
+    w->n_on--;
+    if ((before->next & DLOAD_I_LIST_END) != 0) { /* it is the first: before is the last */
+        uint32_t bucket = before->next & ~DLOAD_I_LIST_END;
+        w->first[bucket] = is_last ? DLOAD_I_NO_BLOCK : b->next;
+        if (!is_last)
+            w->blocks[b->next].prev = b->prev;
+        else if (bucket < DLOAD_I_WHEEL_TODO)
+            w->used[bucket / 64] &= ~(UINT64_C(1) << (bucket % 64));
+    } else {
+        before->next = b->next;
+        uint32_t after = is_last ? w->first[b->next & ~DLOAD_I_LIST_END] : b->next;
+        w->blocks[after].prev = b->prev;
     }
-    w->where[slot] = 0;
-    w->n_armed--;
+    b->next = DLOAD_I_NO_BLOCK;
+}
+
+/* All blocks of a bucket that has some go to the end of _TODO. */
+DLOAD_I_LOCAL void dload_i_wheel_detach(dload_i_wheel *w, uint32_t bucket)
+{
+    uint32_t first = w->first[bucket];
+    uint32_t last = w->blocks[first].prev;
+    uint32_t head = w->first[DLOAD_I_WHEEL_TODO];
+    w->blocks[last].next = DLOAD_I_LIST_END | DLOAD_I_WHEEL_TODO;
+    if (head == DLOAD_I_NO_BLOCK) {
+        w->first[DLOAD_I_WHEEL_TODO] = first;
+    } else {
+        w->blocks[w->blocks[head].prev].next = first;
+        w->blocks[first].prev = w->blocks[head].prev;
+        w->blocks[head].prev = last;
+    }
+    w->first[bucket] = DLOAD_I_NO_BLOCK;
+    w->used[bucket / 64] &= ~(UINT64_C(1) << (bucket % 64));
+}
+
+/* ---- entries ---- */
+
+/* Arms the slot for end, a tick of which at most 44 bits are used, whatever it was armed for before. Returns
+ * what the slot's expiry is to be: the low bits of a tick at which it has expired if it is near, and before
+ * which it is fresh in any case, as seen within a round from the wheel's time. */
+DLOAD_I_INLINE uint32_t dload_i_wheel_arm(dload_i_wheel *w, uint32_t slot, uint64_t end)
+{
+    const uint64_t low = (UINT64_C(1) << DLOAD_I_FAR_SHIFT) - 1;
+    uint32_t block = slot / DLOAD_I_WHEEL_LANES;
+    uint64_t tick = end > w->now ? end : w->now;
+    if (DLOAD_I_LIKELY(tick - w->now <= DLOAD_I_WHEEL_ROUND + low)) {
+        w->lanes[slot] = (uint32_t)(tick << 1 | 1);
+    } else {
+        w->lanes[slot] = (uint32_t)(end >> DLOAD_I_FAR_SHIFT << 1);
+        tick = ((w->now + DLOAD_I_WHEEL_ROUND) & ~low) | (end & low);
+    }
+    if (w->blocks[block].next != DLOAD_I_NO_BLOCK) {
+        if (DLOAD_I_LIKELY((int32_t)((uint32_t)tick - w->blocks[block].tick) >= 0))
+            return (uint32_t)tick;
+        dload_i_wheel_unlink(w, block);
+    }
+    dload_i_wheel_link(w, block, (uint32_t)tick);
+    return (uint32_t)tick;
+}
+
+/* The slot's lane is of no entry: it will not be asked for again. */
+DLOAD_I_INLINE void dload_i_wheel_forget(dload_i_wheel *w, uint32_t slot)
+{
+    w->lanes[slot] = 0;
+}
+
+/* The tick for which the slot was armed, exactly, or the one at which that had passed already. */
+DLOAD_I_INLINE uint64_t dload_i_wheel_end(const dload_i_wheel *w, uint32_t slot, uint32_t expiry)
+{
+    const uint32_t low = (UINT32_C(1) << DLOAD_I_FAR_SHIFT) - 1;
+    uint32_t lane = w->lanes[slot];
+    if ((lane & 1) == 0 && lane != 0)
+        return (uint64_t)(lane >> 1) << DLOAD_I_FAR_SHIFT | (expiry & low);
+    return w->now + (uint64_t)(int64_t)(int32_t)(expiry - (uint32_t)w->now);
 }
 
 /* ---- time ---- */
@@ -2453,29 +2461,20 @@ DLOAD_I_LOCAL uint64_t dload_i_wheel_passed(uint32_t level, uint32_t now, uint32
     return turn == 0 ? run : (run << turn) | (run >> (64 - turn));
 }
 
-DLOAD_I_LOCAL void dload_i_wheel_detach(dload_i_wheel *w, uint32_t bucket)
+DLOAD_I_INLINE bool dload_i_wheel_idle(const dload_i_wheel *w)
 {
-    uint32_t at = w->first[bucket];
-    uint32_t last = at;
-    for (uint32_t i = at; i != DLOAD_I_NO_CHUNK; i = dload_i_chunk_at(w, i)->next) {
-        dload_i_chunk_at(w, i)->bucket = DLOAD_I_WHEEL_TODO;
-        last = i;
-    }
-    dload_i_chunk_at(w, last)->next = w->first[DLOAD_I_WHEEL_TODO];
-    w->first[DLOAD_I_WHEEL_TODO] = at;
-    w->first[bucket] = DLOAD_I_NO_CHUNK;
-    w->used[bucket / 64] &= ~(UINT64_C(1) << (bucket % 64));
+    return w->first[DLOAD_I_WHEEL_TODO] == DLOAD_I_NO_BLOCK;
 }
 
-/* Moves time towards tick, by at most one round, and everything it passes to what is due; a tick in the
- * past is ignored. True when there is further to go: once what is due has been dealt with, call
- * again. Only when nothing is due from before. O(levels + buckets passed). */
+/* Moves time towards tick, by at most one round, and everything it passes to what is to be looked at; a
+ * tick in the past is ignored. True when there is further to go: once the looks are done, call again. Only
+ * when the wheel is idle. O(levels + buckets passed). */
 DLOAD_I_NOINLINE bool dload_i_wheel_turn(dload_i_wheel *w, uint64_t tick)
 {
     if (tick <= w->now)
         return false;
     uint64_t to = tick;
-    if (w->n_armed != 0 && tick - w->now > DLOAD_I_WHEEL_ROUND)
+    if (w->n_on != 0 && tick - w->now > DLOAD_I_WHEEL_ROUND)
         to = w->now + DLOAD_I_WHEEL_ROUND; /* ticks compare as 32-bit numbers: no longer steps */
     for (uint32_t level = 0; level < DLOAD_I_WHEEL_LEVELS; level++) {
         uint64_t due = w->used[level];
@@ -2486,37 +2485,94 @@ DLOAD_I_NOINLINE bool dload_i_wheel_turn(dload_i_wheel *w, uint64_t tick)
             due &= due - 1;
         }
     }
-    w->now = to;
+    DLOAD_I_STORE_RELAXED(&w->now, to);
     return to != tick;
 }
 
-DLOAD_I_INLINE bool dload_i_wheel_idle(const dload_i_wheel *w)
+/* Reads a block's lanes: a bit for each that is due or far, and in *ahead how many ticks ahead the first of
+ * the others is, 0 when there is none. */
+#if DLOAD_I_SSE2
+
+DLOAD_I_INLINE uint32_t dload_i_wheel_read(const uint32_t *lanes, uint32_t now, uint32_t *ahead)
 {
-    return w->first[DLOAD_I_WHEEL_TODO] == DLOAD_I_NO_CHUNK;
+    const __m128i zero = _mm_setzero_si128();
+    const __m128i now_lane = _mm_set1_epi32((int32_t)(now << 1 | 1));
+    const __m128i flip = _mm_set1_epi32(INT32_MAX);
+    __m128i least = flip;
+    uint32_t others = 0;
+    for (uint32_t i = 0; i < DLOAD_I_WHEEL_LANES; i += 4) {
+        __m128i lane = _mm_load_si128((const __m128i *)(const void *)(lanes + i));
+        __m128i gap = _mm_sub_epi32(lane, now_lane);
+        __m128i is_near = _mm_srai_epi32(_mm_slli_epi32(lane, 31), 31);
+        __m128i later = _mm_and_si128(_mm_cmpgt_epi32(gap, zero), is_near);
+        __m128i other = _mm_or_si128(later, _mm_cmpeq_epi32(lane, zero));
+        others |= (uint32_t)_mm_movemask_ps(_mm_castsi128_ps(other)) << i;
+        /* gaps as signed numbers in their order, and the largest of them for what is not later */
+        __m128i key = _mm_add_epi32(_mm_and_si128(gap, later), flip);
+        __m128i less = _mm_cmpgt_epi32(least, key);
+        least = _mm_or_si128(_mm_and_si128(less, key), _mm_andnot_si128(less, least));
+    }
+    __m128i half = _mm_shuffle_epi32(least, 0x4e);
+    __m128i less = _mm_cmpgt_epi32(least, half);
+    least = _mm_or_si128(_mm_and_si128(less, half), _mm_andnot_si128(less, least));
+    int32_t a = _mm_cvtsi128_si32(least);
+    int32_t b = _mm_cvtsi128_si32(_mm_shuffle_epi32(least, 0x55));
+    *ahead = ((uint32_t)(a < b ? a : b) - (uint32_t)INT32_MAX) / 2;
+    return ~others & (UINT32_MAX >> (32 - DLOAD_I_WHEEL_LANES));
 }
 
-/* The next slot that has expired, taken out of the wheel; DLOAD_I_NO_SLOT when there is none within
- * *budget looks, each of which lowers it. What is not there yet moves to its new bucket. rearm adds
- * one round to a slot's expiry. */
-DLOAD_I_NOINLINE uint32_t dload_i_wheel_next(dload_i_wheel *w, uint32_t *budget,
-                                             void (*rearm)(void *slots, uint32_t slot), void *slots)
+#else
+
+DLOAD_I_INLINE uint32_t dload_i_wheel_read(const uint32_t *lanes, uint32_t now, uint32_t *ahead)
 {
-    while (*budget > 0 && !dload_i_wheel_idle(w)) {
-        (*budget)--;
-        /* Chunks from several buckets are chained here, and any of them may be partly full: take from
-         * the first one, whose last slot is always valid. */
-        uint32_t slot = dload_i_wheel_pop(w, DLOAD_I_WHEEL_TODO);
-        w->where[slot] = 0;
-        w->n_armed--;
-        if ((int32_t)(dload_i_expiry_of(w, slot) - (uint32_t)w->now) <= 0) {
-            if (w->rounds[slot] == 0)
-                return slot;
-            w->rounds[slot]--;
-            rearm(slots, slot);
-        }
-        dload_i_wheel_arm(w, slot);
+    uint32_t looks = 0;
+    uint32_t least = UINT32_MAX;
+    for (uint32_t i = 0; i < DLOAD_I_WHEEL_LANES; i++) {
+        uint32_t lane = lanes[i];
+        uint32_t gap = lane - (now << 1 | 1);
+        bool later = (int32_t)gap > 0 && (lane & 1) != 0;
+        looks |= (uint32_t)(!later && lane != 0) << i;
+        least = later && gap < least ? gap : least;
     }
-    return DLOAD_I_NO_SLOT;
+    *ahead = least == UINT32_MAX ? 0 : least / 2;
+    return looks;
+}
+
+#endif
+
+/* The next slots to look at: a bit each from *first on, or 0 when there is none within *budget looks, each of
+ * which lowers it. Who gives a whole block's worth gets further. The caller asks for the end of each slot,
+ * and before the next call forgets it or, when that has not come yet, arms it again. */
+DLOAD_I_NOINLINE uint32_t dload_i_wheel_next(dload_i_wheel *w, uint32_t *budget, uint32_t *first)
+{
+    uint32_t now = (uint32_t)w->now;
+    while (*budget > 0 && !dload_i_wheel_idle(w)) {
+        uint32_t block = w->first[DLOAD_I_WHEEL_TODO];
+        const dload_i_wheel_block *b = &w->blocks[block];
+        if ((b->next & DLOAD_I_LIST_END) == 0)
+            DLOAD_I_PREFETCH(w->lanes + (size_t)b->next * DLOAD_I_WHEEL_LANES);
+        (*budget)--;
+        if ((int32_t)(b->tick - now) > 0) { /* to a lower level */
+            uint32_t tick = b->tick;
+            dload_i_wheel_unlink(w, block);
+            dload_i_wheel_link(w, block, tick);
+            continue;
+        }
+        *first = block * DLOAD_I_WHEEL_LANES;
+        uint32_t ahead = 0;
+        uint32_t looks = dload_i_wheel_read(w->lanes + *first, now, &ahead);
+        for (uint32_t rest = looks & (looks - 1); rest != 0; rest &= rest - 1) {
+            if (*budget == 0)
+                return 0; /* the block is looked at all at once, the next time */
+            (*budget)--;
+        }
+        dload_i_wheel_unlink(w, block);
+        if (ahead != 0)
+            dload_i_wheel_link(w, block, now + ahead);
+        if (looks != 0)
+            return looks;
+    }
+    return 0;
 }
 
 #endif /* DLOAD_I_WHEEL_H */
@@ -5397,7 +5453,8 @@ typedef struct DLOAD_I_FN(i_ident) {
 typedef struct DLOAD_I_FN(slot) {
     uint32_t meta;
 #if DLOAD_TTL
-    uint32_t expiry; /* tick after which the entry is gone; meaningful with bit 9 of meta */
+    uint32_t
+        expiry; /* tick before which it is fresh; exact when near, see _wheel_arm; with bit 9 */
 #endif
 #if DLOAD_REFRESH
     /* expiry says here how far a hit need not look at the rest, all of it with bit 9 of meta; see stale.h */
@@ -5965,7 +6022,7 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_expired_far)(const DLOAD_I_CACHE *c, const DL
 DLOAD_I_NOINLINE bool DLOAD_I_FN(i_hold)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, DLOAD_I_SLOT *e);
 DLOAD_I_LOCAL void DLOAD_I_FN(i_arm)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uint32_t slot,
                                      uint64_t now_ns, uint64_t ttl_ns);
-DLOAD_I_UNUSED static void DLOAD_I_FN(i_rearm)(void *slots, uint32_t slot);
+DLOAD_I_LOCAL void DLOAD_I_FN(i_rearm)(DLOAD_I_SHARD *s, uint32_t slot, uint64_t end);
 #else
 #define DLOAD_I_DUE expiry
 
@@ -5977,14 +6034,12 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_expired_far)(const DLOAD_I_CACHE *c, const DL
     uint64_t tick = DLOAD_I_FN(i_now)(c) >> DLOAD_I_TICK_SHIFT;
     if (tick < w->now)
         tick = w->now; /* the clock went back: time does not */
-    int64_t ahead = (int32_t)(e->expiry - (uint32_t)w->now);
-    ahead += (int64_t)w->rounds[e - s->slots] * (int64_t)DLOAD_I_WHEEL_ROUND;
-    return tick - w->now >= (uint64_t)(ahead > 0 ? ahead : 0);
+    return tick >= dload_i_wheel_end(w, (uint32_t)(e - s->slots), e->expiry);
 }
 #endif
 
 /* The same for a hit: while time has not come to expiry, and ticks compare as 32-bit numbers, the entry
- * is fresh whatever its rounds are, which lie on a line of their own. */
+ * is fresh however far its end is, which the wheel knows on a line of its own. */
 DLOAD_I_INLINE bool DLOAD_I_FN(i_expired)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, DLOAD_I_SLOT *e)
 {
 #if DLOAD_CLOCK == DLOAD_CLOCK_MANUAL
@@ -6024,9 +6079,10 @@ DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_jitter)(DLOAD_I_CACHE *c, uint64_t ttl_ns)
 
 #if !DLOAD_REFRESH
 
-DLOAD_I_UNUSED static void DLOAD_I_FN(i_rearm)(void *slots, uint32_t slot)
+/* The slot's end, which was far, has come nearer. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_rearm)(DLOAD_I_SHARD *s, uint32_t slot, uint64_t end)
 {
-    ((DLOAD_I_SLOT *)slots)[slot].expiry += DLOAD_I_WHEEL_ROUND;
+    s->slots[slot].expiry = dload_i_wheel_arm(&s->wheel, slot, end);
 }
 
 /* Sets the expiry of the entry in slot, whose meta is otherwise complete. */
@@ -6035,15 +6091,9 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_arm)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uint32_
 {
     if (ttl_ns >= DLOAD_NEVER - 1)
         return;
-    dload_i_wheel *w = &s->wheel;
     uint64_t end_ns = dload_i_add_ns(now_ns, DLOAD_I_FN(i_jitter)(c, ttl_ns));
-    uint64_t end = end_ns >> DLOAD_I_TICK_SHIFT;
-    uint64_t ahead = end > w->now ? end - w->now : 0;
-    uint64_t rounds = ahead == 0 ? 0 : (ahead - 1) / DLOAD_I_WHEEL_ROUND;
     s->slots[slot].meta |= DLOAD_I_META_EXPIRES;
-    s->slots[slot].expiry = (uint32_t)(end - rounds * DLOAD_I_WHEEL_ROUND);
-    w->rounds[slot] = (uint16_t)rounds; /* at most 2^15: all that 64 bits of ns can say */
-    dload_i_wheel_arm(w, slot);
+    s->slots[slot].expiry = dload_i_wheel_arm(&s->wheel, slot, end_ns >> DLOAD_I_TICK_SHIFT);
 }
 
 #endif /* !DLOAD_REFRESH */
@@ -6172,10 +6222,6 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_remove)(DLOAD_I_SHARD *s, uint32_t slot, DLOA
 {
     DLOAD_I_SLOT *e = &s->slots[slot];
     dload_i_evict_remove(&s->evict, slot);
-#if DLOAD_TTL
-    if ((e->meta & DLOAD_I_META_EXPIRES) != 0)
-        dload_i_wheel_cancel(&s->wheel, slot);
-#endif
     dload_i_give_slot(s->groups, s->n_groups, DLOAD_I_FN(i_home_hash)(e), slot);
 #if DLOAD_I_IS_STRING
     dload_i_arena_drop(&s->arena, e->key.ptr, e->key.len);
@@ -6217,6 +6263,43 @@ DLOAD_I_INLINE bool DLOAD_I_FN(i_untidy)(const DLOAD_I_SHARD *s, uint64_t now_ns
     return untidy;
 }
 
+#if DLOAD_TTL
+
+/* Looks at up to *left slots whose time has come, and removes what expired; the values go to old[].
+ * Returns how many values there are, and whether there is more to look at. */
+DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_expire)(DLOAD_I_SHARD *s, uint64_t now_ns, DLOAD_I_V *old,
+                                            uint32_t *left, bool *more)
+{
+    dload_i_wheel *w = &s->wheel;
+    uint32_t n_old = 0;
+    bool further = true;
+    while (*left > 0 && (further || !dload_i_wheel_idle(w))) {
+        if (dload_i_wheel_idle(w))
+            further = dload_i_wheel_turn(w, now_ns >> DLOAD_I_TICK_SHIFT);
+        uint32_t first = 0;
+        uint32_t looks = dload_i_wheel_next(w, left, &first);
+        for (; looks != 0; looks &= looks - 1) {
+            uint32_t slot = first + dload_i_ctz32(looks);
+            DLOAD_I_SLOT *e = &s->slots[slot];
+            uint64_t end = dload_i_wheel_end(w, slot, e->DLOAD_I_DUE);
+            if (s->groups[slot / DLOAD_I_GROUP_SLOTS].tags[slot % DLOAD_I_GROUP_SLOTS] == 0 ||
+                (e->meta & DLOAD_I_META_EXPIRES) == 0) {
+                dload_i_wheel_forget(w, slot); /* its entry went before its time */
+            } else if (end > w->now) {
+                DLOAD_I_FN(i_rearm)(s, slot, end);
+            } else {
+                dload_i_wheel_forget(w, slot);
+                s->expired += (e->meta & DLOAD_I_EPOCH_MASK) == s->epoch;
+                n_old += DLOAD_I_FN(i_remove)(s, slot, DLOAD_I_OWNED ? &old[n_old] : NULL);
+            }
+        }
+    }
+    *more = further || !dload_i_wheel_idle(w);
+    return n_old;
+}
+
+#endif
+
 /* Removes up to max entries that expired or belong to an older epoch; their values go to old[], where
  * there is room for max (NULL for plain values). Returns how many values there are; *more says that work is left. */
 DLOAD_I_NOINLINE uint32_t DLOAD_I_FN(i_tidy)(DLOAD_I_SHARD *s, uint64_t now_ns, DLOAD_I_V *old,
@@ -6226,20 +6309,7 @@ DLOAD_I_NOINLINE uint32_t DLOAD_I_FN(i_tidy)(DLOAD_I_SHARD *s, uint64_t now_ns, 
     uint32_t left = max;
     *more = false;
 #if DLOAD_TTL
-    dload_i_wheel *w = &s->wheel;
-    bool further = true;
-    while (left > 0 && (further || !dload_i_wheel_idle(w))) {
-        if (dload_i_wheel_idle(w))
-            further = dload_i_wheel_turn(w, now_ns >> DLOAD_I_TICK_SHIFT);
-        uint32_t slot = dload_i_wheel_next(w, &left, DLOAD_I_FN(i_rearm), s->slots);
-        if (slot == DLOAD_I_NO_SLOT)
-            continue;
-        /* out of the wheel already, and not to be looked for there */
-        s->slots[slot].meta &= ~DLOAD_I_META_EXPIRES;
-        s->expired += (s->slots[slot].meta & DLOAD_I_EPOCH_MASK) == s->epoch;
-        n_old += DLOAD_I_FN(i_remove)(s, slot, DLOAD_I_OWNED ? &old[n_old] : NULL);
-    }
-    *more = further || !dload_i_wheel_idle(w);
+    n_old = DLOAD_I_FN(i_expire)(s, now_ns, old, &left, more);
 #else
     (void)now_ns;
 #endif
@@ -6326,9 +6396,7 @@ DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_tick)(const DLOAD_I_CACHE *c, const DLOAD_I_
 /* The tick at which the wheel removes an entry that expires. */
 DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_gone)(const DLOAD_I_SHARD *s, const DLOAD_I_SLOT *e)
 {
-    int64_t ahead = (int32_t)(e->gone - (uint32_t)s->wheel.now);
-    ahead += (int64_t)s->wheel.rounds[e - s->slots] * (int64_t)DLOAD_I_WHEEL_ROUND;
-    return s->wheel.now + (uint64_t)(ahead > 0 ? ahead : 0);
+    return dload_i_wheel_end(&s->wheel, (uint32_t)(e - s->slots), e->gone);
 }
 
 /* Did a refresh of the entry fail a moment ago? */
@@ -6399,12 +6467,7 @@ DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_goes_at)(const DLOAD_I_CACHE *c, const DLOAD
 
 DLOAD_I_LOCAL void DLOAD_I_FN(i_schedule)(DLOAD_I_SHARD *s, uint32_t slot, uint64_t gone)
 {
-    dload_i_wheel *w = &s->wheel;
-    uint64_t ahead = gone > w->now ? gone - w->now : 0;
-    uint64_t rounds = ahead == 0 ? 0 : (ahead - 1) / DLOAD_I_WHEEL_ROUND;
-    s->slots[slot].gone = (uint32_t)(gone - rounds * DLOAD_I_WHEEL_ROUND);
-    w->rounds[slot] = (uint16_t)rounds; /* at most 2^15: see DLOAD_I_LAST_TICK */
-    dload_i_wheel_arm(w, slot);
+    s->slots[slot].gone = dload_i_wheel_arm(&s->wheel, slot, gone);
 }
 
 /* Sets the times of the entry in slot, whose meta is otherwise complete. */
@@ -6427,14 +6490,15 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_arm)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uint32_
     DLOAD_I_FN(i_schedule)(s, slot, DLOAD_I_FN(i_goes_at)(c, e, tick));
 }
 
-/* Time has come to the slot's wheel tick, and it has rounds to wait. A horizon that lies behind stays
- * within reach of 32-bit numbers. */
-DLOAD_I_UNUSED static void DLOAD_I_FN(i_rearm)(void *slots, uint32_t slot)
+/* The tick at which the slot's entry is gone was far, and has come nearer. A horizon that lies behind
+ * stays within reach of 32-bit numbers. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_rearm)(DLOAD_I_SHARD *s, uint32_t slot, uint64_t end)
 {
-    DLOAD_I_SLOT *e = &((DLOAD_I_SLOT *)slots)[slot];
-    if ((int32_t)(e->expiry - e->gone) < 0)
-        DLOAD_I_STORE_RELAXED(&e->expiry, e->gone);
-    e->gone += DLOAD_I_WHEEL_ROUND;
+    DLOAD_I_SLOT *e = &s->slots[slot];
+    uint32_t now = (uint32_t)s->wheel.now;
+    if ((int32_t)(e->expiry - now) < 0)
+        DLOAD_I_STORE_RELAXED(&e->expiry, now);
+    DLOAD_I_FN(i_schedule)(s, slot, end);
 }
 
 /* Is a reader at tick the one who refreshes early? Its chance is e^(-left / (beta * delta)). */
@@ -6457,10 +6521,8 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_hold)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *
     if (DLOAD_I_FN(i_age)(c, s, e, tick) != DLOAD_I_AGE_FRESH)
         return false;
     uint64_t gone = DLOAD_I_FN(i_goes_at)(c, e, tick);
-    if (gone - DLOAD_I_FN(i_gone)(s, e) > c->idle_ticks / 8) { /* once in a while is enough */
-        dload_i_wheel_cancel(&s->wheel, slot);
+    if (gone - DLOAD_I_FN(i_gone)(s, e) > c->idle_ticks / 8) /* once in a while is enough */
         DLOAD_I_FN(i_schedule)(s, slot, gone);
-    }
     DLOAD_I_FN(i_set_horizon)(c, s, e, tick);
     if ((e->meta & DLOAD_I_META_ERROR) != 0 || DLOAD_I_FN(i_failed_lately)(e, tick) ||
         !DLOAD_I_FN(i_draw)(c, e, tick))
@@ -6501,9 +6563,8 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SH
     size_t refs_at = dload_i_carve(&total, queues ? dload_i_fifo_chunks(cap) : 0,
                                    (DLOAD_I_CHAIN + 1) * sizeof(uint32_t));
 #if DLOAD_TTL
-    uint32_t chunk_slots = dload_i_best_chunk(cap);
-    size_t chunks_at = dload_i_carve(&total, dload_i_chunks_for(cap, chunk_slots),
-                                     dload_i_chunk_bytes(chunk_slots));
+    size_t n_blocks = dload_i_wheel_blocks_for(n_slots);
+    size_t blocks_at = dload_i_carve(&total, n_blocks, sizeof(dload_i_wheel_block));
 #endif
     size_t zeroed_at = dload_i_carve(&total, n_groups, sizeof(dload_i_group));
     size_t more_at =
@@ -6511,8 +6572,7 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SH
     size_t ring_at = dload_i_carve(&total, dload_i_ghost_ring_size(ghosts), sizeof(uint64_t));
     size_t index_at = dload_i_carve(&total, dload_i_ghost_index_size(ghosts), sizeof(uint32_t));
 #if DLOAD_TTL
-    size_t where_at = dload_i_carve(&total, n_slots, sizeof(uint32_t));
-    size_t rounds_at = dload_i_carve(&total, n_slots, sizeof(uint16_t));
+    size_t lanes_at = dload_i_carve(&total, n_blocks, DLOAD_I_WHEEL_LANES * sizeof(uint32_t));
 #endif
     if (total > SIZE_MAX - 64)
         return false;
@@ -6540,13 +6600,9 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SH
     dload_i_ghost_init(&s->evict.ghost, ghosts, (uint64_t *)(void *)(base + ring_at),
                        (uint32_t *)(void *)(base + index_at));
 #if DLOAD_TTL
-    s->wheel.chunk_slots = chunk_slots;
-    s->wheel.chunks = base + chunks_at;
-    s->wheel.where = (uint32_t *)(void *)(base + where_at);
-    s->wheel.rounds = (uint16_t *)(void *)(base + rounds_at);
-    s->wheel.expiry = base + slots_at + offsetof(DLOAD_I_SLOT, DLOAD_I_DUE);
-    s->wheel.stride_bytes = sizeof(DLOAD_I_SLOT);
-    dload_i_wheel_init(&s->wheel, cap, s->wheel.now);
+    s->wheel.blocks = (dload_i_wheel_block *)(void *)(base + blocks_at);
+    s->wheel.lanes = (uint32_t *)(void *)(base + lanes_at);
+    dload_i_wheel_init(&s->wheel, n_slots, s->wheel.now);
 #endif
     return true;
 }
@@ -6566,10 +6622,9 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_grow)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *
         uint32_t slot = dload_i_take_slot(s->groups, s->n_groups, DLOAD_I_FN(i_hash_of)(e));
         s->slots[slot] = *e;
 #if DLOAD_TTL
-        if ((e->meta & DLOAD_I_META_EXPIRES) != 0) {
-            s->wheel.rounds[slot] = old.wheel.rounds[i];
-            dload_i_wheel_arm(&s->wheel, slot);
-        }
+        if ((e->meta & DLOAD_I_META_EXPIRES) != 0)
+            s->slots[slot].DLOAD_I_DUE = dload_i_wheel_arm(
+                &s->wheel, slot, dload_i_wheel_end(&old.wheel, i, e->DLOAD_I_DUE));
 #endif
     }
     dload_i_free(c->env, old.block, old.block_bytes);
@@ -6604,10 +6659,6 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_replace)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uin
         item->old = e->u.value;
         item->garbage = true;
     }
-#if DLOAD_TTL
-    if ((e->meta & DLOAD_I_META_EXPIRES) != 0)
-        dload_i_wheel_cancel(&s->wheel, slot);
-#endif
     uint32_t keep = DLOAD_I_META_USES | DLOAD_I_META_MAIN;
     bool cleared = (e->meta & DLOAD_I_EPOCH_MASK) != s->epoch;
     if (cleared) {

@@ -64,9 +64,7 @@ DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_tick)(const DLOAD_I_CACHE *c, const DLOAD_I_
 /* The tick at which the wheel removes an entry that expires. */
 DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_gone)(const DLOAD_I_SHARD *s, const DLOAD_I_SLOT *e)
 {
-    int64_t ahead = (int32_t)(e->gone - (uint32_t)s->wheel.now);
-    ahead += (int64_t)s->wheel.rounds[e - s->slots] * (int64_t)DLOAD_I_WHEEL_ROUND;
-    return s->wheel.now + (uint64_t)(ahead > 0 ? ahead : 0);
+    return dload_i_wheel_end(&s->wheel, (uint32_t)(e - s->slots), e->gone);
 }
 
 /* Did a refresh of the entry fail a moment ago? */
@@ -137,12 +135,7 @@ DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_goes_at)(const DLOAD_I_CACHE *c, const DLOAD
 
 DLOAD_I_LOCAL void DLOAD_I_FN(i_schedule)(DLOAD_I_SHARD *s, uint32_t slot, uint64_t gone)
 {
-    dload_i_wheel *w = &s->wheel;
-    uint64_t ahead = gone > w->now ? gone - w->now : 0;
-    uint64_t rounds = ahead == 0 ? 0 : (ahead - 1) / DLOAD_I_WHEEL_ROUND;
-    s->slots[slot].gone = (uint32_t)(gone - rounds * DLOAD_I_WHEEL_ROUND);
-    w->rounds[slot] = (uint16_t)rounds; /* at most 2^15: see DLOAD_I_LAST_TICK */
-    dload_i_wheel_arm(w, slot);
+    s->slots[slot].gone = dload_i_wheel_arm(&s->wheel, slot, gone);
 }
 
 /* Sets the times of the entry in slot, whose meta is otherwise complete. */
@@ -165,14 +158,15 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_arm)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uint32_
     DLOAD_I_FN(i_schedule)(s, slot, DLOAD_I_FN(i_goes_at)(c, e, tick));
 }
 
-/* Time has come to the slot's wheel tick, and it has rounds to wait. A horizon that lies behind stays
- * within reach of 32-bit numbers. */
-DLOAD_I_UNUSED static void DLOAD_I_FN(i_rearm)(void *slots, uint32_t slot)
+/* The tick at which the slot's entry is gone was far, and has come nearer. A horizon that lies behind
+ * stays within reach of 32-bit numbers. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_rearm)(DLOAD_I_SHARD *s, uint32_t slot, uint64_t end)
 {
-    DLOAD_I_SLOT *e = &((DLOAD_I_SLOT *)slots)[slot];
-    if ((int32_t)(e->expiry - e->gone) < 0)
-        DLOAD_I_STORE_RELAXED(&e->expiry, e->gone);
-    e->gone += DLOAD_I_WHEEL_ROUND;
+    DLOAD_I_SLOT *e = &s->slots[slot];
+    uint32_t now = (uint32_t)s->wheel.now;
+    if ((int32_t)(e->expiry - now) < 0)
+        DLOAD_I_STORE_RELAXED(&e->expiry, now);
+    DLOAD_I_FN(i_schedule)(s, slot, end);
 }
 
 /* Is a reader at tick the one who refreshes early? Its chance is e^(-left / (beta * delta)). */
@@ -195,10 +189,8 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_hold)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *
     if (DLOAD_I_FN(i_age)(c, s, e, tick) != DLOAD_I_AGE_FRESH)
         return false;
     uint64_t gone = DLOAD_I_FN(i_goes_at)(c, e, tick);
-    if (gone - DLOAD_I_FN(i_gone)(s, e) > c->idle_ticks / 8) { /* once in a while is enough */
-        dload_i_wheel_cancel(&s->wheel, slot);
+    if (gone - DLOAD_I_FN(i_gone)(s, e) > c->idle_ticks / 8) /* once in a while is enough */
         DLOAD_I_FN(i_schedule)(s, slot, gone);
-    }
     DLOAD_I_FN(i_set_horizon)(c, s, e, tick);
     if ((e->meta & DLOAD_I_META_ERROR) != 0 || DLOAD_I_FN(i_failed_lately)(e, tick) ||
         !DLOAD_I_FN(i_draw)(c, e, tick))

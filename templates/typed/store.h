@@ -27,9 +27,8 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SH
     size_t refs_at = dload_i_carve(&total, queues ? dload_i_fifo_chunks(cap) : 0,
                                    (DLOAD_I_CHAIN + 1) * sizeof(uint32_t));
 #if DLOAD_TTL
-    uint32_t chunk_slots = dload_i_best_chunk(cap);
-    size_t chunks_at = dload_i_carve(&total, dload_i_chunks_for(cap, chunk_slots),
-                                     dload_i_chunk_bytes(chunk_slots));
+    size_t n_blocks = dload_i_wheel_blocks_for(n_slots);
+    size_t blocks_at = dload_i_carve(&total, n_blocks, sizeof(dload_i_wheel_block));
 #endif
     size_t zeroed_at = dload_i_carve(&total, n_groups, sizeof(dload_i_group));
     size_t more_at =
@@ -37,8 +36,7 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SH
     size_t ring_at = dload_i_carve(&total, dload_i_ghost_ring_size(ghosts), sizeof(uint64_t));
     size_t index_at = dload_i_carve(&total, dload_i_ghost_index_size(ghosts), sizeof(uint32_t));
 #if DLOAD_TTL
-    size_t where_at = dload_i_carve(&total, n_slots, sizeof(uint32_t));
-    size_t rounds_at = dload_i_carve(&total, n_slots, sizeof(uint16_t));
+    size_t lanes_at = dload_i_carve(&total, n_blocks, DLOAD_I_WHEEL_LANES * sizeof(uint32_t));
 #endif
     if (total > SIZE_MAX - 64)
         return false;
@@ -66,13 +64,9 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SH
     dload_i_ghost_init(&s->evict.ghost, ghosts, (uint64_t *)(void *)(base + ring_at),
                        (uint32_t *)(void *)(base + index_at));
 #if DLOAD_TTL
-    s->wheel.chunk_slots = chunk_slots;
-    s->wheel.chunks = base + chunks_at;
-    s->wheel.where = (uint32_t *)(void *)(base + where_at);
-    s->wheel.rounds = (uint16_t *)(void *)(base + rounds_at);
-    s->wheel.expiry = base + slots_at + offsetof(DLOAD_I_SLOT, DLOAD_I_DUE);
-    s->wheel.stride_bytes = sizeof(DLOAD_I_SLOT);
-    dload_i_wheel_init(&s->wheel, cap, s->wheel.now);
+    s->wheel.blocks = (dload_i_wheel_block *)(void *)(base + blocks_at);
+    s->wheel.lanes = (uint32_t *)(void *)(base + lanes_at);
+    dload_i_wheel_init(&s->wheel, n_slots, s->wheel.now);
 #endif
     return true;
 }
@@ -92,10 +86,9 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_grow)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *
         uint32_t slot = dload_i_take_slot(s->groups, s->n_groups, DLOAD_I_FN(i_hash_of)(e));
         s->slots[slot] = *e;
 #if DLOAD_TTL
-        if ((e->meta & DLOAD_I_META_EXPIRES) != 0) {
-            s->wheel.rounds[slot] = old.wheel.rounds[i];
-            dload_i_wheel_arm(&s->wheel, slot);
-        }
+        if ((e->meta & DLOAD_I_META_EXPIRES) != 0)
+            s->slots[slot].DLOAD_I_DUE = dload_i_wheel_arm(
+                &s->wheel, slot, dload_i_wheel_end(&old.wheel, i, e->DLOAD_I_DUE));
 #endif
     }
     dload_i_free(c->env, old.block, old.block_bytes);
@@ -130,10 +123,6 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_replace)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uin
         item->old = e->u.value;
         item->garbage = true;
     }
-#if DLOAD_TTL
-    if ((e->meta & DLOAD_I_META_EXPIRES) != 0)
-        dload_i_wheel_cancel(&s->wheel, slot);
-#endif
     uint32_t keep = DLOAD_I_META_USES | DLOAD_I_META_MAIN;
     bool cleared = (e->meta & DLOAD_I_EPOCH_MASK) != s->epoch;
     if (cleared) {

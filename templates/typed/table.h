@@ -179,7 +179,7 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_expired_far)(const DLOAD_I_CACHE *c, const DL
 DLOAD_I_NOINLINE bool DLOAD_I_FN(i_hold)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, DLOAD_I_SLOT *e);
 DLOAD_I_LOCAL void DLOAD_I_FN(i_arm)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uint32_t slot,
                                      uint64_t now_ns, uint64_t ttl_ns);
-DLOAD_I_UNUSED static void DLOAD_I_FN(i_rearm)(void *slots, uint32_t slot);
+DLOAD_I_LOCAL void DLOAD_I_FN(i_rearm)(DLOAD_I_SHARD *s, uint32_t slot, uint64_t end);
 #else
 #define DLOAD_I_DUE expiry
 
@@ -191,14 +191,12 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_expired_far)(const DLOAD_I_CACHE *c, const DL
     uint64_t tick = DLOAD_I_FN(i_now)(c) >> DLOAD_I_TICK_SHIFT;
     if (tick < w->now)
         tick = w->now; /* the clock went back: time does not */
-    int64_t ahead = (int32_t)(e->expiry - (uint32_t)w->now);
-    ahead += (int64_t)w->rounds[e - s->slots] * (int64_t)DLOAD_I_WHEEL_ROUND;
-    return tick - w->now >= (uint64_t)(ahead > 0 ? ahead : 0);
+    return tick >= dload_i_wheel_end(w, (uint32_t)(e - s->slots), e->expiry);
 }
 #endif
 
 /* The same for a hit: while time has not come to expiry, and ticks compare as 32-bit numbers, the entry
- * is fresh whatever its rounds are, which lie on a line of their own. */
+ * is fresh however far its end is, which the wheel knows on a line of its own. */
 DLOAD_I_INLINE bool DLOAD_I_FN(i_expired)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, DLOAD_I_SLOT *e)
 {
 #if DLOAD_CLOCK == DLOAD_CLOCK_MANUAL
@@ -238,9 +236,10 @@ DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_jitter)(DLOAD_I_CACHE *c, uint64_t ttl_ns)
 
 #if !DLOAD_REFRESH
 
-DLOAD_I_UNUSED static void DLOAD_I_FN(i_rearm)(void *slots, uint32_t slot)
+/* The slot's end, which was far, has come nearer. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_rearm)(DLOAD_I_SHARD *s, uint32_t slot, uint64_t end)
 {
-    ((DLOAD_I_SLOT *)slots)[slot].expiry += DLOAD_I_WHEEL_ROUND;
+    s->slots[slot].expiry = dload_i_wheel_arm(&s->wheel, slot, end);
 }
 
 /* Sets the expiry of the entry in slot, whose meta is otherwise complete. */
@@ -249,15 +248,9 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_arm)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uint32_
 {
     if (ttl_ns >= DLOAD_NEVER - 1)
         return;
-    dload_i_wheel *w = &s->wheel;
     uint64_t end_ns = dload_i_add_ns(now_ns, DLOAD_I_FN(i_jitter)(c, ttl_ns));
-    uint64_t end = end_ns >> DLOAD_I_TICK_SHIFT;
-    uint64_t ahead = end > w->now ? end - w->now : 0;
-    uint64_t rounds = ahead == 0 ? 0 : (ahead - 1) / DLOAD_I_WHEEL_ROUND;
     s->slots[slot].meta |= DLOAD_I_META_EXPIRES;
-    s->slots[slot].expiry = (uint32_t)(end - rounds * DLOAD_I_WHEEL_ROUND);
-    w->rounds[slot] = (uint16_t)rounds; /* at most 2^15: all that 64 bits of ns can say */
-    dload_i_wheel_arm(w, slot);
+    s->slots[slot].expiry = dload_i_wheel_arm(&s->wheel, slot, end_ns >> DLOAD_I_TICK_SHIFT);
 }
 
 #endif /* !DLOAD_REFRESH */
@@ -386,10 +379,6 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_remove)(DLOAD_I_SHARD *s, uint32_t slot, DLOA
 {
     DLOAD_I_SLOT *e = &s->slots[slot];
     dload_i_evict_remove(&s->evict, slot);
-#if DLOAD_TTL
-    if ((e->meta & DLOAD_I_META_EXPIRES) != 0)
-        dload_i_wheel_cancel(&s->wheel, slot);
-#endif
     dload_i_give_slot(s->groups, s->n_groups, DLOAD_I_FN(i_home_hash)(e), slot);
 #if DLOAD_I_IS_STRING
     dload_i_arena_drop(&s->arena, e->key.ptr, e->key.len);
@@ -431,6 +420,43 @@ DLOAD_I_INLINE bool DLOAD_I_FN(i_untidy)(const DLOAD_I_SHARD *s, uint64_t now_ns
     return untidy;
 }
 
+#if DLOAD_TTL
+
+/* Looks at up to *left slots whose time has come, and removes what expired; the values go to old[].
+ * Returns how many values there are, and whether there is more to look at. */
+DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_expire)(DLOAD_I_SHARD *s, uint64_t now_ns, DLOAD_I_V *old,
+                                            uint32_t *left, bool *more)
+{
+    dload_i_wheel *w = &s->wheel;
+    uint32_t n_old = 0;
+    bool further = true;
+    while (*left > 0 && (further || !dload_i_wheel_idle(w))) {
+        if (dload_i_wheel_idle(w))
+            further = dload_i_wheel_turn(w, now_ns >> DLOAD_I_TICK_SHIFT);
+        uint32_t first = 0;
+        uint32_t looks = dload_i_wheel_next(w, left, &first);
+        for (; looks != 0; looks &= looks - 1) {
+            uint32_t slot = first + dload_i_ctz32(looks);
+            DLOAD_I_SLOT *e = &s->slots[slot];
+            uint64_t end = dload_i_wheel_end(w, slot, e->DLOAD_I_DUE);
+            if (s->groups[slot / DLOAD_I_GROUP_SLOTS].tags[slot % DLOAD_I_GROUP_SLOTS] == 0 ||
+                (e->meta & DLOAD_I_META_EXPIRES) == 0) {
+                dload_i_wheel_forget(w, slot); /* its entry went before its time */
+            } else if (end > w->now) {
+                DLOAD_I_FN(i_rearm)(s, slot, end);
+            } else {
+                dload_i_wheel_forget(w, slot);
+                s->expired += (e->meta & DLOAD_I_EPOCH_MASK) == s->epoch;
+                n_old += DLOAD_I_FN(i_remove)(s, slot, DLOAD_I_OWNED ? &old[n_old] : NULL);
+            }
+        }
+    }
+    *more = further || !dload_i_wheel_idle(w);
+    return n_old;
+}
+
+#endif
+
 /* Removes up to max entries that expired or belong to an older epoch; their values go to old[], where
  * there is room for max (NULL for plain values). Returns how many values there are; *more says that work is left. */
 DLOAD_I_NOINLINE uint32_t DLOAD_I_FN(i_tidy)(DLOAD_I_SHARD *s, uint64_t now_ns, DLOAD_I_V *old,
@@ -440,20 +466,7 @@ DLOAD_I_NOINLINE uint32_t DLOAD_I_FN(i_tidy)(DLOAD_I_SHARD *s, uint64_t now_ns, 
     uint32_t left = max;
     *more = false;
 #if DLOAD_TTL
-    dload_i_wheel *w = &s->wheel;
-    bool further = true;
-    while (left > 0 && (further || !dload_i_wheel_idle(w))) {
-        if (dload_i_wheel_idle(w))
-            further = dload_i_wheel_turn(w, now_ns >> DLOAD_I_TICK_SHIFT);
-        uint32_t slot = dload_i_wheel_next(w, &left, DLOAD_I_FN(i_rearm), s->slots);
-        if (slot == DLOAD_I_NO_SLOT)
-            continue;
-        /* out of the wheel already, and not to be looked for there */
-        s->slots[slot].meta &= ~DLOAD_I_META_EXPIRES;
-        s->expired += (s->slots[slot].meta & DLOAD_I_EPOCH_MASK) == s->epoch;
-        n_old += DLOAD_I_FN(i_remove)(s, slot, DLOAD_I_OWNED ? &old[n_old] : NULL);
-    }
-    *more = further || !dload_i_wheel_idle(w);
+    n_old = DLOAD_I_FN(i_expire)(s, now_ns, old, &left, more);
 #else
     (void)now_ns;
 #endif

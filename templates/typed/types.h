@@ -152,7 +152,8 @@ typedef struct DLOAD_I_FN(i_ident) {
 typedef struct DLOAD_I_FN(slot) {
     uint32_t meta;
 #if DLOAD_TTL
-    uint32_t expiry; /* tick after which the entry is gone; meaningful with bit 9 of meta */
+    uint32_t
+        expiry; /* tick before which it is fresh; exact when near, see _wheel_arm; with bit 9 */
 #endif
 #if DLOAD_REFRESH
     /* expiry says here how far a hit need not look at the rest, all of it with bit 9 of meta; see stale.h */

@@ -116,25 +116,47 @@ mutant("cleared_entry_keeps_its_place", "typed/store.h",
 
 # ---- time ----
 mutant("wheel_cascade_dropped", "runtime/wheel.h",
-       "        dload_i_wheel_arm(w, slot);\n"
-       "    }\n"
-       "    return DLOAD_I_NO_SLOT;",
-       "    }\n"
-       "    return DLOAD_I_NO_SLOT;",
+       "            dload_i_wheel_link(w, block, tick);\n"
+       "            continue;",
+       "            continue;",
        "test_wheel")
-mutant("wheel_rounds_ignored", "runtime/wheel.h",
-       "            if (w->rounds[slot] == 0)\n"
-       "                return slot;",
-       "            return slot;",
+mutant("wheel_earlier_end_stays", "runtime/wheel.h",
+       "w->blocks[block].tick) >= 0))",
+       "w->blocks[block].tick) >= 0 || true))",
        "test_wheel")
-mutant("wheel_cancel_keeps_where", "runtime/wheel.h",
-       "        w->where[last] = where;\n",
+mutant("wheel_rest_of_block_forgotten", "runtime/wheel.h",
+       "        if (ahead != 0)\n"
+       "            dload_i_wheel_link(w, block, now + ahead);",
+       "        (void)ahead;",
+       "test_wheel")
+mutant("wheel_far_loses_low_bits", "runtime/wheel.h",
+       "& ~low) | (end & low);",
+       "& ~low);",
+       "test_wheel")
+mutant("wheel_unlink_keeps_used", "runtime/wheel.h",
+       "        else if (bucket < DLOAD_I_WHEEL_TODO)\n"
+       "            w->used[bucket / 64] &= ~(UINT64_C(1) << (bucket % 64));\n",
        "",
        "test_wheel")
-mutant("wheel_due_comparison", "runtime/wheel.h",
-       "        if ((int32_t)(dload_i_expiry_of(w, slot) - (uint32_t)w->now) <= 0) {",
-       "        if (dload_i_expiry_of(w, slot) <= (uint32_t)w->now) {",
+mutant("wheel_block_moved_when_later", "runtime/wheel.h",
+       "w->blocks[block].tick) >= 0))",
+       "w->blocks[block].tick) == 0))",
        "test_wheel")
+mutant("wheel_due_at_next_tick", "runtime/wheel.h",
+       "_mm_cmpgt_epi32(gap, zero)",
+       "_mm_cmpgt_epi32(gap, _mm_set1_epi32(-1))",
+       "test_wheel")
+mutant("wheel_due_at_next_tick_plain", "runtime/wheel.h",
+       "bool later = (int32_t)gap > 0 &&",
+       "bool later = (int32_t)gap >= 0 &&",
+       "test_wheel_plain")
+mutant("wheel_free_slot_expires", "typed/table.h",
+       " == 0 ||\n"
+       "                (e->meta & DLOAD_I_META_EXPIRES) == 0) {\n"
+       "                dload_i_wheel_forget",
+       " == 0) {\n"
+       "                dload_i_wheel_forget",
+       "test_cache_model")
 mutant("expiry_comparison_flipped", "typed/table.h",
        "(int32_t)((uint32_t)tick - e->expiry) < 0",
        "(int32_t)((uint32_t)tick - e->expiry) >= 0",
