@@ -1,6 +1,7 @@
 # Benchmarks: `make bench` runs all, `make bench-<name>` one; see bench/README.md. Those of a single
 # cache each have a file of rules in bench/rules/, which adds its name to BENCH_TARGETS.
 #   QUICK=1                 smaller, within 45 s each; the page stays in the build folder
+#   SIZES="1000 50000"      other numbers of entries, for bench-hit, bench-many and bench-readers
 #   RESULTS=folder          where pages and plots go (default bench/results)
 #   CC=clang                the other compiler, for every C and C++ contender
 #   OPT="-O3 -march=native" other flags, for every C and C++ contender (default -O2)
@@ -36,7 +37,8 @@ BENCH_THREADS_PLAIN := $(addprefix $(BENCH_OUT)/threads_plain_,shared parallel)
 BENCH_THREADS_ALL := $(BENCH_THREADS_OURS) $(BENCH_THREADS_PLAIN) $(BENCH_OUT)/load_byhand $(BENCH_OUT)/call_server $(BENCH_OUT)/node/.done
 
 BENCH_TARGETS := bench-load
-BENCH_RUN = QUICK=$(QUICK) RESULTS=$(RESULTS) bench/run
+BENCH_PROGRAMS := $(BENCH_LOAD_ALL) $(BENCH_THREADS_ALL)
+BENCH_RUN = QUICK=$(QUICK) SIZES="$(SIZES)" RESULTS=$(RESULTS) bench/run
 
 # A peer whose package is missing is left out with a line that says how to get it; a peer that does not
 # compile although its header is there is an error. $(1) compiler and flags, $(2) its header, $(3) flags
@@ -47,23 +49,27 @@ endef
 
 include $(sort $(wildcard bench/rules/*.mk))
 
-# One after the other, whatever -j says: two at a time would measure each other.
-.PHONY: $(sort $(BENCH_TARGETS) bench-threads) bench bench-clean bench-setup
+# Builds go side by side; what is measured goes one after the other, whatever -j says.
+.PHONY: $(sort $(BENCH_TARGETS) bench-threads) bench bench-build bench-clean bench-setup
+bench-build: $(BENCH_PROGRAMS)
 bench: bench-setup
+	@$(MAKE) --no-print-directory -j$$(nproc) bench-build
 	@for t in $(BENCH_TARGETS); do $(MAKE) --no-print-directory -j1 $$t || exit 1; echo; done
 
 # A peer that cannot be installed is left out; only a missing compiler ends the benchmark.
 bench-setup:
 	@if [ -x mk/setup ]; then DLOAD_PACKAGES=bench/packages.txt mk/setup bench || true; fi
 
-$(BENCH_LOAD_ALL) $(BENCH_THREADS_ALL): | bench-setup
+$(BENCH_PROGRAMS): | bench-setup
 
 bench-load: $(BENCH_LOAD_ALL) $(BENCH_THREADS_ALL)
 	@$(BENCH_RUN) load --build $(BENCH_OUT)
 	@echo
 	@$(BENCH_RUN) threads --build $(BENCH_OUT)
 
-bench-threads: $(BENCH_THREADS_ALL)
+bench-threads: $(BENCH_READERS_ALL) $(BENCH_THREADS_ALL)
+	@$(BENCH_RUN) readers --build $(BENCH_OUT)
+	@echo
 	@$(BENCH_RUN) threads --build $(BENCH_OUT)
 
 # The programs alone: to try one by hand, see threads.h.

@@ -101,7 +101,7 @@ def many_command(contender):
 
 
 def measure_mixes(report, contenders, same):
-        n_mixed = 1 << 16 if report.quick else 1 << 20
+    n_mixed = 1 << 16 if report.quick else 1 << 20
     return [measure(report, contenders, "mix", n_rounds=MIN_ROUNDS, same_work=same, n=n_mixed, **mix)
             for mix in MIXES]
 
@@ -156,7 +156,7 @@ def hit_ratios(report, hits, misses, replaced, hits_many, size):
         hits.compare(report, f"hit_{label}{lock}_vs_{peer.lower()}_goal", ours, peer, target)
     misses.compare(report, f"miss_{label}_vs_boost_goal", "ours-none", "boost", MISS_GOAL)
     replaced.compare(report, f"replace_{label}_vs_boost_goal", "ours-none", "boost", REPLACE_GOAL)
-    if size == max(QUICK_SIZES if report.quick else FULL_SIZES):
+    if size >= QUICK_SIZES[-1]:
         hits_many.compare(report, f"get_many_{label}_vs_boost_goal", "ours-none", "boost", 0.75)
 
 
@@ -231,7 +231,7 @@ def plots(report, sizes, names, by_size):
                      [size_name(size) for size in sizes],
                      [(name, [by_size[size][1].median(name) for size in sizes]) for name in names],
                      log_y=True)
-    size = sizes[1]
+    size = sizes[len(sizes) // 2]
     _, hits, misses, mixes = by_size[size]
     steps = [misses] + mixes[:len(HIT_PCTS)] + [hits]
     report.lines_plot("ratio", f"Look-ups at {size_name(size)} entries", "hits, %", "ns a look-up",
@@ -245,7 +245,7 @@ def plots(report, sizes, names, by_size):
 
 
 def run(report, find, options):
-    sizes = QUICK_SIZES if report.quick else FULL_SIZES
+    sizes = report.sizes(FULL_SIZES, QUICK_SIZES)
     contenders = open_contenders([(f, find(f)) for f in FILES])
     report.head(contenders, f"uint64 -> 32 bytes; sizes {', '.join(map(str, sizes))}; "
                             f"{CHURN} x capacity replaced before anything is measured")
@@ -253,7 +253,7 @@ def run(report, find, options):
     for contender in contenders:
         contender.close()
     for kind in KINDS:
-        measure_kind(report, find, QUICK_KIND_SIZES if report.quick else FULL_SIZES, kind)
+        measure_kind(report, find, report.sizes(FULL_SIZES, QUICK_KIND_SIZES), kind)
     extra = open_contenders([(f, find(f)) for f in BYTES_FILES])
     if extra:
         measure_bytes(report, extra, sizes, {size: by_size[size][0] for size in sizes})

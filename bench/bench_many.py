@@ -66,7 +66,7 @@ def ratios(report, size, sizes, rounds):
 
 
 def run(report, find, options):
-    sizes = QUICK_SIZES if report.quick else FULL_SIZES
+    sizes = report.sizes(FULL_SIZES, QUICK_SIZES)
     contenders = open_contenders([(f, find(f)) for f in FILES])
     names = [c.name for c in contenders]
     report.head(contenders, f"uint64 -> 32 bytes; sizes {', '.join(map(str, sizes))}; {CHURN} x capacity "

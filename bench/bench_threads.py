@@ -4,9 +4,8 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 
-from driver import Contender, measure, open_contenders
+from driver import WatchedContender, cpu_ns, measure, open_contenders
 from page import BenchError
 
 TITLE = "Threads: new keys in closed loops"
@@ -14,7 +13,6 @@ THREADS = (1, 2, 4, 8)
 MS = (280, 55)       # measured in a round: full, QUICK
 WARM_MS = (60, 15)   # before that, for the loader to find its settle time
 PATIENCE_S = (30, 4)
-OTHERS = 0.15        # others may use so much of one core before a round counts as disturbed
 SETTLE_NS = 20000    # set by hand, to see what finding it costs
 
 OURS = "ours-pthread"
@@ -34,41 +32,13 @@ SOURCES = (
 )
 
 
-def cpu_ns(pid):
-    """CPU time of a process with all its threads (clock_getcpuclockid)."""
-    return time.clock_gettime_ns(~pid << 3 | 2)
-
-
-def busy_ns():
-    """CPU time of everything on the machine, as the kernel's ticks saw it."""
-    with open("/proc/stat", encoding="utf-8") as file:
-        fields = [int(word) for word in file.readline().split()[1:9]]
-    user, nice, system, _, _, irq, softirq, steal = fields
-    ticks = user + nice + system + irq + softirq + steal
-    return ticks * 1000000000 // os.sysconf("SC_CLK_TCK")
-
-
-class LoopContender(Contender):
-    """A contender that sleeps most of the time: what counts is how much others ran meanwhile."""
+class LoopContender(WatchedContender):
+    """A contender that shares its work with call_server."""
 
     server_pid = None  # of call_server, which works for every contender
 
-    def ask(self, command, **args):
-        start_ns = time.monotonic_ns()
-        others_ns = -busy_ns()
-        own_ns = -self.own_ns()
-        answer = super().ask(command, **args)
-        own_ns += self.own_ns()
-        others_ns += busy_ns() - own_ns
-        answer["others_pct"] = 100 * others_ns // (time.monotonic_ns() - start_ns)
-        return answer
-
     def own_ns(self):
-        return cpu_ns(self.process.pid) + cpu_ns(self.server_pid) + time.process_time_ns()
-
-    @staticmethod
-    def share(answer):
-        return 1 - max(answer["others_pct"] / 100 - OTHERS, 0)
+        return super().own_ns() + cpu_ns(self.server_pid)
 
 
 class Server:

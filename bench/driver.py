@@ -18,6 +18,7 @@ ROUNDS = 9               # measured rounds per contender and command; the median
 MIN_ROUNDS = 7
 RETRIES = 4              # times that a disturbed round may be repeated
 UNDISTURBED = 0.96       # a round is disturbed when its process ran for less of the time
+OTHERS = 0.15            # or, if it may sleep, when others used more than so much of one core
 
 
 class Contender:
@@ -65,6 +66,41 @@ class Contender:
         self.process.stdin.close()
         self.process.stdout.close()
         self.process.wait()
+
+
+def cpu_ns(pid):
+    """CPU time of a process with all its threads (clock_getcpuclockid)."""
+    return time.clock_gettime_ns(~pid << 3 | 2)
+
+
+def busy_ns():
+    """CPU time of everything on the machine, as the kernel's ticks saw it."""
+    with open("/proc/stat", encoding="utf-8") as file:
+        fields = [int(word) for word in file.readline().split()[1:9]]
+    user, nice, system, _, _, irq, softirq, steal = fields
+    ticks = user + nice + system + irq + softirq + steal
+    return ticks * 1000000000 // os.sysconf("SC_CLK_TCK")
+
+
+class WatchedContender(Contender):
+    """A contender that may sleep: what counts is how much others ran meanwhile."""
+
+    def ask(self, command, **args):
+        start_ns = time.monotonic_ns()
+        others_ns = -busy_ns()
+        own_ns = -self.own_ns()
+        answer = super().ask(command, **args)
+        own_ns += self.own_ns()
+        others_ns += busy_ns() - own_ns
+        answer["others_pct"] = 100 * others_ns // (time.monotonic_ns() - start_ns)
+        return answer
+
+    def own_ns(self):
+        return cpu_ns(self.process.pid) + time.process_time_ns()
+
+    @staticmethod
+    def share(answer):
+        return 1 - max(answer["others_pct"] / 100 - OTHERS, 0)
 
 
 class Alias:

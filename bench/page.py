@@ -50,10 +50,15 @@ class Report:
         self.started = time.monotonic()
         self.ratios = []
         self.n_disturbed = 0
-        self.patience_s = PATIENCE_S[quick]
+        self.patience_s = 1 if os.environ.get("SIZES") else PATIENCE_S[quick]
         self.machine = machine()
         self.lines = []
         self.text(f"# {title}")
+
+    def sizes(self, full, quick):
+        """How many entries tables have: SIZES of the environment, or one of these."""
+        asked = os.environ.get("SIZES", "").split()
+        return tuple(int(size) for size in asked) or (quick if self.quick else full)
 
     def text(self, line=""):
         """Writes a line, or several."""
