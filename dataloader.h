@@ -51,7 +51,7 @@
  *   DLOAD_VALUE_FREE   -         FREE(v): the end of a copy
  *   DLOAD_LOCK         _NONE     DLOAD_LOCK_NONE, _SPIN, _PTHREAD
  *   DLOAD_EVICT        _AUTO     DLOAD_EVICT_NONE, _FIFO, _CLOCK, _LRU, _SIEVE, _S3FIFO, _AUTO
- *                                (CLOCK below 256 entries a shard, S3FIFO from there)
+ *                                (CLOCK below 256 entries a shard, S3FIFO from there), _ADAPTIVE
  *   DLOAD_TTL          1         0 = entries never expire; saves 9 to 20 bytes an entry
  *   DLOAD_REFRESH      0         1 = values past their TTL, early refreshes, idle TTLs; 16 bytes an entry
  *   DLOAD_GROUP        0         1 = a key is known by its group, too (dload_call.group, a tenant or a
@@ -121,7 +121,8 @@
  *
  * CONTENTS (search for the marks)
  *   once a translation unit: >>port >>status >>key >>env >>pool >>blob >>hash >>lock >>arena >>group
- *                            >>ghost >>fifo >>evict >>wheel >>chance >>stats >>flight >>nest >>batch >>pace
+ *                            >>ghost >>fifo >>past >>evict >>adaptive >>wheel >>chance >>stats >>flight
+ *                            >>nest >>batch >>pace
  *                            >>run >>crew >>drive >>registry
  *   once a loader: >>params >>fork >>lock_pthread >>types >>api >>table >>stale >>store >>cache >>ops >>answer
  *                  >>refresh >>load >>outside >>control >>undef
@@ -189,13 +190,14 @@ int memcmp(const void *a, const void *b, size_t n_bytes);
 #define DLOAD_LOCK_SPIN    2
 #define DLOAD_LOCK_PTHREAD 3
 
-#define DLOAD_EVICT_NONE   1
-#define DLOAD_EVICT_FIFO   2
-#define DLOAD_EVICT_CLOCK  3
-#define DLOAD_EVICT_LRU    4
-#define DLOAD_EVICT_SIEVE  5
-#define DLOAD_EVICT_S3FIFO 6
-#define DLOAD_EVICT_AUTO   7
+#define DLOAD_EVICT_NONE     1
+#define DLOAD_EVICT_FIFO     2
+#define DLOAD_EVICT_CLOCK    3
+#define DLOAD_EVICT_LRU      4
+#define DLOAD_EVICT_SIEVE    5
+#define DLOAD_EVICT_S3FIFO   6
+#define DLOAD_EVICT_AUTO     7
+#define DLOAD_EVICT_ADAPTIVE 8
 
 #define DLOAD_CLOCK_ENV     1
 #define DLOAD_CLOCK_COARSE  2
@@ -1994,6 +1996,171 @@ DLOAD_I_LOCAL void dload_i_fifo_cut(dload_i_fifos *qs, uint32_t which, uint32_t 
 
 #endif /* DLOAD_I_FIFO_H */
 
+/* ==== runtime/past.h ==== */
+
+/* >>past -- what one queue evicted lately: which keys, when each was last used, how long ago it went.
+ *
+ * A ring in the order of eviction and chains through it by hash, like the ghost's, with one difference: a
+ * hash taken out leaves a hole that is never packed, so that the way back from the newest position is
+ * the number of evictions since. Links lead to older positions only: one that does not belongs to
+ * somebody who has used the position since, and there a chain ends. 14 bytes a position. Two keys are taken
+ * for one when their chains and 32 bits of their hashes agree; then one is believed to come back.
+ */
+#ifndef DLOAD_I_PAST_H
+#define DLOAD_I_PAST_H
+
+typedef struct dload_i_gone {
+    uint32_t print; /* of the hash; 0 = hole */
+    uint32_t used;  /* when, by the policy's clock */
+    uint32_t next;  /* position of the next older one of its chain + 1; 0 = none */
+} dload_i_gone;
+
+typedef struct dload_i_past {
+    dload_i_gone *ring;
+    uint32_t *head;  /* by hash: position of the newest of a chain + 1; 0 = none */
+    uint32_t limit;  /* positions */
+    uint32_t n_head; /* chains */
+    uint32_t at;     /* position that comes next */
+    uint32_t span;   /* positions in use, holes included */
+    uint32_t n_live; /* holes not included */
+} dload_i_past;
+
+DLOAD_I_INLINE uint32_t dload_i_past_chains(uint32_t limit)
+{
+    return limit == 0 ? 0 : limit / 2 + 1;
+}
+
+/* ring and head are zeroed memory for limit positions and as many chains as above. */
+DLOAD_I_LOCAL void dload_i_past_init(dload_i_past *p, uint32_t limit, dload_i_gone *ring,
+                                     uint32_t *head)
+{
+    memset(p, 0, sizeof *p);
+    p->ring = ring;
+    p->head = head;
+    p->limit = limit;
+    p->n_head = dload_i_past_chains(limit);
+}
+
+DLOAD_I_INLINE uint32_t dload_i_past_chain(const dload_i_past *p, uint64_t hash)
+{
+    return (uint32_t)(((hash >> 32) * p->n_head) >> 32);
+}
+
+DLOAD_I_INLINE uint32_t dload_i_past_print(uint64_t hash)
+{
+    uint32_t print = (uint32_t)(hash ^ (hash >> 32));
+    return print + (print == 0);
+}
+
+/* Evictions since the one at a position: 1 for the newest, limit for the oldest. */
+DLOAD_I_INLINE uint32_t dload_i_past_age(const dload_i_past *p, uint32_t pos)
+{
+    return pos < p->at ? p->at - pos : p->at + (p->limit - pos);
+}
+
+/* Takes a hash out. How many evictions ago it went, and *used; 0 when it is not there. */
+DLOAD_I_LOCAL uint32_t dload_i_past_take(dload_i_past *p, uint64_t hash, uint32_t *used)
+{
+    if (p->n_live == 0)
+        return 0;
+    uint32_t print = dload_i_past_print(hash);
+    uint32_t newer = 0;
+    for (uint32_t at = p->head[dload_i_past_chain(p, hash)]; at != 0;) {
+        dload_i_gone *gone = &p->ring[at - 1];
+        uint32_t age = dload_i_past_age(p, at - 1);
+        if (age <= newer || age > p->span)
+            return 0;
+        if (gone->print == print) {
+            gone->print = 0;
+            p->n_live--;
+            *used = gone->used;
+            return age;
+        }
+        newer = age;
+        at = gone->next;
+    }
+    return 0;
+}
+
+/* Remembers a hash as the newest, forgetting the oldest when the ring is full. */
+DLOAD_I_LOCAL void dload_i_past_add(dload_i_past *p, uint64_t hash, uint32_t used)
+{
+    dload_i_gone *gone = &p->ring[p->at];
+    uint32_t *head = &p->head[dload_i_past_chain(p, hash)];
+    p->n_live += gone->print == 0;
+    p->span += p->span < p->limit;
+    gone->print = dload_i_past_print(hash);
+    gone->used = used;
+    gone->next = *head;
+    *head = p->at + 1;
+    p->at = p->at + 1 == p->limit ? 0 : p->at + 1;
+}
+
+/* ---- what the adaptive policy keeps: see adaptive.h ---- */
+
+#define DLOAD_I_SHARE_ONE      (UINT64_C(1) << 16) /* an entry, in units of the target */
+#define DLOAD_I_ADAPTIVE_ROOM  4u   /* a miss counts when a 4th of the cache would have spared it */
+#define DLOAD_I_ADAPTIVE_LUCK  64u  /* every 64th that leaves small is promoted */
+#define DLOAD_I_ADAPTIVE_LEAP  16u  /* the target moves by 1 to 16 entries */
+#define DLOAD_I_ADAPTIVE_START 10u  /* small begins as a 10th, S3-FIFO's share */
+#define DLOAD_I_ADAPTIVE_LEAST 100u /* ... and is never less than a 100th */
+
+typedef struct dload_i_adaptive {
+    dload_i_past of_small, of_main;
+    uint32_t *since; /* by slot: when it came, or was last given another round in main */
+    uint64_t target; /* small's size; DLOAD_I_SHARE_ONE is an entry */
+    uint64_t least;  /* what the target never goes below */
+    uint32_t cap;
+    uint32_t room;    /* evictions since which a miss counts */
+    uint32_t now;     /* evictions */
+    uint32_t leaving; /* left small since the last lucky one */
+    bool comes_back;  /* the key that is coming in now goes to main */
+} dload_i_adaptive;
+
+/* What small's memory is long; as long as S3-FIFO's. */
+DLOAD_I_INLINE uint32_t dload_i_adaptive_past(uint32_t cap)
+{
+    return (uint32_t)((uint64_t)cap * 9 / 10) + (cap < 2);
+}
+
+/* Main's, from which less leaves. */
+DLOAD_I_INLINE uint32_t dload_i_adaptive_past_main(uint32_t cap)
+{
+    return (uint32_t)((uint64_t)cap * 9 / 20) + (cap < 3);
+}
+
+/* Words of its arrays: three a position, one a slot, one a chain. */
+DLOAD_I_LOCAL size_t dload_i_adaptive_words(uint32_t cap, size_t n_slots)
+{
+    size_t of_small = dload_i_adaptive_past(cap);
+    size_t of_main = dload_i_adaptive_past_main(cap);
+    return 3 * (of_small + of_main) + n_slots + dload_i_past_chains((uint32_t)of_small) +
+           dload_i_past_chains((uint32_t)of_main);
+}
+
+/* a and words are zeroed memory. */
+DLOAD_I_LOCAL void dload_i_adaptive_init(dload_i_adaptive *a, uint32_t *words, uint32_t cap)
+{
+    uint32_t of_small = dload_i_adaptive_past(cap);
+    uint32_t of_main = dload_i_adaptive_past_main(cap);
+    dload_i_gone *ring = (dload_i_gone *)(void *)words;
+    uint32_t *heads = words + 3 * ((size_t)of_small + of_main);
+    dload_i_past_init(&a->of_small, of_small, ring, heads);
+    heads += dload_i_past_chains(of_small);
+    dload_i_past_init(&a->of_main, of_main, ring + of_small, heads);
+    a->since = heads + dload_i_past_chains(of_main);
+    a->room = cap / DLOAD_I_ADAPTIVE_ROOM + (cap < DLOAD_I_ADAPTIVE_ROOM);
+    a->cap = cap;
+    a->least = DLOAD_I_SHARE_ONE * cap / DLOAD_I_ADAPTIVE_LEAST;
+    if (a->least < DLOAD_I_SHARE_ONE)
+        a->least = DLOAD_I_SHARE_ONE;
+    a->target = DLOAD_I_SHARE_ONE * cap / DLOAD_I_ADAPTIVE_START;
+    if (a->target < a->least)
+        a->target = a->least;
+}
+
+#endif /* DLOAD_I_PAST_H */
+
 /* ==== runtime/evict.h ==== */
 
 /* >>evict -- who leaves when room is needed: policies on slot numbers.
@@ -2002,7 +2169,7 @@ DLOAD_I_LOCAL void dload_i_fifo_cut(dload_i_fifos *qs, uint32_t which, uint32_t 
  * happens when an entry comes or goes. The rules are the textbook ones, to the letter, so that miss
  * counts can be compared with published ones: FIFO, CLOCK (second chance), LRU, SIEVE (Zhang et al.,
  * NSDI 2024; it can freeze on traces where most entries are seen twice), S3-FIFO (Yang et al., SOSP
- * 2023, promotion at two uses).
+ * 2023, promotion at two uses). The one of our own is in adaptive.h.
  */
 #ifndef DLOAD_I_EVICT_H
 #define DLOAD_I_EVICT_H
@@ -2037,14 +2204,19 @@ typedef struct dload_i_evict {
     dload_i_list list;
     char *meta;          /* meta word of slot 0; */
     size_t stride_bytes; /* ... and from one to the next */
-    uint32_t kind;       /* DLOAD_EVICT_NONE .. S3FIFO; AUTO is resolved at init */
+    uint32_t kind;       /* DLOAD_EVICT_NONE .. ADAPTIVE; AUTO is resolved at init */
     uint32_t max_uses;   /* where a hit stops counting: 0, 1 or 3 */
     uint32_t main_limit;
     uint32_t hand; /* SIEVE: where it goes on; DLOAD_I_NO_SLOT = at the tail */
     dload_i_ghost ghost;
     /* the full hash of a slot's key, for the ghost */
     uint64_t (*hash_of)(const void *slot);
+    dload_i_adaptive *adaptive; /* ADAPTIVE's; else NULL */
 } dload_i_evict;
+
+/* in adaptive.h */
+DLOAD_I_LOCAL bool dload_i_adaptive_meet(dload_i_evict *e, uint64_t hash, bool full);
+DLOAD_I_LOCAL uint32_t dload_i_adaptive_victim(dload_i_evict *e);
 
 DLOAD_I_INLINE uint32_t *dload_i_meta(const dload_i_evict *e, uint32_t slot)
 {
@@ -2106,9 +2278,9 @@ DLOAD_I_INLINE bool dload_i_evict_has_queues(uint32_t kind)
 DLOAD_I_LOCAL void dload_i_evict_init(dload_i_evict *e, uint32_t kind, uint32_t cap)
 {
     e->kind = kind;
-    e->max_uses = kind == DLOAD_EVICT_S3FIFO                               ? 3
-                  : kind == DLOAD_EVICT_CLOCK || kind == DLOAD_EVICT_SIEVE ? 1
-                                                                           : 0;
+    e->max_uses = kind == DLOAD_EVICT_S3FIFO || kind == DLOAD_EVICT_ADAPTIVE ? 3
+                  : kind == DLOAD_EVICT_CLOCK || kind == DLOAD_EVICT_SIEVE   ? 1
+                                                                             : 0;
     e->list.head = e->list.tail = DLOAD_I_NO_SLOT;
     e->main_limit = cap - (cap / 10 > 1 ? cap / 10 : 1);
     e->hand = DLOAD_I_NO_SLOT;
@@ -2147,11 +2319,21 @@ DLOAD_I_LOCAL void dload_i_lru_touch(dload_i_evict *e, uint32_t slot)
     dload_i_list_push(e, slot);
 }
 
+/* A key is about to come in that was not there. True when the policy wants it in main. */
+DLOAD_I_INLINE bool dload_i_evict_meet(dload_i_evict *e, uint64_t hash, bool full)
+{
+    if (e->adaptive != NULL)
+        return dload_i_adaptive_meet(e, hash, full);
+    return dload_i_ghost_take(&e->ghost, hash);
+}
+
 /* A new entry; its meta word has no uses and no main bit. */
 DLOAD_I_LOCAL void dload_i_evict_insert(dload_i_evict *e, uint32_t slot, bool was_ghost)
 {
     if (e->kind == DLOAD_EVICT_NONE)
         return;
+    if (e->adaptive != NULL)
+        e->adaptive->since[slot] = e->adaptive->now;
     if (e->links != NULL) {
         dload_i_list_push(e, slot);
         return;
@@ -2249,6 +2431,8 @@ DLOAD_I_LOCAL uint32_t dload_i_evict_victim(dload_i_evict *e)
         return dload_i_sieve_victim(e);
     case DLOAD_EVICT_S3FIFO:
         return dload_i_s3fifo_victim(e);
+    case DLOAD_EVICT_ADAPTIVE:
+        return dload_i_adaptive_victim(e);
     case DLOAD_EVICT_LRU:
         return e->list.tail;
     default:
@@ -2257,6 +2441,157 @@ DLOAD_I_LOCAL uint32_t dload_i_evict_victim(dload_i_evict *e)
 }
 
 #endif /* DLOAD_I_EVICT_H */
+
+/* ==== runtime/adaptive.h ==== */
+
+/* >>adaptive -- DLOAD_EVICT_ADAPTIVE: S3-FIFO's two queues with borders that are learned. Ours.
+ *
+ * New entries come into small; one that was used twice by the time it reaches small's end goes on to
+ * main, which gives used entries another round. A hit counts a use and does nothing else. Three things
+ * are learned, all of them from misses:
+ *
+ * HOW LARGE SMALL IS. Each queue remembers what it evicted. A miss that the queue would have spared us,
+ *   had it been up to a quarter of the cache larger, asks for room: small's for a larger target, main's
+ *   for a smaller one. As in ARC (Megiddo, Modha, FAST 2003) it weighs by how much longer the other
+ *   queue's memory is. Beyond a quarter a miss says nothing: in a loop of twice the capacity everything
+ *   comes back, and no border would help. Small can become everything (then this is FIFO, which a cache
+ *   of some dozen entries or one whose keys are used twice and never again wants) or a hundredth.
+ *
+ * WHOM MAIN TAKES BACK. A key that comes back replaces main's oldest entry only when that one has been
+ *   idle for longer than the key has: LIRS's rule (Jiang, Zhang, SIGMETRICS 2002), read off the times
+ *   at which entries went to the newer end of main. Without it a loop flushes main; with it a loop that
+ *   does not fit keeps what fits, and a new phase finds a main that has been idle and gives way.
+ *
+ * THAT IT MIGHT BE WRONG. One in 64 entries that leave small goes to main all the same. Of a loop that is
+ *   longer than all memory, those are the ones that are still there when they come round, and main
+ *   fills with them (bimodal insertion; Qureshi and others, ISCA 2007). Elsewhere it costs a 64th.
+ *
+ * The clock is the number of evictions, modulo 2^32; luck gives main no rest that long.
+ */
+#ifndef DLOAD_I_ADAPTIVE_H
+#define DLOAD_I_ADAPTIVE_H
+
+/* ---- its queues ---- */
+
+/* The oldest entry of a queue, just looked up, goes to the newer end of main with so many uses. */
+DLOAD_I_LOCAL void dload_i_adaptive_keep(dload_i_evict *e, uint32_t queue, uint32_t slot,
+                                         uint32_t uses)
+{
+    uint32_t meta = dload_i_meta_of(e, slot) & ~DLOAD_I_META_USES;
+    dload_i_meta_set(e, slot, meta | DLOAD_I_META_MAIN | uses);
+    dload_i_fifo_pop(&e->queues, queue);
+    dload_i_fifo_push(&e->queues, DLOAD_I_MAIN, slot);
+    e->adaptive->since[slot] = e->adaptive->now;
+}
+
+DLOAD_I_INLINE uint32_t dload_i_adaptive_uses(const dload_i_evict *e, uint32_t slot)
+{
+    return dload_i_meta_of(e, slot) & DLOAD_I_META_USES;
+}
+
+/* ---- learning ---- */
+
+/* A miss that a larger queue would have spared us: small gets more or less. */
+DLOAD_I_LOCAL void dload_i_adaptive_learn(dload_i_adaptive *a, bool more, uint32_t n_own,
+                                          uint32_t n_other)
+{
+    uint64_t step = DLOAD_I_SHARE_ONE * n_other / n_own;
+    if (step < DLOAD_I_SHARE_ONE)
+        step = DLOAD_I_SHARE_ONE;
+    if (step > DLOAD_I_SHARE_ONE * DLOAD_I_ADAPTIVE_LEAP)
+        step = DLOAD_I_SHARE_ONE * DLOAD_I_ADAPTIVE_LEAP;
+    if (more)
+        a->target = a->target + step < DLOAD_I_SHARE_ONE * a->cap ? a->target + step
+                                                                  : DLOAD_I_SHARE_ONE * a->cap;
+    else
+        a->target = a->target > a->least + step ? a->target - step : a->least;
+}
+
+/* Is small, with so many entries more, under its target? Then the next to leave is one of main's. */
+DLOAD_I_INLINE bool dload_i_adaptive_main_gives(const dload_i_evict *e, uint32_t n_more)
+{
+    uint64_t n_small = e->queues.q[DLOAD_I_SMALL].n;
+    return n_small == 0 || (e->queues.q[DLOAD_I_MAIN].n != 0 &&
+                            DLOAD_I_SHARE_ONE * (n_small + n_more) < e->adaptive->target);
+}
+
+/* Has main's oldest entry been idle for longer than a key that was used then? One that was used since it
+ * was looked at goes round instead, and the next one stands for main. */
+DLOAD_I_LOCAL bool dload_i_adaptive_outlasts(dload_i_evict *e, uint32_t used)
+{
+    uint32_t slot = dload_i_fifo_oldest(&e->queues, DLOAD_I_MAIN);
+    uint32_t uses = dload_i_adaptive_uses(e, slot);
+    if (uses != 0) {
+        dload_i_adaptive_keep(e, DLOAD_I_MAIN, slot, uses - 1);
+        slot = dload_i_fifo_oldest(&e->queues, DLOAD_I_MAIN);
+        if (dload_i_adaptive_uses(e, slot) != 0)
+            return false;
+    }
+    uint32_t now = e->adaptive->now;
+    return now - e->adaptive->since[slot] > now - used;
+}
+
+/* A key is about to come in that was not there. True when its place is in main. */
+DLOAD_I_LOCAL bool dload_i_adaptive_meet(dload_i_evict *e, uint64_t hash, bool full)
+{
+    dload_i_adaptive *a = e->adaptive;
+    uint32_t used = 0;
+    uint32_t n_small = a->of_small.n_live;
+    uint32_t n_main = a->of_main.n_live;
+    bool of_small = true;
+    uint32_t age = dload_i_past_take(&a->of_small, hash, &used);
+    if (age == 0) {
+        of_small = false;
+        age = dload_i_past_take(&a->of_main, hash, &used);
+    }
+    a->comes_back = age != 0;
+    if (age == 0)
+        return false;
+    if (age <= a->room)
+        dload_i_adaptive_learn(a, of_small, of_small ? n_small : n_main,
+                               of_small ? n_main : n_small);
+    if (full && e->queues.q[DLOAD_I_MAIN].n != 0 && dload_i_adaptive_main_gives(e, 0))
+        a->comes_back = dload_i_adaptive_outlasts(e, used);
+    return a->comes_back;
+}
+
+/* ---- who leaves ---- */
+
+/* The key's time goes with it: when it came or, in main, when it was last given another round. */
+DLOAD_I_LOCAL void dload_i_adaptive_forget(dload_i_evict *e, dload_i_past *past, uint32_t slot)
+{
+    uint64_t hash = e->hash_of(e->meta + (size_t)slot * e->stride_bytes);
+    dload_i_past_add(past, hash, e->adaptive->since[slot]);
+    e->adaptive->now++;
+}
+
+DLOAD_I_LOCAL uint32_t dload_i_adaptive_victim(dload_i_evict *e)
+{
+    dload_i_adaptive *a = e->adaptive;
+    for (;;) {
+        uint32_t queue =
+            dload_i_adaptive_main_gives(e, a->comes_back ? 0 : 1) ? DLOAD_I_MAIN : DLOAD_I_SMALL;
+        uint32_t slot = dload_i_fifo_oldest(&e->queues, queue);
+        uint32_t uses = dload_i_adaptive_uses(e, slot);
+        if (queue == DLOAD_I_MAIN) {
+            if (uses != 0) {
+                dload_i_adaptive_keep(e, queue, slot, uses - 1);
+                continue;
+            }
+            dload_i_adaptive_forget(e, &a->of_main, slot);
+            return slot;
+        }
+        if (uses < 2 && ++a->leaving < DLOAD_I_ADAPTIVE_LUCK) {
+            dload_i_adaptive_forget(e, &a->of_small, slot);
+            return slot;
+        }
+        if (uses < 2)
+            a->leaving = 0;
+        dload_i_adaptive_keep(e, queue, slot, 0);
+    }
+}
+
+#endif /* DLOAD_I_ADAPTIVE_H */
 
 /* ==== runtime/wheel.h ==== */
 
@@ -4899,9 +5234,9 @@ DLOAD_I_LOCAL size_t dload_registry_dispatch(dload_registry *r)
 #ifndef DLOAD_EVICT
 #define DLOAD_EVICT DLOAD_EVICT_AUTO
 #endif
-#if DLOAD_EVICT < DLOAD_EVICT_NONE || DLOAD_EVICT > DLOAD_EVICT_AUTO
+#if DLOAD_EVICT < DLOAD_EVICT_NONE || DLOAD_EVICT > DLOAD_EVICT_ADAPTIVE
 #error \
-    "dataloader.h: DLOAD_EVICT must be DLOAD_EVICT_NONE, _FIFO, _CLOCK, _LRU, _SIEVE, _S3FIFO or _AUTO"
+    "dataloader.h: DLOAD_EVICT must be DLOAD_EVICT_NONE, _FIFO, _CLOCK, _LRU, _SIEVE, _S3FIFO, _ADAPTIVE or _AUTO"
 #endif
 
 #ifndef DLOAD_CLOCK
@@ -6170,7 +6505,7 @@ DLOAD_I_INLINE void DLOAD_I_FN(i_touch)(DLOAD_I_SHARD *s, DLOAD_I_SLOT *e)
     if (s->evict.links != NULL)
         dload_i_lru_touch(&s->evict, DLOAD_I_FN(i_slot_of)(s, e));
 #elif DLOAD_EVICT >= DLOAD_EVICT_CLOCK
-#if DLOAD_EVICT == DLOAD_EVICT_S3FIFO
+#if DLOAD_EVICT == DLOAD_EVICT_S3FIFO || DLOAD_EVICT == DLOAD_EVICT_ADAPTIVE
     const uint32_t max_uses = 3;
 #elif DLOAD_EVICT == DLOAD_EVICT_AUTO
     const uint32_t max_uses = s->evict.max_uses;
@@ -6571,6 +6906,10 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SH
         dload_i_carve(&total, queues ? dload_i_fifo_more_size(cap) : 0, sizeof(dload_i_more));
     size_t ring_at = dload_i_carve(&total, dload_i_ghost_ring_size(ghosts), sizeof(uint64_t));
     size_t index_at = dload_i_carve(&total, dload_i_ghost_index_size(ghosts), sizeof(uint32_t));
+    bool adaptive = kind == DLOAD_EVICT_ADAPTIVE;
+    size_t adaptive_at = dload_i_carve(&total, adaptive, sizeof(dload_i_adaptive));
+    size_t words_at = dload_i_carve(&total, adaptive ? dload_i_adaptive_words(cap, n_slots) : 0,
+                                    sizeof(uint32_t));
 #if DLOAD_TTL
     size_t lanes_at = dload_i_carve(&total, n_blocks, DLOAD_I_WHEEL_LANES * sizeof(uint32_t));
 #endif
@@ -6599,6 +6938,9 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SH
     dload_i_evict_init(&s->evict, kind, cap);
     dload_i_ghost_init(&s->evict.ghost, ghosts, (uint64_t *)(void *)(base + ring_at),
                        (uint32_t *)(void *)(base + index_at));
+    s->evict.adaptive = adaptive ? (dload_i_adaptive *)(void *)(base + adaptive_at) : NULL;
+    if (adaptive)
+        dload_i_adaptive_init(s->evict.adaptive, (uint32_t *)(void *)(base + words_at), cap);
 #if DLOAD_TTL
     s->wheel.blocks = (dload_i_wheel_block *)(void *)(base + blocks_at);
     s->wheel.lanes = (uint32_t *)(void *)(base + lanes_at);
@@ -6713,7 +7055,7 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_put)(DLOAD_I_CACHE *c, DLOAD_I_SHARD 
         return DLOAD_ENOMEM;
     }
 #endif
-    bool was_ghost = dload_i_ghost_take(&s->evict.ghost, item->id.hash);
+    bool was_ghost = dload_i_evict_meet(&s->evict, item->id.hash, s->n_used >= s->cap);
     dload_status st = DLOAD_I_FN(i_make_room)(c, s, item);
     if (st < 0) {
 #if DLOAD_I_IS_STRING

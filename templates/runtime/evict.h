@@ -4,7 +4,7 @@
  * happens when an entry comes or goes. The rules are the textbook ones, to the letter, so that miss
  * counts can be compared with published ones: FIFO, CLOCK (second chance), LRU, SIEVE (Zhang et al.,
  * NSDI 2024; it can freeze on traces where most entries are seen twice), S3-FIFO (Yang et al., SOSP
- * 2023, promotion at two uses).
+ * 2023, promotion at two uses). The one of our own is in adaptive.h.
  */
 #ifndef DLOAD_I_EVICT_H
 #define DLOAD_I_EVICT_H
@@ -13,6 +13,7 @@
 #include "group.h"
 #include "ghost.h"
 #include "fifo.h"
+#include "past.h"
 
 /* The meta word of a slot; see the slot's type. The uses have a byte to themselves, the only one that a
  * reader without the lock may write: a store that comes late then changes nothing but a count. */
@@ -44,14 +45,19 @@ typedef struct dload_i_evict {
     dload_i_list list;
     char *meta;          /* meta word of slot 0; */
     size_t stride_bytes; /* ... and from one to the next */
-    uint32_t kind;       /* DLOAD_EVICT_NONE .. S3FIFO; AUTO is resolved at init */
+    uint32_t kind;       /* DLOAD_EVICT_NONE .. ADAPTIVE; AUTO is resolved at init */
     uint32_t max_uses;   /* where a hit stops counting: 0, 1 or 3 */
     uint32_t main_limit;
     uint32_t hand; /* SIEVE: where it goes on; DLOAD_I_NO_SLOT = at the tail */
     dload_i_ghost ghost;
     /* the full hash of a slot's key, for the ghost */
     uint64_t (*hash_of)(const void *slot);
+    dload_i_adaptive *adaptive; /* ADAPTIVE's; else NULL */
 } dload_i_evict;
+
+/* in adaptive.h */
+DLOAD_I_LOCAL bool dload_i_adaptive_meet(dload_i_evict *e, uint64_t hash, bool full);
+DLOAD_I_LOCAL uint32_t dload_i_adaptive_victim(dload_i_evict *e);
 
 DLOAD_I_INLINE uint32_t *dload_i_meta(const dload_i_evict *e, uint32_t slot)
 {
@@ -113,9 +119,9 @@ DLOAD_I_INLINE bool dload_i_evict_has_queues(uint32_t kind)
 DLOAD_I_LOCAL void dload_i_evict_init(dload_i_evict *e, uint32_t kind, uint32_t cap)
 {
     e->kind = kind;
-    e->max_uses = kind == DLOAD_EVICT_S3FIFO                               ? 3
-                  : kind == DLOAD_EVICT_CLOCK || kind == DLOAD_EVICT_SIEVE ? 1
-                                                                           : 0;
+    e->max_uses = kind == DLOAD_EVICT_S3FIFO || kind == DLOAD_EVICT_ADAPTIVE ? 3
+                  : kind == DLOAD_EVICT_CLOCK || kind == DLOAD_EVICT_SIEVE   ? 1
+                                                                             : 0;
     e->list.head = e->list.tail = DLOAD_I_NO_SLOT;
     e->main_limit = cap - (cap / 10 > 1 ? cap / 10 : 1);
     e->hand = DLOAD_I_NO_SLOT;
@@ -154,11 +160,21 @@ DLOAD_I_LOCAL void dload_i_lru_touch(dload_i_evict *e, uint32_t slot)
     dload_i_list_push(e, slot);
 }
 
+/* A key is about to come in that was not there. True when the policy wants it in main. */
+DLOAD_I_INLINE bool dload_i_evict_meet(dload_i_evict *e, uint64_t hash, bool full)
+{
+    if (e->adaptive != NULL)
+        return dload_i_adaptive_meet(e, hash, full);
+    return dload_i_ghost_take(&e->ghost, hash);
+}
+
 /* A new entry; its meta word has no uses and no main bit. */
 DLOAD_I_LOCAL void dload_i_evict_insert(dload_i_evict *e, uint32_t slot, bool was_ghost)
 {
     if (e->kind == DLOAD_EVICT_NONE)
         return;
+    if (e->adaptive != NULL)
+        e->adaptive->since[slot] = e->adaptive->now;
     if (e->links != NULL) {
         dload_i_list_push(e, slot);
         return;
@@ -256,6 +272,8 @@ DLOAD_I_LOCAL uint32_t dload_i_evict_victim(dload_i_evict *e)
         return dload_i_sieve_victim(e);
     case DLOAD_EVICT_S3FIFO:
         return dload_i_s3fifo_victim(e);
+    case DLOAD_EVICT_ADAPTIVE:
+        return dload_i_adaptive_victim(e);
     case DLOAD_EVICT_LRU:
         return e->list.tail;
     default:

@@ -55,13 +55,14 @@ int memcmp(const void *a, const void *b, size_t n_bytes);
 #define DLOAD_LOCK_SPIN    2
 #define DLOAD_LOCK_PTHREAD 3
 
-#define DLOAD_EVICT_NONE   1
-#define DLOAD_EVICT_FIFO   2
-#define DLOAD_EVICT_CLOCK  3
-#define DLOAD_EVICT_LRU    4
-#define DLOAD_EVICT_SIEVE  5
-#define DLOAD_EVICT_S3FIFO 6
-#define DLOAD_EVICT_AUTO   7
+#define DLOAD_EVICT_NONE     1
+#define DLOAD_EVICT_FIFO     2
+#define DLOAD_EVICT_CLOCK    3
+#define DLOAD_EVICT_LRU      4
+#define DLOAD_EVICT_SIEVE    5
+#define DLOAD_EVICT_S3FIFO   6
+#define DLOAD_EVICT_AUTO     7
+#define DLOAD_EVICT_ADAPTIVE 8
 
 #define DLOAD_CLOCK_ENV     1
 #define DLOAD_CLOCK_COARSE  2

@@ -35,6 +35,10 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SH
         dload_i_carve(&total, queues ? dload_i_fifo_more_size(cap) : 0, sizeof(dload_i_more));
     size_t ring_at = dload_i_carve(&total, dload_i_ghost_ring_size(ghosts), sizeof(uint64_t));
     size_t index_at = dload_i_carve(&total, dload_i_ghost_index_size(ghosts), sizeof(uint32_t));
+    bool adaptive = kind == DLOAD_EVICT_ADAPTIVE;
+    size_t adaptive_at = dload_i_carve(&total, adaptive, sizeof(dload_i_adaptive));
+    size_t words_at = dload_i_carve(&total, adaptive ? dload_i_adaptive_words(cap, n_slots) : 0,
+                                    sizeof(uint32_t));
 #if DLOAD_TTL
     size_t lanes_at = dload_i_carve(&total, n_blocks, DLOAD_I_WHEEL_LANES * sizeof(uint32_t));
 #endif
@@ -63,6 +67,9 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SH
     dload_i_evict_init(&s->evict, kind, cap);
     dload_i_ghost_init(&s->evict.ghost, ghosts, (uint64_t *)(void *)(base + ring_at),
                        (uint32_t *)(void *)(base + index_at));
+    s->evict.adaptive = adaptive ? (dload_i_adaptive *)(void *)(base + adaptive_at) : NULL;
+    if (adaptive)
+        dload_i_adaptive_init(s->evict.adaptive, (uint32_t *)(void *)(base + words_at), cap);
 #if DLOAD_TTL
     s->wheel.blocks = (dload_i_wheel_block *)(void *)(base + blocks_at);
     s->wheel.lanes = (uint32_t *)(void *)(base + lanes_at);
@@ -177,7 +184,7 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_put)(DLOAD_I_CACHE *c, DLOAD_I_SHARD 
         return DLOAD_ENOMEM;
     }
 #endif
-    bool was_ghost = dload_i_ghost_take(&s->evict.ghost, item->id.hash);
+    bool was_ghost = dload_i_evict_meet(&s->evict, item->id.hash, s->n_used >= s->cap);
     dload_status st = DLOAD_I_FN(i_make_room)(c, s, item);
     if (st < 0) {
 #if DLOAD_I_IS_STRING

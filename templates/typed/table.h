@@ -327,7 +327,7 @@ DLOAD_I_INLINE void DLOAD_I_FN(i_touch)(DLOAD_I_SHARD *s, DLOAD_I_SLOT *e)
     if (s->evict.links != NULL)
         dload_i_lru_touch(&s->evict, DLOAD_I_FN(i_slot_of)(s, e));
 #elif DLOAD_EVICT >= DLOAD_EVICT_CLOCK
-#if DLOAD_EVICT == DLOAD_EVICT_S3FIFO
+#if DLOAD_EVICT == DLOAD_EVICT_S3FIFO || DLOAD_EVICT == DLOAD_EVICT_ADAPTIVE
     const uint32_t max_uses = 3;
 #elif DLOAD_EVICT == DLOAD_EVICT_AUTO
     const uint32_t max_uses = s->evict.max_uses;

@@ -53,6 +53,15 @@
 #define USE_NAME none_s3fifo
 #include "use.h"
 
+#define DLOAD_NAME  none_adaptive
+#define DLOAD_KEY   uint64_t
+#define DLOAD_VALUE uint64_t
+#define DLOAD_LOCK  DLOAD_LOCK_NONE
+#define DLOAD_EVICT DLOAD_EVICT_ADAPTIVE
+#include "dataloader.h"
+#define USE_NAME none_adaptive
+#include "use.h"
+
 #define DLOAD_NAME  none_auto
 #define DLOAD_KEY   uint64_t
 #define DLOAD_VALUE uint64_t
@@ -114,6 +123,15 @@
 #define DLOAD_EVICT DLOAD_EVICT_S3FIFO
 #include "dataloader.h"
 #define USE_NAME spin_s3fifo
+#include "use.h"
+
+#define DLOAD_NAME  spin_adaptive
+#define DLOAD_KEY   uint64_t
+#define DLOAD_VALUE uint64_t
+#define DLOAD_LOCK  DLOAD_LOCK_SPIN
+#define DLOAD_EVICT DLOAD_EVICT_ADAPTIVE
+#include "dataloader.h"
+#define USE_NAME spin_adaptive
 #include "use.h"
 
 #define DLOAD_NAME  spin_auto
@@ -179,6 +197,15 @@
 #define USE_NAME pthread_s3fifo
 #include "use.h"
 
+#define DLOAD_NAME  pthread_adaptive
+#define DLOAD_KEY   uint64_t
+#define DLOAD_VALUE uint64_t
+#define DLOAD_LOCK  DLOAD_LOCK_PTHREAD
+#define DLOAD_EVICT DLOAD_EVICT_ADAPTIVE
+#include "dataloader.h"
+#define USE_NAME pthread_adaptive
+#include "use.h"
+
 #define DLOAD_NAME  pthread_auto
 #define DLOAD_KEY   uint64_t
 #define DLOAD_VALUE uint64_t
@@ -197,6 +224,7 @@ int main(void)
     failed |= none_lru_use(1, 2);
     failed |= none_sieve_use(1, 2);
     failed |= none_s3fifo_use(1, 2);
+    failed |= none_adaptive_use(1, 2);
     failed |= none_auto_use(1, 2);
     failed |= spin_none_use(1, 2);
     failed |= spin_fifo_use(1, 2);
@@ -204,6 +232,7 @@ int main(void)
     failed |= spin_lru_use(1, 2);
     failed |= spin_sieve_use(1, 2);
     failed |= spin_s3fifo_use(1, 2);
+    failed |= spin_adaptive_use(1, 2);
     failed |= spin_auto_use(1, 2);
     failed |= pthread_none_use(1, 2);
     failed |= pthread_fifo_use(1, 2);
@@ -211,6 +240,7 @@ int main(void)
     failed |= pthread_lru_use(1, 2);
     failed |= pthread_sieve_use(1, 2);
     failed |= pthread_s3fifo_use(1, 2);
+    failed |= pthread_adaptive_use(1, 2);
     failed |= pthread_auto_use(1, 2);
     return failed;
 }

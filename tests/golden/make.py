@@ -144,7 +144,121 @@ def s3fifo(keys, cap):
     return misses
 
 
-POLICIES = (("FIFO", fifo), ("CLOCK", clock), ("LRU", lru), ("SIEVE", sieve), ("S3FIFO", s3fifo))
+class Past:
+    """What a queue evicted lately, oldest first; None where a key was taken out."""
+
+    def __init__(self, limit):
+        self.limit, self.gone = max(1, limit), []
+
+    def live(self):
+        return sum(g is not None for g in self.gone)
+
+    def add(self, key, used):
+        self.gone = (self.gone + [(key, used)])[-self.limit:]
+
+    def take(self, key):
+        """(evictions since, when it was used), or None"""
+        for i, g in enumerate(self.gone):
+            if g and g[0] == key:
+                self.gone[i] = None
+                return len(self.gone) - i, g[1]
+        return None
+
+
+class Adaptive:
+    """The rules in templates/runtime/adaptive.h, and none of its data structures."""
+
+    ONE = 65536
+
+    def __init__(self, cap):
+        self.cap, self.now, self.leaving = cap, 0, 0
+        self.small, self.main, self.freq, self.since = [], [], {}, {}
+        self.of_small, self.of_main = Past(cap * 9 // 10), Past(cap * 9 // 20)
+        self.least = max(self.ONE, self.ONE * cap // 100)
+        self.target = max(self.least, self.ONE * cap // 10)
+
+    def learn(self, more, own, other):
+        step = min(max(self.ONE * other // own, self.ONE), 16 * self.ONE)
+        if more:
+            self.target = min(self.target + step, self.ONE * self.cap)
+        else:
+            self.target = max(self.target - step, self.least)
+
+    def keep(self, key, uses):
+        self.main.append(key)
+        self.freq[key] = uses
+        self.since[key] = self.now
+
+    def main_gives(self, more):
+        return not self.small or bool(
+            self.main and self.ONE * (len(self.small) + more) < self.target)
+
+    def outlasts(self, used):
+        if self.freq[self.main[0]]:
+            key = self.main.pop(0)
+            self.keep(key, self.freq[key] - 1)
+            if self.freq[self.main[0]]:
+                return False
+        return self.since[self.main[0]] < used
+
+    def comes_back(self, key):
+        n_small, n_main = self.of_small.live(), self.of_main.live()
+        found, more = self.of_small.take(key), True
+        if not found:
+            found, more = self.of_main.take(key), False
+        if not found:
+            return False
+        age, used = found
+        if age <= max(1, self.cap // 4):
+            self.learn(more, *((n_small, n_main) if more else (n_main, n_small)))
+        full = len(self.freq) == self.cap
+        if full and self.main and self.main_gives(0):
+            return self.outlasts(used)
+        return True
+
+    def evict(self, more):
+        while True:
+            of_main = self.main_gives(more)
+            key = (self.main if of_main else self.small).pop(0)
+            uses = self.freq[key]
+            if of_main and uses:
+                self.keep(key, uses - 1)
+                continue
+            if not of_main:
+                lucky = False
+                if uses < 2:
+                    self.leaving = (self.leaving + 1) % 64
+                    lucky = self.leaving == 0
+                if uses >= 2 or lucky:
+                    self.keep(key, 0)
+                    continue
+            (self.of_main if of_main else self.of_small).add(key, self.since.pop(key))
+            del self.freq[key]
+            self.now += 1
+            return
+
+    def miss(self, key):
+        hot = self.comes_back(key)
+        if len(self.freq) == self.cap:
+            self.evict(0 if hot else 1)
+        (self.main if hot else self.small).append(key)
+        self.freq[key] = 0
+        self.since[key] = self.now
+
+
+def adaptive(keys, cap):
+    cache, misses = Adaptive(cap), 0
+    for k in keys:
+        if k in cache.freq:
+            cache.freq[k] = min(cache.freq[k] + 1, 3)
+        else:
+            misses += 1
+            cache.miss(k)
+    return misses
+
+
+POLICIES = (("FIFO", fifo), ("CLOCK", clock), ("LRU", lru), ("SIEVE", sieve), ("S3FIFO", s3fifo),
+            ("ADAPTIVE", adaptive))
 CAPACITIES = (1, 2, 3, 9, 10, 13, 99, 100, 257, 1000)
 
 

@@ -82,6 +82,30 @@ mutant("sieve_hand_dangles", "runtime/evict.h",
        "            e->hand = e->links[slot].newer;\n",
        "",
        "test_evict")
+mutant("adaptive_learns_backwards", "runtime/adaptive.h",
+       "    if (more)\n",
+       "    if (!more)\n",
+       "test_adaptive")
+mutant("adaptive_ties_admitted", "runtime/adaptive.h",
+       "    return now - e->adaptive->since[slot] > now - used;",
+       "    return now - e->adaptive->since[slot] >= now - used;",
+       "test_adaptive")
+mutant("adaptive_never_lucky", "runtime/adaptive.h",
+       "        if (uses < 2 && ++a->leaving < DLOAD_I_ADAPTIVE_LUCK) {",
+       "        if (uses < 2) {",
+       "test_adaptive")
+mutant("adaptive_place_not_counted", "runtime/adaptive.h",
+       "dload_i_adaptive_main_gives(e, a->comes_back ? 0 : 1)",
+       "dload_i_adaptive_main_gives(e, 0)",
+       "test_adaptive")
+mutant("past_chain_runs_on", "runtime/past.h",
+       "        if (age <= newer || age > p->span)\n",
+       "        if (age > p->span)\n",
+       "test_past")
+mutant("past_hole_counted", "runtime/past.h",
+       "    p->n_live += gone->print == 0;",
+       "    p->n_live++;",
+       "test_past")
 mutant("clock_without_mercy", "runtime/evict.h",
        "        dload_i_meta_set(e, slot, meta & ~DLOAD_I_META_USES);\n"
        "        dload_i_fifo_pop(&e->queues, DLOAD_I_SMALL);\n"
