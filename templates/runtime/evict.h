@@ -169,7 +169,7 @@ DLOAD_I_INLINE bool dload_i_evict_meet(dload_i_evict *e, uint64_t hash, bool ful
 }
 
 /* A new entry; its meta word has no uses and no main bit. */
-DLOAD_I_LOCAL void dload_i_evict_insert(dload_i_evict *e, uint32_t slot, bool was_ghost)
+DLOAD_I_INLINE void dload_i_evict_insert(dload_i_evict *e, uint32_t slot, bool was_ghost)
 {
     if (e->kind == DLOAD_EVICT_NONE)
         return;
@@ -185,7 +185,7 @@ DLOAD_I_LOCAL void dload_i_evict_insert(dload_i_evict *e, uint32_t slot, bool wa
 }
 
 /* An entry goes, whatever the reason. */
-DLOAD_I_LOCAL void dload_i_evict_remove(dload_i_evict *e, uint32_t slot)
+DLOAD_I_INLINE void dload_i_evict_remove(dload_i_evict *e, uint32_t slot)
 {
     if (e->kind == DLOAD_EVICT_NONE)
         return;
@@ -199,10 +199,20 @@ DLOAD_I_LOCAL void dload_i_evict_remove(dload_i_evict *e, uint32_t slot)
     dload_i_fifo_cut(&e->queues, in_main ? DLOAD_I_MAIN : DLOAD_I_SMALL, slot);
 }
 
+/* Brings the entry after next of a queue near: by the time it is asked for, its line and its group's are
+ * there. Who is rotated on the way there was brought before. */
+DLOAD_I_INLINE void dload_i_evict_prefetch(const dload_i_evict *e, uint32_t which)
+{
+    uint32_t slot = dload_i_fifo_ahead(&e->queues, which, 2);
+    DLOAD_I_PREFETCH(dload_i_meta(e, slot));
+    DLOAD_I_PREFETCH(&e->queues.groups[slot / DLOAD_I_GROUP_SLOTS]);
+}
+
 DLOAD_I_LOCAL uint32_t dload_i_clock_victim(dload_i_evict *e)
 {
     for (;;) {
         uint32_t slot = dload_i_fifo_oldest(&e->queues, DLOAD_I_SMALL);
+        dload_i_evict_prefetch(e, DLOAD_I_SMALL);
         uint32_t meta = dload_i_meta_of(e, slot);
         if ((meta & DLOAD_I_META_USES) == 0)
             return slot;
@@ -232,6 +242,7 @@ DLOAD_I_LOCAL uint32_t dload_i_main_victim(dload_i_evict *e)
 {
     for (;;) {
         uint32_t slot = dload_i_fifo_oldest(&e->queues, DLOAD_I_MAIN);
+        dload_i_evict_prefetch(e, DLOAD_I_MAIN);
         uint32_t meta = dload_i_meta_of(e, slot);
         if ((meta & DLOAD_I_META_USES) == 0)
             return slot;
@@ -250,6 +261,7 @@ DLOAD_I_LOCAL uint32_t dload_i_s3fifo_victim(dload_i_evict *e)
         return dload_i_main_victim(e);
     while (qs->q[DLOAD_I_SMALL].n != 0) {
         uint32_t slot = dload_i_fifo_oldest(qs, DLOAD_I_SMALL);
+        dload_i_evict_prefetch(e, DLOAD_I_SMALL);
         uint32_t meta = dload_i_meta_of(e, slot);
         if ((meta & DLOAD_I_META_USES) < 2) {
             dload_i_ghost_add(&e->ghost, e->hash_of(e->meta + (size_t)slot * e->stride_bytes));
@@ -276,8 +288,9 @@ DLOAD_I_LOCAL uint32_t dload_i_evict_victim(dload_i_evict *e)
         return dload_i_adaptive_victim(e);
     case DLOAD_EVICT_LRU:
         return e->list.tail;
-    default:
-        return dload_i_fifo_oldest(&e->queues, DLOAD_I_SMALL); /* FIFO */
+    default: /* FIFO */
+        dload_i_evict_prefetch(e, DLOAD_I_SMALL);
+        return dload_i_fifo_oldest(&e->queues, DLOAD_I_SMALL);
     }
 }
 

@@ -79,7 +79,7 @@ DLOAD_I_LOCAL uint32_t dload_i_fifo_chunk_take(dload_i_fifos *qs)
     return chunk;
 }
 
-/* refs has room for dload_i_fifo_chunks(cap) chunks; more is zeroed. */
+/* refs, with room for dload_i_fifo_chunks(cap) chunks, and more are zeroed. */
 DLOAD_I_LOCAL void dload_i_fifos_init(dload_i_fifos *qs, uint32_t cap, uint32_t *refs,
                                       dload_i_more *more, dload_i_group *groups)
 {
@@ -242,14 +242,34 @@ DLOAD_I_INLINE void dload_i_fifo_pop(dload_i_fifos *qs, uint32_t which)
     qs->q[which].n--;
 }
 
-/* Takes an entry out, wherever it stands. */
-DLOAD_I_LOCAL void dload_i_fifo_cut(dload_i_fifos *qs, uint32_t which, uint32_t slot)
+/* Takes an entry out that may not be the oldest. */
+DLOAD_I_NOINLINE void dload_i_fifo_cut_far(dload_i_fifos *qs, uint32_t which, uint32_t slot)
 {
     if (dload_i_fifo_oldest(qs, which) != slot)
         dload_i_stale_add(qs, which, slot);
     else
         qs->q[which].tail++;
     qs->q[which].n--;
+}
+
+/* Takes an entry out, wherever it stands. */
+DLOAD_I_INLINE void dload_i_fifo_cut(dload_i_fifos *qs, uint32_t which, uint32_t slot)
+{
+    uint32_t at = qs->q[which].tail;
+    if (DLOAD_I_LIKELY(qs->n_stale == 0 && !dload_i_fifo_at_link(at) && qs->refs[at] == slot))
+        dload_i_fifo_pop(qs, which);
+    else
+        dload_i_fifo_cut_far(qs, which, slot);
+}
+
+/* Who is the n-th oldest, more or less: for prefetching alone. The last of a chunk stands in for those
+ * after it, and what is stale has a line, too. */
+DLOAD_I_INLINE uint32_t dload_i_fifo_ahead(const dload_i_fifos *qs, uint32_t which, uint32_t n)
+{
+    uint32_t at = qs->q[which].tail;
+    uint32_t last = at | DLOAD_I_CHAIN;
+    at = at + n < last ? at + n : last - 1;
+    return qs->refs[at];
 }
 
 #endif /* DLOAD_I_FIFO_H */

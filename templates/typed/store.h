@@ -24,13 +24,13 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SH
     size_t links_at =
         dload_i_carve(&total, dload_i_evict_has_links(kind) ? n_slots : 0, sizeof(dload_i_link));
     bool queues = dload_i_evict_has_queues(kind);
-    size_t refs_at = dload_i_carve(&total, queues ? dload_i_fifo_chunks(cap) : 0,
-                                   (DLOAD_I_CHAIN + 1) * sizeof(uint32_t));
 #if DLOAD_TTL
     size_t n_blocks = dload_i_wheel_blocks_for(n_slots);
     size_t blocks_at = dload_i_carve(&total, n_blocks, sizeof(dload_i_wheel_block));
 #endif
     size_t zeroed_at = dload_i_carve(&total, n_groups, sizeof(dload_i_group));
+    size_t refs_at = dload_i_carve(&total, queues ? dload_i_fifo_chunks(cap) : 0,
+                                   (DLOAD_I_CHAIN + 1) * sizeof(uint32_t));
     size_t more_at =
         dload_i_carve(&total, queues ? dload_i_fifo_more_size(cap) : 0, sizeof(dload_i_more));
     size_t ring_at = dload_i_carve(&total, dload_i_ghost_ring_size(ghosts), sizeof(uint64_t));
@@ -172,6 +172,7 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_put)(DLOAD_I_CACHE *c, DLOAD_I_SHARD 
     bool more = false;
     if (!DLOAD_I_OWNED && DLOAD_I_FN(i_untidy)(s, item->now_ns))
         (void)DLOAD_I_FN(i_tidy)(s, item->now_ns, NULL, DLOAD_I_GROUP_SLOTS, &more);
+    dload_i_ghost_prefetch(&s->evict.ghost, item->id.hash);
     DLOAD_I_SLOT *e = DLOAD_I_FN(i_locate)(s, &item->id);
     if (e != NULL) {
         DLOAD_I_FN(i_replace)(c, s, DLOAD_I_FN(i_slot_of)(s, e), item);

@@ -60,15 +60,20 @@ mutant("s3fifo_promotes_at_one", "runtime/evict.h",
        "        if ((meta & DLOAD_I_META_USES) < 1) {",
        "test_evict")
 mutant("ghost_kept_on_hit", "runtime/ghost.h",
-       "            g->ring[at - 1] = 0;\n"
-       "            g->n_live--;\n"
-       "            return true;",
-       "            return true;",
+       "        dload_i_ghost_unindex(g, hash, pos);\n"
+       "        g->ring[pos] = 0;\n"
+       "        g->n_live--;\n"
+       "        return true;",
+       "        return true;",
        "test_evict")
-mutant("ghost_chain_cut", "runtime/ghost.h",
-       "    g->next[pos] = *head;",
-       "    g->next[pos] = 0;",
-       "test_evict")
+mutant("ghost_overflow_not_counted", "runtime/ghost.h",
+       "            ++*over;",
+       "            (void)0;",
+       "test_ghost")
+mutant("ghost_position_not_checked", "runtime/ghost.h",
+       "        if (word == 0 || g->ring[pos] != hash)",
+       "        if (word == 0)",
+       "test_ghost")
 mutant("ghost_oldest_stays", "runtime/ghost.h",
        "    while (g->n_live == g->limit)\n",
        "    while (g->n_live > g->limit)\n",
