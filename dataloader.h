@@ -256,6 +256,16 @@ int memcmp(const void *a, const void *b, size_t n_bytes);
 #define DLOAD_I_STORE_RELAXED(p, v) __atomic_store_n((p), (v), __ATOMIC_RELAXED)
 #define DLOAD_I_STORE_RELEASE(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
 
+#define DLOAD_I_ALIGNOF(type) __alignof__(type)
+
+/* Can eight bytes be read and written at once? */
+#if defined(__GCC_ATOMIC_LLONG_LOCK_FREE) && __GCC_ATOMIC_LLONG_LOCK_FREE == 2 && \
+    UINTPTR_MAX > 0xffffffffu
+#define DLOAD_I_WIDE_ATOMICS 1
+#else
+#define DLOAD_I_WIDE_ATOMICS 0
+#endif
+
 /* Reference counts. A core without compare-and-swap has one thread and interrupts that only read. */
 #if DLOAD_FREESTANDING && !(defined(__GCC_ATOMIC_INT_LOCK_FREE) && __GCC_ATOMIC_INT_LOCK_FREE == 2)
 #define DLOAD_I_ADD(p, v) (*(p) += (v))
@@ -1263,6 +1273,150 @@ DLOAD_I_LOCAL const dload_i_sync *dload_i_sync_spin(void)
 
 #endif /* DLOAD_I_LOCK_H */
 
+/* ==== runtime/words.h ==== */
+
+/* >>words -- memory that one thread writes while others read it: copied in words, each of them atomically.
+ *
+ * The writer brackets its stores with a sequence number (group.h); a reader that finds the same even
+ * number before and after has seen one state. Loads acquire and stores release, which costs nothing on
+ * x86 and lets every tool see what is ordered by what (fences would be as correct, but thread
+ * sanitizers do not follow them). Model: H.-J. Boehm, "Can Seqlocks Get Along With Programming Language
+ * Memory Models?", MSPC 2012.
+ */
+#ifndef DLOAD_I_WORDS_H
+#define DLOAD_I_WORDS_H
+
+#if DLOAD_I_WIDE_ATOMICS
+
+typedef uint64_t __attribute__((__may_alias__)) dload_i_word8;
+typedef uint32_t __attribute__((__may_alias__)) dload_i_word4;
+typedef uint16_t __attribute__((__may_alias__)) dload_i_word2;
+
+/* Words of how many bytes an object is copied in, and how many there are. Objects of eight bytes and more
+ * are aligned for the widest. */
+#define DLOAD_I_UNIT(n_bytes, align)   ((n_bytes) >= 8 || (align) >= 8 ? (size_t)8 : (size_t)(align))
+#define DLOAD_I_N_WORDS(n_bytes, unit) (((n_bytes) + (unit)-1) / (unit))
+#define DLOAD_I_WORDS_MAX(n_bytes)     ((n_bytes) >= 8 ? ((n_bytes) + 7) / 8 : (size_t)8)
+
+DLOAD_I_INLINE uint64_t dload_i_load_word(const void *p, size_t unit)
+{
+    switch (unit) {
+    case 8:
+        return DLOAD_I_LOAD_ACQUIRE((const dload_i_word8 *)p);
+    case 4:
+        return DLOAD_I_LOAD_ACQUIRE((const dload_i_word4 *)p);
+    case 2:
+        return DLOAD_I_LOAD_ACQUIRE((const dload_i_word2 *)p);
+    default:
+        return DLOAD_I_LOAD_ACQUIRE((const uint8_t *)p);
+    }
+}
+
+DLOAD_I_INLINE void dload_i_store_word(void *p, uint64_t word, size_t unit)
+{
+    switch (unit) {
+    case 8:
+        DLOAD_I_STORE_RELEASE((dload_i_word8 *)p, word);
+        break;
+    case 4:
+        DLOAD_I_STORE_RELEASE((dload_i_word4 *)p, (uint32_t)word);
+        break;
+    case 2:
+        DLOAD_I_STORE_RELEASE((dload_i_word2 *)p, (uint16_t)word);
+        break;
+    default:
+        DLOAD_I_STORE_RELEASE((uint8_t *)p, (uint8_t)word);
+        break;
+    }
+}
+
+/* A word of private memory; the last one of eight bytes may be short, and is filled up with zeros. */
+DLOAD_I_INLINE uint64_t dload_i_peek_word(const void *p, size_t n_bytes, size_t unit)
+{
+    uint64_t word8 = 0;
+    uint32_t word4 = 0;
+    uint16_t word2 = 0;
+    switch (unit) {
+    case 8:
+        memcpy(&word8, p, n_bytes < 8 ? n_bytes : 8);
+        return word8;
+    case 4:
+        memcpy(&word4, p, 4);
+        return word4;
+    case 2:
+        memcpy(&word2, p, 2);
+        return word2;
+    default:
+        return *(const uint8_t *)p;
+    }
+}
+
+/* Shared to private registers; then, once they are known to belong together, to the caller's memory. */
+DLOAD_I_INLINE void dload_i_words_load(uint64_t *words, const void *from, size_t n_bytes,
+                                       size_t unit)
+{
+#if defined(__clang__)
+#pragma clang loop unroll_count(8)
+#elif defined(__GNUC__)
+#pragma GCC unroll 8
+#endif
+    for (size_t i = 0; i < DLOAD_I_N_WORDS(n_bytes, unit); i++)
+        words[i] = dload_i_load_word((const char *)from + i * unit, unit);
+}
+
+DLOAD_I_INLINE void dload_i_words_give(void *to, const uint64_t *words, size_t n_bytes, size_t unit)
+{
+    char *out = (char *)to;
+#if defined(__clang__)
+#pragma clang loop unroll_count(8)
+#elif defined(__GNUC__)
+#pragma GCC unroll 8
+#endif
+    for (size_t i = 0; i < n_bytes / unit; i++) {
+        uint32_t word4 = (uint32_t)words[i];
+        uint16_t word2 = (uint16_t)words[i];
+        uint8_t word1 = (uint8_t)words[i];
+        memcpy(out + i * unit,
+               unit == 8   ? (const void *)&words[i]
+               : unit == 4 ? (const void *)&word4
+               : unit == 2 ? (const void *)&word2
+                           : (const void *)&word1,
+               unit);
+    }
+    if (n_bytes % unit != 0)
+        memcpy(out + n_bytes / unit * unit, &words[n_bytes / unit], n_bytes % unit);
+}
+
+/* Private memory to shared. */
+DLOAD_I_INLINE void dload_i_words_store(void *to, const void *from, size_t n_bytes, size_t unit)
+{
+    for (size_t i = 0; i < DLOAD_I_N_WORDS(n_bytes, unit); i++) {
+        dload_i_store_word(
+            (char *)to + i * unit,
+            dload_i_peek_word((const char *)from + i * unit, n_bytes - i * unit, unit), unit);
+    }
+}
+
+/* Are n bytes of shared memory, aligned and padded to words of eight, the same as these? */
+DLOAD_I_INLINE bool dload_i_words_same(const void *shared, const void *p, size_t n_bytes)
+{
+    const char *a = (const char *)shared;
+    const char *b = (const char *)p;
+    for (; n_bytes >= 8; n_bytes -= 8, a += 8, b += 8) {
+        if (dload_i_load_word(a, 8) != dload_i_peek_word(b, 8, 8))
+            return false;
+    }
+    if (n_bytes == 0)
+        return true;
+    uint64_t last = 0;
+    memcpy(&last, b, n_bytes);
+    return dload_i_load_word(a, 8) == last; /* the padding is zero */
+}
+
+#endif /* DLOAD_I_WIDE_ATOMICS */
+
+#endif /* DLOAD_I_WORDS_H */
+
 /* ==== runtime/arena.h ==== */
 
 /* >>arena -- memory for the bytes of string keys.
@@ -1370,12 +1524,23 @@ DLOAD_I_NOINLINE char *dload_i_arena_take(dload_i_arena *a, size_t n)
     return piece;
 }
 
+/* Pieces are whole words: a reader without the lock may be looking at this one, and finds out later that
+ * it was not the key's any more. */
+DLOAD_I_LOCAL void dload_i_arena_write(char *piece, const void *from, size_t n)
+{
+#if DLOAD_I_WIDE_ATOMICS
+    dload_i_words_store(piece, from, n, 8);
+#else
+    memcpy(piece, from, n);
+#endif
+}
+
 DLOAD_I_LOCAL void dload_i_arena_give(dload_i_arena *a, const char *piece, size_t n)
 {
     size_t size = 0;
     uint32_t class_ = dload_i_arena_class(n, &size);
     char *p = (char *)(uintptr_t)piece;
-    memcpy(p, &a->free_[class_], sizeof(void *));
+    dload_i_arena_write(p, &a->free_[class_], sizeof(void *));
     a->free_[class_] = p;
 }
 
@@ -1389,7 +1554,7 @@ DLOAD_I_LOCAL bool dload_i_arena_put(dload_i_arena *a, const char *ptr, size_t l
     char *piece = dload_i_arena_take(a, len);
     if (piece == NULL)
         return false;
-    memcpy(piece, ptr, len);
+    dload_i_arena_write(piece, ptr, len);
     *out = piece;
     return true;
 }
@@ -1437,9 +1602,8 @@ DLOAD_I_LOCAL void dload_i_arena_drop(dload_i_arena *a, const char *ptr, size_t 
 typedef struct dload_i_group {
     uint8_t tags[32];  /* 0 = free */
     uint8_t over[16];  /* keys that passed over, by class; stays at 255 once there */
-    uint32_t seq;      /* for readers without a lock: odd while the group changes */
+    size_t seq;        /* for readers without a lock: odd while an entry of the group changes */
     uint32_t stale[2]; /* by queue, a bit a slot: see fifo.h */
-    uint32_t spare;
 } dload_i_group;
 
 /* Which of the 32 tags match, a bit each. */
@@ -1479,20 +1643,49 @@ DLOAD_I_INLINE dload_i_match dload_i_find_tag(const dload_i_group *g, uint8_t ta
            (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(hi, all)) << 16;
 }
 
+/* The same while another thread may write a tag: eight at a time, each time atomically. */
+DLOAD_I_INLINE dload_i_match dload_i_find_tag_shared(const dload_i_group *g, uint8_t tag)
+{
+    const uint64_t *words = (const uint64_t *)(const void *)g->tags;
+    __m128i lo = _mm_set_epi64x((long long)DLOAD_I_LOAD_RELAXED(&words[1]),
+                                (long long)DLOAD_I_LOAD_RELAXED(&words[0]));
+    __m128i hi = _mm_set_epi64x((long long)DLOAD_I_LOAD_RELAXED(&words[3]),
+                                (long long)DLOAD_I_LOAD_RELAXED(&words[2]));
+    __m128i all = _mm_shuffle_epi32(_mm_cvtsi32_si128((int)(tag * UINT32_C(0x01010101))), 0);
+    return (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(lo, all)) |
+           (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(hi, all)) << 16;
+}
+
 #elif DLOAD_I_NEON
 
-DLOAD_I_INLINE dload_i_match dload_i_find_tag(const dload_i_group *g, uint8_t tag)
+DLOAD_I_INLINE dload_i_match dload_i_match_tags(uint8x16_t lo, uint8x16_t hi, uint8_t tag)
 {
     static const uint8_t weights[16] = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
     uint8x16_t weight = vld1q_u8(weights);
     uint8x16_t all = vdupq_n_u8(tag);
-    uint8x16_t lo = vandq_u8(vceqq_u8(vld1q_u8(g->tags), all), weight);
-    uint8x16_t hi = vandq_u8(vceqq_u8(vld1q_u8(g->tags + 16), all), weight);
+    lo = vandq_u8(vceqq_u8(lo, all), weight);
+    hi = vandq_u8(vceqq_u8(hi, all), weight);
     /* three pairwise sums bring eight weighted bytes into one, four times over */
     uint8x16_t sum = vpaddq_u8(lo, hi);
     sum = vpaddq_u8(sum, sum);
     sum = vpaddq_u8(sum, sum);
     return vgetq_lane_u32(vreinterpretq_u32_u8(sum), 0);
+}
+
+DLOAD_I_INLINE dload_i_match dload_i_find_tag(const dload_i_group *g, uint8_t tag)
+{
+    return dload_i_match_tags(vld1q_u8(g->tags), vld1q_u8(g->tags + 16), tag);
+}
+
+/* The same while another thread may write a tag: eight at a time, each time atomically. */
+DLOAD_I_INLINE dload_i_match dload_i_find_tag_shared(const dload_i_group *g, uint8_t tag)
+{
+    const uint64_t *words = (const uint64_t *)(const void *)g->tags;
+    uint64x2_t lo = vcombine_u64(vcreate_u64(DLOAD_I_LOAD_RELAXED(&words[0])),
+                                 vcreate_u64(DLOAD_I_LOAD_RELAXED(&words[1])));
+    uint64x2_t hi = vcombine_u64(vcreate_u64(DLOAD_I_LOAD_RELAXED(&words[2])),
+                                 vcreate_u64(DLOAD_I_LOAD_RELAXED(&words[3])));
+    return dload_i_match_tags(vreinterpretq_u8_u64(lo), vreinterpretq_u8_u64(hi), tag);
 }
 
 #else
@@ -1527,6 +1720,23 @@ DLOAD_I_INLINE dload_i_match dload_i_find_tag(const dload_i_group *g, uint8_t ta
     return m;
 }
 
+#if DLOAD_I_WIDE_ATOMICS
+/* The same while another thread may write a tag: eight at a time, each time atomically. */
+DLOAD_I_INLINE dload_i_match dload_i_find_tag_shared(const dload_i_group *g, uint8_t tag)
+{
+    const uint64_t all = UINT64_C(0x0101010101010101) * tag;
+    dload_i_match m = 0;
+    for (unsigned i = 0; i < 4; i++) {
+        uint64_t word = DLOAD_I_LOAD_RELAXED(&((const uint64_t *)(const void *)g->tags)[i]);
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+        word = __builtin_bswap64(word);
+#endif
+        m |= dload_i_zero_bytes(word ^ all) << (8 * i);
+    }
+    return m;
+}
+#endif
+
 #endif
 
 DLOAD_I_INLINE bool dload_i_match_any(dload_i_match m)
@@ -1544,8 +1754,21 @@ DLOAD_I_INLINE dload_i_match dload_i_match_rest(dload_i_match m)
     return m & (m - 1);
 }
 
+/* Around every change to an entry that readers without a lock must not see half of; the lock is held.
+ * What changes in between is stored with release, one word at a time: see read.h. */
+DLOAD_I_INLINE void dload_i_group_open(dload_i_group *g)
+{
+    DLOAD_I_STORE_RELAXED(&g->seq, g->seq + 1);
+}
+
+DLOAD_I_INLINE void dload_i_group_shut(dload_i_group *g)
+{
+    DLOAD_I_STORE_RELEASE(&g->seq, g->seq + 1);
+}
+
 /* Takes a free slot for hash and counts it in every group passed over. There is one: tables are never
- * filled beyond 80 %. */
+ * filled beyond 80 %. Its group is left open: before the tag is there, since what the slot held last would be
+ * found by it, and until the caller has written the entry (mutant TAG_BEFORE_OPEN). */
 DLOAD_I_LOCAL uint32_t dload_i_take_slot(dload_i_group *groups, uint32_t n_groups, uint64_t hash)
 {
     uint32_t at = dload_i_home(hash, n_groups);
@@ -1555,11 +1778,12 @@ DLOAD_I_LOCAL uint32_t dload_i_take_slot(dload_i_group *groups, uint32_t n_group
         dload_i_match free_ = dload_i_find_tag(g, 0);
         if (dload_i_match_any(free_)) {
             uint32_t i = dload_i_match_first(free_);
-            g->tags[i] = dload_i_tag(hash);
+            dload_i_group_open(g);
+            DLOAD_I_STORE_RELEASE(&g->tags[i], dload_i_tag(hash));
             return at * DLOAD_I_GROUP_SLOTS + i;
         }
         if (g->over[class_] < DLOAD_I_OVER_MAX)
-            g->over[class_]++;
+            DLOAD_I_STORE_RELAXED(&g->over[class_], (uint8_t)(g->over[class_] + 1));
         at = dload_i_next_group(at, n_groups);
     }
     return DLOAD_I_NO_SLOT;
@@ -1573,10 +1797,10 @@ DLOAD_I_LOCAL void dload_i_give_slot(dload_i_group *groups, uint32_t n_groups, u
     uint32_t at = dload_i_home(hash, n_groups);
     uint32_t class_ = dload_i_class(hash);
     uint32_t end = slot / DLOAD_I_GROUP_SLOTS;
-    groups[end].tags[slot % DLOAD_I_GROUP_SLOTS] = 0;
+    DLOAD_I_STORE_RELEASE(&groups[end].tags[slot % DLOAD_I_GROUP_SLOTS], 0);
     for (; at != end; at = dload_i_next_group(at, n_groups)) {
         if (groups[at].over[class_] < DLOAD_I_OVER_MAX)
-            groups[at].over[class_]--;
+            DLOAD_I_STORE_RELAXED(&groups[at].over[class_], (uint8_t)(groups[at].over[class_] - 1));
     }
 }
 
@@ -5453,7 +5677,9 @@ DLOAD_I_LOCAL size_t dload_registry_dispatch(dload_registry *r)
 #define DLOAD_I_FN(word)  DLOAD_I_JOIN(DLOAD_NAME, word)
 #define DLOAD_I_IS_STRING (DLOAD_I_KEY_KIND == DLOAD_I_KIND_STRING)
 #define DLOAD_I_THREADED  (DLOAD_LOCK != DLOAD_LOCK_NONE)
-#define DLOAD_I_BODIES    (DLOAD_LINKAGE != DLOAD_LINKAGE_DECLARE)
+/* Do hits read without the lock? Values that are copied byte by byte can be; see read.h. */
+#define DLOAD_I_LOCKLESS (DLOAD_I_THREADED && !DLOAD_I_OWNED && DLOAD_I_WIDE_ATOMICS)
+#define DLOAD_I_BODIES   (DLOAD_LINKAGE != DLOAD_LINKAGE_DECLARE)
 #if DLOAD_STATS
 #define DLOAD_I_COUNT_HIT(s) ((void)(s)->hits++)
 #else
@@ -5772,6 +5998,120 @@ DLOAD_I_LOCAL const dload_i_sync *dload_i_sync_pthread(void)
 #define DLOAD_I_MUTEX_T DLOAD_I_LOCK_T
 #endif /* DLOAD_I_HAVE_LOCK */
 
+/* ==== runtime/stripe.h ==== */
+
+/* >>stripe -- counters that many threads raise at once: each thread has a cache line to itself.
+ *
+ * A hit without the lock may write nothing that another thread's hit looks at. The first fifteen threads
+ * that are alive at once own a stripe each and raise it with a load and a store; whoever comes later
+ * shares the last one, with an atomic addition. A thread gives its stripe back when it ends.
+ */
+#ifndef DLOAD_I_STRIPE_H
+#define DLOAD_I_STRIPE_H
+
+#define DLOAD_I_STRIPES 16u /* the last is shared */
+
+typedef struct dload_i_stripe {
+    uint64_t n;
+    char apart[64 - sizeof(uint64_t)];
+} dload_i_stripe;
+
+DLOAD_I_LOCAL uint64_t dload_i_stripe_sum(const dload_i_stripe *stripes)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < DLOAD_I_STRIPES; i++)
+        sum += DLOAD_I_LOAD_RELAXED(&stripes[i].n);
+    return sum;
+}
+
+#endif /* DLOAD_I_STRIPE_H */
+
+/* For loaders with a lock only: nobody else gets <pthread.h>. */
+#if DLOAD_I_LOCKLESS && !defined(DLOAD_I_STRIPE_COUNT_H)
+#define DLOAD_I_STRIPE_COUNT_H
+#if DLOAD_FREESTANDING
+
+DLOAD_I_INLINE void dload_i_stripe_count(dload_i_stripe *stripes)
+{
+    (void)__atomic_add_fetch(&stripes[DLOAD_I_STRIPES - 1].n, 1u, __ATOMIC_RELAXED);
+}
+
+#else
+
+#include <pthread.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+/* Shared by all translation units of a program: which stripes have an owner, and this thread's number,
+ * counted from 1; 0 = not asked yet. */
+__attribute__((__weak__)) uint32_t dload_i_stripes_owned;
+__attribute__((__weak__)) __thread uint32_t dload_i_stripe_mine;
+#ifdef __cplusplus
+}
+#endif
+
+DLOAD_I_UNUSED static pthread_key_t dload_i_stripe_key;
+DLOAD_I_UNUSED static bool dload_i_stripe_has_key;
+
+/* A thread ends; destructors that run after this one may still load. */
+DLOAD_I_UNUSED static void dload_i_stripe_end(void *arg)
+{
+    uint32_t mine = (uint32_t)(uintptr_t)arg;
+    dload_i_stripe_mine = DLOAD_I_STRIPES;
+    (void)__atomic_and_fetch(&dload_i_stripes_owned, ~(UINT32_C(1) << (mine - 1)),
+                             __ATOMIC_RELEASE);
+}
+
+DLOAD_I_UNUSED static void dload_i_stripe_once(void)
+{
+    dload_i_stripe_has_key = pthread_key_create(&dload_i_stripe_key, dload_i_stripe_end) == 0;
+}
+
+/* This thread's first count: finds a stripe without an owner, or the shared one. */
+DLOAD_I_LOCAL uint32_t dload_i_stripe_claim(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&once, dload_i_stripe_once);
+    uint32_t owned = DLOAD_I_LOAD_RELAXED(&dload_i_stripes_owned);
+    uint32_t mine = 0;
+    for (;;) {
+        for (mine = 1; mine < DLOAD_I_STRIPES && (owned >> (mine - 1) & 1u) != 0; mine++) {
+        }
+        if (mine == DLOAD_I_STRIPES || !dload_i_stripe_has_key)
+            return DLOAD_I_STRIPES;
+        if (__atomic_compare_exchange_n(&dload_i_stripes_owned, &owned,
+                                        owned | (UINT32_C(1) << (mine - 1)), false,
+                                        __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+            break;
+    }
+    if (pthread_setspecific(dload_i_stripe_key, (void *)(uintptr_t)mine) == 0)
+        return mine;
+    (void)__atomic_and_fetch(&dload_i_stripes_owned, ~(UINT32_C(1) << (mine - 1)),
+                             __ATOMIC_RELEASE);
+    return DLOAD_I_STRIPES;
+}
+
+DLOAD_I_NOINLINE void dload_i_stripe_slow(dload_i_stripe *stripes)
+{
+    if (dload_i_stripe_mine == 0)
+        dload_i_stripe_mine = dload_i_stripe_claim();
+    (void)__atomic_add_fetch(&stripes[dload_i_stripe_mine - 1].n, 1u, __ATOMIC_RELAXED);
+}
+
+DLOAD_I_INLINE void dload_i_stripe_count(dload_i_stripe *stripes)
+{
+    uint32_t at = dload_i_stripe_mine - 1;
+    if (DLOAD_I_UNLIKELY(at >= DLOAD_I_STRIPES - 1)) {
+        dload_i_stripe_slow(stripes);
+        return;
+    }
+    DLOAD_I_STORE_RELAXED(&stripes[at].n, DLOAD_I_LOAD_RELAXED(&stripes[at].n) + 1);
+}
+
+#endif
+#endif /* DLOAD_I_LOCKLESS */
+
 /* ==== typed/types.h ==== */
 
 /* >>types -- the structs of one loader. Fields marked "private" may change in any release. */
@@ -5905,6 +6245,13 @@ typedef struct DLOAD_I_FN(i_ident) {
 #endif
 } DLOAD_I_FN(i_ident);
 
+/* What readers without the lock copy word by word is aligned for the widest. */
+#if DLOAD_I_LOCKLESS
+#define DLOAD_I_SHARED(type) __attribute__((__aligned__(sizeof(type) >= 8 ? 8 : 1)))
+#else
+#define DLOAD_I_SHARED(type)
+#endif
+
 /* Where an entry lives: what a hit touches and nothing else. Private.
  *
  *   meta  bits 0..7 uses since the policy last looked, 8 in the main queue (S3-FIFO), 9 expires,
@@ -5929,21 +6276,33 @@ typedef struct DLOAD_I_FN(slot) {
 #if DLOAD_I_IS_STRING
     dload_i_skey key;
 #else
-    DLOAD_I_K key;
+    DLOAD_I_K key DLOAD_I_SHARED(DLOAD_I_K);
 #endif
     union {
-        DLOAD_I_V value;
+        DLOAD_I_V value DLOAD_I_SHARED(DLOAD_I_V);
         int32_t status; /* with bit 15 of meta */
     } u;
 } DLOAD_I_FN(slot);
 
+/* Between threads, what many read and what few write lie on cache lines of their own. */
+#if DLOAD_I_THREADED
+#define DLOAD_I_APART __attribute__((__aligned__(64)))
+#else
+#define DLOAD_I_APART
+#endif
+
 /* A part of the cache with a lock of its own. Private. */
 typedef struct DLOAD_I_FN(shard) {
-    DLOAD_I_LOCK_T lock;
-    dload_i_group *groups;    /* n_groups of 32 tags each, 64-byte aligned */
-    DLOAD_I_FN(slot) * slots; /* by the same number */
+    /* what a hit looks at */
+    dload_i_group *groups DLOAD_I_APART; /* n_groups of 32 tags each, 64-byte aligned */
+    DLOAD_I_FN(slot) * slots;            /* by the same number */
     uint32_t n_groups;
-    uint32_t epoch;      /* of live entries, in the place it has in meta */
+    uint32_t epoch; /* of live entries, in the place it has in meta */
+#if DLOAD_TTL
+    uint64_t tick; /* the wheel's time */
+#endif
+    /* what only writers do */
+    DLOAD_I_LOCK_T lock DLOAD_I_APART;
     uint32_t n_live;     /* entries of this epoch */
     uint32_t n_used;     /* ... and of older ones not reaped yet */
     uint32_t cap;        /* n_live never exceeds it */
@@ -5951,6 +6310,10 @@ typedef struct DLOAD_I_FN(shard) {
     uint32_t since_reap; /* clear_all calls since the last complete reap */
     void *block;         /* what groups and slots and the side arrays were carved from */
     size_t block_bytes;
+#if DLOAD_I_LOCKLESS
+    void *outgrown; /* blocks of smaller tables, which a reader may still look at: a list */
+    size_t outgrown_bytes;
+#endif
     dload_i_evict evict;
 #if DLOAD_TTL
     dload_i_wheel wheel;
@@ -5958,7 +6321,7 @@ typedef struct DLOAD_I_FN(shard) {
 #if DLOAD_I_IS_STRING
     dload_i_arena arena;
 #endif
-    uint64_t hits;      /* DLOAD_STATS; under the lock */
+    uint64_t hits;      /* DLOAD_STATS; under the lock; see also cache.stripes */
     uint64_t evictions; /* entries the policy removed to make room */
     uint64_t expired;   /* entries removed because their TTL passed */
     uint64_t skipped;   /* values not cached: no room, or no memory */
@@ -5970,6 +6333,12 @@ typedef struct DLOAD_I_FN(cache) {
     DLOAD_I_FN(shard) one; /* without locks one shard is enough, and a hit need not look for it */
 #endif
     DLOAD_I_FN(shard) * shard;
+#if DLOAD_I_THREADED
+    void *block; /* what the shards were carved from */
+#endif
+#if DLOAD_I_LOCKLESS && DLOAD_STATS
+    dload_i_stripe *stripes; /* hits without the lock, a counter a thread */
+#endif
     uint32_t n_shards; /* 2^n; 0 = caching is off */
     uint32_t jitter_pct;
     uint64_t ttl_ns;
@@ -6318,6 +6687,10 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_set_bytes)(DLOAD_I_FN(batch) * b, size
 #define DLOAD_I_SLOT  DLOAD_I_FN(slot)
 #define DLOAD_I_CACHE DLOAD_I_FN(cache)
 
+/* An entry's meta word: readers without the lock may count a use at any time. */
+#define DLOAD_I_META(e)           DLOAD_I_LOAD_RELAXED(&(e)->meta)
+#define DLOAD_I_META_WRITE(e, to) DLOAD_I_STORE_RELEASE(&(e)->meta, (to))
+
 #if DLOAD_GROUP
 #define DLOAD_I_GROUP_HASH(e) dload_i_group_hash((e)->group)
 #else
@@ -6504,11 +6877,11 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_expired_far)(const DLOAD_I_CACHE *c, const DL
 DLOAD_I_INLINE bool DLOAD_I_FN(i_expired)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, DLOAD_I_SLOT *e)
 {
 #if DLOAD_CLOCK == DLOAD_CLOCK_MANUAL
-    uint64_t tick = s->wheel.now; /* setting the time turns the wheel */
+    uint64_t tick = s->tick; /* setting the time turns the wheel */
 #else
     uint64_t tick = DLOAD_I_FN(i_now)(c) >> DLOAD_I_TICK_SHIFT;
 #endif
-    if (DLOAD_I_LIKELY(tick - s->wheel.now <= DLOAD_I_WHEEL_ROUND &&
+    if (DLOAD_I_LIKELY(tick - s->tick <= DLOAD_I_WHEEL_ROUND &&
                        (int32_t)((uint32_t)tick - e->expiry) < 0))
         return false;
 #if DLOAD_REFRESH
@@ -6543,7 +6916,7 @@ DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_jitter)(DLOAD_I_CACHE *c, uint64_t ttl_ns)
 /* The slot's end, which was far, has come nearer. */
 DLOAD_I_LOCAL void DLOAD_I_FN(i_rearm)(DLOAD_I_SHARD *s, uint32_t slot, uint64_t end)
 {
-    s->slots[slot].expiry = dload_i_wheel_arm(&s->wheel, slot, end);
+    DLOAD_I_STORE_RELEASE(&s->slots[slot].expiry, dload_i_wheel_arm(&s->wheel, slot, end));
 }
 
 /* Sets the expiry of the entry in slot, whose meta is otherwise complete. */
@@ -6553,8 +6926,10 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_arm)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uint32_
     if (ttl_ns >= DLOAD_NEVER - 1)
         return;
     uint64_t end_ns = dload_i_add_ns(now_ns, DLOAD_I_FN(i_jitter)(c, ttl_ns));
-    s->slots[slot].meta |= DLOAD_I_META_EXPIRES;
-    s->slots[slot].expiry = dload_i_wheel_arm(&s->wheel, slot, end_ns >> DLOAD_I_TICK_SHIFT);
+    DLOAD_I_SLOT *e = &s->slots[slot];
+    DLOAD_I_STORE_RELEASE(&e->expiry,
+                          dload_i_wheel_arm(&s->wheel, slot, end_ns >> DLOAD_I_TICK_SHIFT));
+    DLOAD_I_META_WRITE(e, DLOAD_I_META(e) | DLOAD_I_META_EXPIRES);
 }
 
 #endif /* !DLOAD_REFRESH */
@@ -6614,15 +6989,26 @@ DLOAD_I_INLINE uint32_t DLOAD_I_FN(i_slot_of)(const DLOAD_I_SHARD *s, const DLOA
 DLOAD_I_INLINE bool DLOAD_I_FN(i_valid)(const DLOAD_I_CACHE *c, const DLOAD_I_SHARD *s,
                                         const DLOAD_I_SLOT *e)
 {
-    if (DLOAD_I_UNLIKELY(((e->meta ^ s->epoch) & DLOAD_I_EPOCH_MASK) != 0))
+    if (DLOAD_I_UNLIKELY(((DLOAD_I_META(e) ^ s->epoch) & DLOAD_I_EPOCH_MASK) != 0))
         return false;
 #if DLOAD_TTL
-    if ((e->meta & DLOAD_I_META_EXPIRES) != 0 && DLOAD_I_FN(i_expired_far)(c, s, e))
+    if ((DLOAD_I_META(e) & DLOAD_I_META_EXPIRES) != 0 && DLOAD_I_FN(i_expired_far)(c, s, e))
         return false;
 #endif
     (void)c;
     return true;
 }
+
+/* Where a hit stops counting. */
+#if DLOAD_EVICT == DLOAD_EVICT_AUTO
+#define DLOAD_I_MAX_USES(s) ((s)->evict.max_uses)
+#elif DLOAD_EVICT == DLOAD_EVICT_S3FIFO || DLOAD_EVICT == DLOAD_EVICT_ADAPTIVE
+#define DLOAD_I_MAX_USES(s) 3u
+#elif DLOAD_EVICT == DLOAD_EVICT_CLOCK || DLOAD_EVICT == DLOAD_EVICT_SIEVE
+#define DLOAD_I_MAX_USES(s) 1u
+#else
+#define DLOAD_I_MAX_USES(s) 0u
+#endif
 
 /* Counts a use of the entry, as its policy wants it. */
 DLOAD_I_INLINE void DLOAD_I_FN(i_touch)(DLOAD_I_SHARD *s, DLOAD_I_SLOT *e)
@@ -6630,15 +7016,12 @@ DLOAD_I_INLINE void DLOAD_I_FN(i_touch)(DLOAD_I_SHARD *s, DLOAD_I_SLOT *e)
 #if DLOAD_EVICT == DLOAD_EVICT_LRU
     if (s->evict.links != NULL)
         dload_i_lru_touch(&s->evict, DLOAD_I_FN(i_slot_of)(s, e));
-#elif DLOAD_EVICT >= DLOAD_EVICT_CLOCK
-#if DLOAD_EVICT == DLOAD_EVICT_S3FIFO || DLOAD_EVICT == DLOAD_EVICT_ADAPTIVE
-    const uint32_t max_uses = 3;
-#elif DLOAD_EVICT == DLOAD_EVICT_AUTO
-    const uint32_t max_uses = s->evict.max_uses;
-#else
-    const uint32_t max_uses = 1;
+#if DLOAD_I_LOCKLESS && DLOAD_TTL
+    /* Until the next tick, readers need not come here for this entry. */
+    DLOAD_I_STORE_RELAXED(dload_i_uses(&e->meta), (uint8_t)s->tick);
 #endif
-    dload_i_count_use(&e->meta, e->meta, max_uses);
+#else
+    dload_i_count_use(&e->meta, DLOAD_I_META(e), DLOAD_I_MAX_USES(s));
 #endif
     (void)s;
     (void)e;
@@ -6647,7 +7030,7 @@ DLOAD_I_INLINE void DLOAD_I_FN(i_touch)(DLOAD_I_SHARD *s, DLOAD_I_SLOT *e)
 /* A cleared entry, or a cached error: neither is what a hit usually is. */
 DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_read_rare)(DLOAD_I_SHARD *s, DLOAD_I_SLOT *e)
 {
-    if ((e->meta & DLOAD_I_EPOCH_MASK) != s->epoch)
+    if ((DLOAD_I_META(e) & DLOAD_I_EPOCH_MASK) != s->epoch)
         return DLOAD_PENDING;
     DLOAD_I_FN(i_touch)(s, e);
     DLOAD_I_COUNT_HIT(s);
@@ -6661,7 +7044,7 @@ DLOAD_I_INLINE dload_status DLOAD_I_FN(i_read)(const DLOAD_I_CACHE *c, DLOAD_I_S
     DLOAD_I_SLOT *e = DLOAD_I_FN(i_find)(s, id);
     if (DLOAD_I_UNLIKELY(e == NULL))
         return DLOAD_PENDING;
-    uint32_t meta = e->meta ^ s->epoch;
+    uint32_t meta = DLOAD_I_META(e) ^ s->epoch;
 #if DLOAD_TTL
     if ((meta & DLOAD_I_META_EXPIRES) != 0 && DLOAD_I_FN(i_expired)(c, s, e))
         return DLOAD_PENDING;
@@ -6683,16 +7066,19 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_remove)(DLOAD_I_SHARD *s, uint32_t slot, DLOA
 {
     DLOAD_I_SLOT *e = &s->slots[slot];
     dload_i_evict_remove(&s->evict, slot);
+    dload_i_group *g = &s->groups[slot / DLOAD_I_GROUP_SLOTS];
+    dload_i_group_open(g); /* mutant REMOVED_UNSEEN */
     dload_i_give_slot(s->groups, s->n_groups, DLOAD_I_FN(i_home_hash)(e), slot);
+    dload_i_group_shut(g);
 #if DLOAD_I_IS_STRING
     dload_i_arena_drop(&s->arena, e->key.ptr, e->key.len);
 #endif
-    if ((e->meta & DLOAD_I_EPOCH_MASK) == s->epoch)
+    if ((DLOAD_I_META(e) & DLOAD_I_EPOCH_MASK) == s->epoch)
         s->n_live--;
     s->n_used--;
     if (s->n_used == s->n_live)
         s->since_reap = 0;
-    if (!DLOAD_I_OWNED || (e->meta & DLOAD_I_META_ERROR) != 0)
+    if (!DLOAD_I_OWNED || (DLOAD_I_META(e) & DLOAD_I_META_ERROR) != 0)
         return false;
     *old = e->u.value;
     return true;
@@ -6705,7 +7091,7 @@ DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_stale)(DLOAD_I_SHARD *s)
         uint32_t first = s->reap_group * DLOAD_I_GROUP_SLOTS;
         for (uint32_t i = 0; i < DLOAD_I_GROUP_SLOTS; i++) {
             if (s->groups[s->reap_group].tags[i] != 0 &&
-                (s->slots[first + i].meta & DLOAD_I_EPOCH_MASK) != s->epoch)
+                (DLOAD_I_META(&s->slots[first + i]) & DLOAD_I_EPOCH_MASK) != s->epoch)
                 return first + i;
         }
     }
@@ -6735,8 +7121,10 @@ DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_expire)(DLOAD_I_SHARD *s, uint64_t now_ns, D
     uint32_t n_old = 0;
     bool further = true;
     while (*left > 0 && (further || !dload_i_wheel_idle(w))) {
-        if (dload_i_wheel_idle(w))
+        if (dload_i_wheel_idle(w)) {
             further = dload_i_wheel_turn(w, now_ns >> DLOAD_I_TICK_SHIFT);
+            DLOAD_I_STORE_RELAXED(&s->tick, w->now);
+        }
         uint32_t first = 0;
         uint32_t looks = dload_i_wheel_next(w, left, &first);
         for (; looks != 0; looks &= looks - 1) {
@@ -6744,13 +7132,13 @@ DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_expire)(DLOAD_I_SHARD *s, uint64_t now_ns, D
             DLOAD_I_SLOT *e = &s->slots[slot];
             uint64_t end = dload_i_wheel_end(w, slot, e->DLOAD_I_DUE);
             if (s->groups[slot / DLOAD_I_GROUP_SLOTS].tags[slot % DLOAD_I_GROUP_SLOTS] == 0 ||
-                (e->meta & DLOAD_I_META_EXPIRES) == 0) {
+                (DLOAD_I_META(e) & DLOAD_I_META_EXPIRES) == 0) {
                 dload_i_wheel_forget(w, slot); /* its entry went before its time */
             } else if (end > w->now) {
                 DLOAD_I_FN(i_rearm)(s, slot, end);
             } else {
                 dload_i_wheel_forget(w, slot);
-                s->expired += (e->meta & DLOAD_I_EPOCH_MASK) == s->epoch;
+                s->expired += (DLOAD_I_META(e) & DLOAD_I_EPOCH_MASK) == s->epoch;
                 n_old += DLOAD_I_FN(i_remove)(s, slot, DLOAD_I_OWNED ? &old[n_old] : NULL);
             }
         }
@@ -6778,7 +7166,7 @@ DLOAD_I_NOINLINE uint32_t DLOAD_I_FN(i_tidy)(DLOAD_I_SHARD *s, uint64_t now_ns, 
         uint32_t first = s->reap_group * DLOAD_I_GROUP_SLOTS;
         for (uint32_t i = first; i < first + DLOAD_I_GROUP_SLOTS; i++) {
             if (s->groups[s->reap_group].tags[i - first] != 0 &&
-                (s->slots[i].meta & DLOAD_I_EPOCH_MASK) != s->epoch)
+                (DLOAD_I_META(&s->slots[i]) & DLOAD_I_EPOCH_MASK) != s->epoch)
                 n_old += DLOAD_I_FN(i_remove)(s, i, DLOAD_I_OWNED ? &old[n_old] : NULL);
         }
         s->reap_group = dload_i_next_group(s->reap_group, s->n_groups);
@@ -6870,15 +7258,15 @@ DLOAD_I_LOCAL bool DLOAD_I_FN(i_failed_lately)(const DLOAD_I_SLOT *e, uint64_t t
 DLOAD_I_LOCAL int DLOAD_I_FN(i_age)(const DLOAD_I_CACHE *c, const DLOAD_I_SHARD *s,
                                     const DLOAD_I_SLOT *e, uint64_t tick)
 {
-    if (((e->meta ^ s->epoch) & DLOAD_I_EPOCH_MASK) != 0)
+    if (((DLOAD_I_META(e) ^ s->epoch) & DLOAD_I_EPOCH_MASK) != 0)
         return DLOAD_I_AGE_NONE;
-    if ((e->meta & DLOAD_I_META_EXPIRES) == 0)
+    if ((DLOAD_I_META(e) & DLOAD_I_META_EXPIRES) == 0)
         return DLOAD_I_AGE_FRESH;
     if (tick >= DLOAD_I_FN(i_gone)(s, e))
         return DLOAD_I_AGE_NONE;
     if (tick < e->end)
         return DLOAD_I_AGE_FRESH;
-    if ((e->meta & DLOAD_I_META_ERROR) != 0)
+    if ((DLOAD_I_META(e) & DLOAD_I_META_ERROR) != 0)
         return DLOAD_I_AGE_NONE;
     uint64_t late = tick - e->end;
     if (late < c->stale_ticks)
@@ -6921,7 +7309,7 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_set_horizon)(const DLOAD_I_CACHE *c, const DLOAD
 DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_goes_at)(const DLOAD_I_CACHE *c, const DLOAD_I_SLOT *e,
                                              uint64_t tick)
 {
-    uint64_t gone = e->end + ((e->meta & DLOAD_I_META_ERROR) != 0 ? 0 : c->keep_ticks);
+    uint64_t gone = e->end + ((DLOAD_I_META(e) & DLOAD_I_META_ERROR) != 0 ? 0 : c->keep_ticks);
     uint64_t idle = tick + c->idle_ticks + c->idle_ticks / 8 + 1;
     return c->idle_ticks != 0 && idle < gone ? idle : gone;
 }
@@ -6946,7 +7334,7 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_arm)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uint32_
     if (e->end > DLOAD_I_LAST_TICK - c->keep_ticks)
         e->end = DLOAD_I_LAST_TICK - c->keep_ticks;
     e->retry = (uint32_t)tick;
-    e->meta |= DLOAD_I_META_EXPIRES;
+    DLOAD_I_META_WRITE(e, DLOAD_I_META(e) | DLOAD_I_META_EXPIRES);
     DLOAD_I_FN(i_set_horizon)(c, s, e, tick);
     DLOAD_I_FN(i_schedule)(s, slot, DLOAD_I_FN(i_goes_at)(c, e, tick));
 }
@@ -6985,15 +7373,181 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_hold)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *
     if (gone - DLOAD_I_FN(i_gone)(s, e) > c->idle_ticks / 8) /* once in a while is enough */
         DLOAD_I_FN(i_schedule)(s, slot, gone);
     DLOAD_I_FN(i_set_horizon)(c, s, e, tick);
-    if ((e->meta & DLOAD_I_META_ERROR) != 0 || DLOAD_I_FN(i_failed_lately)(e, tick) ||
+    if ((DLOAD_I_META(e) & DLOAD_I_META_ERROR) != 0 || DLOAD_I_FN(i_failed_lately)(e, tick) ||
         !DLOAD_I_FN(i_draw)(c, e, tick))
         return true;
-    dload_i_meta_set(&s->evict, slot, e->meta | DLOAD_I_META_DRAWN);
+    dload_i_meta_set(&s->evict, slot, DLOAD_I_META(e) | DLOAD_I_META_DRAWN);
     return false;
 }
 
 #endif /* DLOAD_I_BODIES && DLOAD_REFRESH */
 #endif /* DLOAD_I_HAVE_STALE */
+
+/* ==== typed/read.h ==== */
+
+/* >>read -- a hit without the lock.
+ *
+ * A reader copies the entry between two looks at the sequence number of its group: even and the same, and
+ * key, value and expiry belong together. What it finds that way is a hit, whatever else happens to the
+ * table meanwhile. What it does not find proves nothing: a miss, an error, an entry that may have
+ * expired, or a writer in the way, all mean DLOAD_PENDING here, and the caller looks again under the
+ * lock. Nothing shared is written but the entry's count of uses, and that only when it changes.
+ *
+ * Table memory stays what it is until the cache is destroyed, grown out of or not, and so do the bytes of
+ * string keys: a reader that comes late reads something old, and then finds the sequence changed.
+ */
+#ifndef DLOAD_I_HAVE_READ
+#define DLOAD_I_HAVE_READ
+
+#if DLOAD_I_BODIES && DLOAD_I_LOCKLESS
+
+#define DLOAD_I_READ_TRIES 16u /* then the lock: writers must not starve a reader */
+#define DLOAD_I_READ_BYTES \
+    512u /* of values that fit between two looks; larger ones take the lock */
+
+/* Is this the entry's key, in memory that may be changing? */
+DLOAD_I_INLINE bool DLOAD_I_FN(i_reads_as)(const DLOAD_I_SLOT *e, const DLOAD_I_ID *id)
+{
+#if DLOAD_GROUP
+    if (DLOAD_I_LOAD_ACQUIRE(&e->group) != id->group)
+        return false;
+#endif
+#if DLOAD_I_IS_STRING
+    const char *ptr = DLOAD_I_LOAD_ACQUIRE(&e->key.ptr);
+    return DLOAD_I_LOAD_ACQUIRE(&e->key.hash_hi) == (uint32_t)(id->hash >> 32) &&
+           DLOAD_I_LOAD_ACQUIRE(&e->key.len) == id->key.len &&
+           (id->key.len == 0 || dload_i_words_same(ptr, id->key.ptr, id->key.len));
+#elif DLOAD_I_KEY_KIND == DLOAD_I_KIND_ID128
+    return dload_i_words_same(&e->key, &id->key, sizeof e->key);
+#else
+    DLOAD_I_K key;
+    __atomic_load(&e->key, &key, __ATOMIC_ACQUIRE);
+    return DLOAD_I_FN(i_same)(&key, &id->key);
+#endif
+}
+
+/* May the entry be read as it is: of this epoch, a value, surely not expired? */
+DLOAD_I_INLINE bool DLOAD_I_FN(i_surely_fresh)(const DLOAD_I_CACHE *c, const DLOAD_I_SHARD *s,
+                                               const DLOAD_I_SLOT *e, uint32_t meta)
+{
+    uint32_t differs = meta ^ DLOAD_I_LOAD_RELAXED(&s->epoch);
+    if (DLOAD_I_UNLIKELY(differs >= DLOAD_I_META_ERROR))
+        return false;
+#if DLOAD_TTL
+    if ((meta & DLOAD_I_META_EXPIRES) != 0) {
+        uint32_t expiry = DLOAD_I_LOAD_ACQUIRE(&e->expiry);
+        uint64_t turned = DLOAD_I_LOAD_RELAXED(&s->tick);
+#if DLOAD_CLOCK == DLOAD_CLOCK_MANUAL
+        uint64_t tick = turned;
+#else
+        uint64_t tick = DLOAD_I_FN(i_now)(c) >> DLOAD_I_TICK_SHIFT;
+#endif
+        return tick - turned <= DLOAD_I_WHEEL_ROUND && (int32_t)((uint32_t)tick - expiry) < 0;
+    }
+#endif
+    (void)c;
+    (void)e;
+    return true;
+}
+
+/* Counts the use, as far as a reader may. False: the policy wants the lock for that. */
+DLOAD_I_INLINE bool DLOAD_I_FN(i_used)(DLOAD_I_SHARD *s, DLOAD_I_SLOT *e, uint32_t meta)
+{
+#if DLOAD_EVICT == DLOAD_EVICT_LRU && DLOAD_TTL
+    /* Moving the entry takes the lock, and is done once a tick; see i_touch. */
+    (void)e;
+    return (meta & DLOAD_I_META_USES) == (uint8_t)DLOAD_I_LOAD_RELAXED(&s->tick);
+#elif DLOAD_EVICT == DLOAD_EVICT_LRU
+    (void)e;
+    (void)meta;
+    return s->evict.kind == DLOAD_EVICT_NONE;
+#else
+    dload_i_count_use(&e->meta, meta, DLOAD_I_MAX_USES(s));
+    (void)s;
+    return true;
+#endif
+}
+
+/* The entry of a key in one group, if it is there and can be had; DLOAD_EBUSY when a writer was in the
+ * way, DLOAD_PENDING otherwise. */
+DLOAD_I_INLINE dload_status DLOAD_I_FN(i_read_group)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
+                                                     const dload_i_group *g, DLOAD_I_SLOT *slots,
+                                                     const dload_i_group *groups,
+                                                     const DLOAD_I_ID *id, DLOAD_I_V *out)
+{
+    enum { UNIT = DLOAD_I_UNIT(sizeof(DLOAD_I_V), DLOAD_I_ALIGNOF(DLOAD_I_V)) };
+    uint64_t words[DLOAD_I_WORDS_MAX(sizeof(DLOAD_I_V))];
+    size_t seq = DLOAD_I_LOAD_ACQUIRE(&g->seq); /* mutant SEQ_READ_LATE */
+    if (DLOAD_I_UNLIKELY((seq & 1u) != 0))
+        return DLOAD_EBUSY; /* mutant ODD_SEQ_READ */
+    for (dload_i_match m = dload_i_find_tag_shared(g, dload_i_tag(id->hash)); dload_i_match_any(m);
+         m = dload_i_match_rest(m)) {
+        DLOAD_I_SLOT *e = slots + dload_i_match_first(m);
+        if (DLOAD_I_UNLIKELY(!DLOAD_I_FN(i_reads_as)(e, id)))
+            continue;
+        uint32_t meta = DLOAD_I_LOAD_ACQUIRE(&e->meta);
+        if (DLOAD_I_UNLIKELY(!DLOAD_I_FN(i_surely_fresh)(c, s, e, meta)))
+            return DLOAD_PENDING;
+        dload_i_words_load(words, &e->u.value, sizeof(DLOAD_I_V), UNIT);
+        /* The same state from first to last, and of the table that is in use: mutant SEQ_NOT_CHECKED. */
+        if (DLOAD_I_UNLIKELY(DLOAD_I_LOAD_RELAXED(&g->seq) != seq ||
+                             DLOAD_I_LOAD_RELAXED(&s->groups) != groups))
+            return DLOAD_EBUSY;
+        if (DLOAD_I_UNLIKELY(!DLOAD_I_FN(i_used)(s, e, meta)))
+            return DLOAD_PENDING;
+        dload_i_words_give(out, words, sizeof(DLOAD_I_V), UNIT);
+#if DLOAD_STATS
+        dload_i_stripe_count(c->stripes);
+#endif
+        return DLOAD_OK;
+    }
+    return DLOAD_PENDING;
+}
+
+/* Keys that live outside their home group. */
+DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_read_far)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
+                                                     DLOAD_I_ID id, DLOAD_I_V *out)
+{
+    uint32_t n_groups = DLOAD_I_LOAD_ACQUIRE(&s->n_groups);
+    const dload_i_group *groups = DLOAD_I_LOAD_ACQUIRE(&s->groups);
+    DLOAD_I_SLOT *slots = DLOAD_I_LOAD_ACQUIRE(&s->slots);
+    uint32_t at = dload_i_home(id.hash, n_groups);
+    for (uint32_t tried = 1; tried < n_groups; tried++) {
+        if (DLOAD_I_LOAD_RELAXED(&groups[at].over[dload_i_class(id.hash)]) == 0)
+            break;
+        at = dload_i_next_group(at, n_groups);
+        dload_status st = DLOAD_I_FN(i_read_group)(
+            c, s, &groups[at], slots + (size_t)at * DLOAD_I_GROUP_SLOTS, groups, &id, out);
+        if (st != DLOAD_PENDING)
+            return st;
+    }
+    return DLOAD_PENDING;
+}
+
+/* A hit's DLOAD_OK and *out; otherwise nothing is known: DLOAD_EBUSY invites to try again, DLOAD_PENDING
+ * says that only the lock will tell. The number of groups is
+ * read first: a table that grows is published in the opposite order, so that no home lies outside. */
+DLOAD_I_INLINE dload_status DLOAD_I_FN(i_read_free)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
+                                                    const DLOAD_I_ID *id, DLOAD_I_V *out)
+{
+    if (sizeof(DLOAD_I_V) > DLOAD_I_READ_BYTES)
+        return DLOAD_PENDING;
+    uint32_t n_groups = DLOAD_I_LOAD_ACQUIRE(&s->n_groups);
+    const dload_i_group *groups = DLOAD_I_LOAD_ACQUIRE(&s->groups);
+    DLOAD_I_SLOT *slots = DLOAD_I_LOAD_ACQUIRE(&s->slots);
+    uint32_t at = dload_i_home(id->hash, n_groups);
+    const dload_i_group *g = &groups[at];
+    dload_status st = DLOAD_I_FN(i_read_group)(c, s, g, slots + (size_t)at * DLOAD_I_GROUP_SLOTS,
+                                               groups, id, out);
+    if (DLOAD_I_LIKELY(st != DLOAD_PENDING))
+        return st;
+    if (DLOAD_I_LOAD_RELAXED(&g->over[dload_i_class(id->hash)]) == 0)
+        return DLOAD_PENDING;
+    return DLOAD_I_FN(i_read_far)(c, s, *id, out);
+}
+
+#endif /* DLOAD_I_BODIES && DLOAD_I_LOCKLESS */
+#endif /* DLOAD_I_HAVE_READ */
 
 /* ==== typed/store.h ==== */
 
@@ -7007,6 +7561,13 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_hold)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *
 #if DLOAD_I_BODIES
 
 /* ---- memory ---- */
+
+/* At the end of a block that a table has grown out of, where readers have no lock: they may look at it
+ * until the shard is destroyed. */
+typedef struct DLOAD_I_FN(i_outgrown) {
+    void *next; /* the end of the block before */
+    size_t n_bytes;
+} DLOAD_I_FN(i_outgrown);
 
 /* One block for all arrays of a shard of cap entries. False when there is no memory; then the shard is
  * as it was. The old block, if any, stays the caller's. */
@@ -7039,15 +7600,16 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SH
 #if DLOAD_TTL
     size_t lanes_at = dload_i_carve(&total, n_blocks, DLOAD_I_WHEEL_LANES * sizeof(uint32_t));
 #endif
-    if (total > SIZE_MAX - 64)
+    const size_t more = 64 + sizeof(DLOAD_I_FN(i_outgrown));
+    if (total > SIZE_MAX - more)
         return false;
-    char *block = (char *)dload_i_alloc(env, total + 64);
+    char *block = (char *)dload_i_alloc(env, total + more);
     if (block == NULL)
         return false;
     char *base = (char *)(((uintptr_t)block + 63) & ~(uintptr_t)63);
     memset(base + zeroed_at, 0, total - zeroed_at);
     s->block = block;
-    s->block_bytes = total + 64;
+    s->block_bytes = total + more;
     s->n_groups = n_groups;
     s->groups = (dload_i_group *)(void *)(base + zeroed_at);
     s->slots = (DLOAD_I_SLOT *)(void *)(base + slots_at);
@@ -7075,31 +7637,110 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SH
     return true;
 }
 
+/* Gives the shard's block back, or keeps it for readers. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_outgrow)(const dload_env *env, DLOAD_I_SHARD *s)
+{
+#if DLOAD_I_LOCKLESS
+    DLOAD_I_FN(i_outgrown) last = {s->outgrown, s->block_bytes};
+    memcpy((char *)s->block + s->block_bytes - sizeof last, &last, sizeof last);
+    s->outgrown = (char *)s->block + s->block_bytes - sizeof last;
+    s->outgrown_bytes += s->block_bytes;
+    (void)env;
+#else
+    dload_i_free(env, s->block, s->block_bytes);
+#endif
+}
+
+DLOAD_I_LOCAL void DLOAD_I_FN(i_free_outgrown)(const dload_env *env, DLOAD_I_SHARD *s)
+{
+#if DLOAD_I_LOCKLESS
+    while (s->outgrown != NULL) {
+        DLOAD_I_FN(i_outgrown) last;
+        memcpy(&last, s->outgrown, sizeof last);
+        dload_i_free(env, (char *)s->outgrown + sizeof last - last.n_bytes, last.n_bytes);
+        s->outgrown = last.next;
+    }
+#endif
+    (void)env;
+    (void)s;
+}
+
+/* The shard lives in wide's memory from now on. Published so that a reader who sees the new number of
+ * groups also sees the new arrays: mutant GROWN_BACKWARDS. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_move_in)(const dload_env *env, DLOAD_I_SHARD *s,
+                                         const DLOAD_I_SHARD *wide)
+{
+    DLOAD_I_FN(i_outgrow)(env, s);
+    DLOAD_I_STORE_RELEASE(&s->slots, wide->slots);
+    DLOAD_I_STORE_RELEASE(&s->groups, wide->groups);
+    DLOAD_I_STORE_RELEASE(&s->n_groups, wide->n_groups);
+    s->cap = wide->cap;
+    s->reap_group = wide->reap_group;
+    s->block = wide->block;
+    s->block_bytes = wide->block_bytes;
+    s->evict = wide->evict;
+#if DLOAD_TTL
+    s->wheel = wide->wheel;
+#endif
+}
+
 /* Doubles an unbounded shard: every entry finds a place in a table twice the size. */
 DLOAD_I_NOINLINE bool DLOAD_I_FN(i_grow)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s)
 {
-    DLOAD_I_SHARD old = *s;
-    if (old.cap > (UINT32_C(1) << 29) ||
-        !DLOAD_I_FN(i_shard_alloc)(c->env, s, old.cap * 2, DLOAD_EVICT_NONE))
+    DLOAD_I_SHARD wide = *s; /* readers go on in the old table until the new one is complete */
+    if (s->cap > (UINT32_C(1) << 29) ||
+        !DLOAD_I_FN(i_shard_alloc)(c->env, &wide, s->cap * 2, DLOAD_EVICT_NONE))
         return false;
-    uint32_t n_slots = old.n_groups * DLOAD_I_GROUP_SLOTS;
+    uint32_t n_slots = s->n_groups * DLOAD_I_GROUP_SLOTS;
     for (uint32_t i = 0; i < n_slots; i++) {
-        if (old.groups[i / DLOAD_I_GROUP_SLOTS].tags[i % DLOAD_I_GROUP_SLOTS] == 0)
+        if (s->groups[i / DLOAD_I_GROUP_SLOTS].tags[i % DLOAD_I_GROUP_SLOTS] == 0)
             continue;
-        const DLOAD_I_SLOT *e = &old.slots[i];
-        uint32_t slot = dload_i_take_slot(s->groups, s->n_groups, DLOAD_I_FN(i_hash_of)(e));
-        s->slots[slot] = *e;
+        const DLOAD_I_SLOT *e = &s->slots[i];
+        uint32_t slot = dload_i_take_slot(wide.groups, wide.n_groups, DLOAD_I_FN(i_hash_of)(e));
+        wide.slots[slot] = *e;
 #if DLOAD_TTL
-        if ((e->meta & DLOAD_I_META_EXPIRES) != 0)
-            s->slots[slot].DLOAD_I_DUE = dload_i_wheel_arm(
-                &s->wheel, slot, dload_i_wheel_end(&old.wheel, i, e->DLOAD_I_DUE));
+        if ((DLOAD_I_META(e) & DLOAD_I_META_EXPIRES) != 0)
+            wide.slots[slot].DLOAD_I_DUE = dload_i_wheel_arm(
+                &wide.wheel, slot, dload_i_wheel_end(&s->wheel, i, e->DLOAD_I_DUE));
 #endif
+        dload_i_group_shut(&wide.groups[slot / DLOAD_I_GROUP_SLOTS]);
     }
-    dload_i_free(c->env, old.block, old.block_bytes);
+    DLOAD_I_FN(i_move_in)(c->env, s, &wide);
     return true;
 }
 
 /* ---- the entry that comes in ---- */
+
+/* The words of a live slot, as readers without the lock want them written. */
+DLOAD_I_INLINE void DLOAD_I_FN(i_write_value)(DLOAD_I_SLOT *e, const DLOAD_I_V *value)
+{
+#if DLOAD_I_LOCKLESS
+    dload_i_words_store(&e->u.value, value, sizeof *value,
+                        DLOAD_I_UNIT(sizeof *value, DLOAD_I_ALIGNOF(DLOAD_I_V)));
+#else
+    e->u.value = *value;
+#endif
+}
+
+DLOAD_I_INLINE void DLOAD_I_FN(i_write_key)(DLOAD_I_SLOT *e, const DLOAD_I_ID *id,
+                                            const char *bytes)
+{
+#if DLOAD_GROUP
+    DLOAD_I_STORE_RELEASE(&e->group, id->group);
+#endif
+#if DLOAD_I_IS_STRING
+    DLOAD_I_STORE_RELEASE(&e->key.ptr, bytes);
+    DLOAD_I_STORE_RELEASE(&e->key.len, (uint32_t)id->key.len);
+    DLOAD_I_STORE_RELEASE(&e->key.hash_hi, (uint32_t)(id->hash >> 32));
+#elif !DLOAD_I_LOCKLESS
+    e->key = id->key;
+#elif DLOAD_I_KEY_KIND == DLOAD_I_KIND_ID128
+    dload_i_words_store(&e->key, &id->key, sizeof e->key, 8);
+#else
+    __atomic_store(&e->key, (DLOAD_I_K *)(uintptr_t)&id->key, __ATOMIC_RELEASE);
+#endif
+    (void)bytes;
+}
 
 /* Writes what the entry is; its key and the rest of its meta word are there. */
 DLOAD_I_LOCAL void DLOAD_I_FN(i_fill)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uint32_t slot,
@@ -7107,10 +7748,10 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_fill)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uint32
 {
     DLOAD_I_SLOT *e = &s->slots[slot];
     if (item->status < 0) {
-        e->meta |= DLOAD_I_META_ERROR;
-        e->u.status = item->status;
+        DLOAD_I_META_WRITE(e, DLOAD_I_META(e) | DLOAD_I_META_ERROR);
+        DLOAD_I_STORE_RELEASE(&e->u.status, item->status);
     } else {
-        e->u.value = *item->value;
+        DLOAD_I_FN(i_write_value)(e, item->value);
     }
 #if DLOAD_TTL
     DLOAD_I_FN(i_arm)(c, s, slot, item->now_ns, item->ttl_ns);
@@ -7123,21 +7764,25 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_replace)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uin
                                          DLOAD_I_FN(item) * item)
 {
     DLOAD_I_SLOT *e = &s->slots[slot];
-    if (DLOAD_I_OWNED && (e->meta & DLOAD_I_META_ERROR) == 0) {
+    uint32_t meta = DLOAD_I_META(e);
+    if (DLOAD_I_OWNED && (meta & DLOAD_I_META_ERROR) == 0) {
         item->old = e->u.value;
         item->garbage = true;
     }
     uint32_t keep = DLOAD_I_META_USES | DLOAD_I_META_MAIN;
-    bool cleared = (e->meta & DLOAD_I_EPOCH_MASK) != s->epoch;
+    bool cleared = (meta & DLOAD_I_EPOCH_MASK) != s->epoch;
     if (cleared) {
         s->n_live++; /* an entry from before a clear_all comes back to life, as a new one */
         dload_i_evict_remove(&s->evict, slot);
         keep = 0;
     }
-    e->meta = (e->meta & keep) | s->epoch;
+    dload_i_group *g = &s->groups[slot / DLOAD_I_GROUP_SLOTS];
+    dload_i_group_open(g); /* mutant REPLACED_UNSEEN */
+    DLOAD_I_META_WRITE(e, (meta & keep) | s->epoch);
     if (cleared)
         dload_i_evict_insert(&s->evict, slot, false);
     DLOAD_I_FN(i_fill)(c, s, slot, item);
+    dload_i_group_shut(g);
 }
 
 /* Room for one more entry: at capacity somebody leaves. DLOAD_EFULL when nobody may, DLOAD_ENOMEM. */
@@ -7175,8 +7820,8 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_put)(DLOAD_I_CACHE *c, DLOAD_I_SHARD 
         DLOAD_I_FN(i_replace)(c, s, DLOAD_I_FN(i_slot_of)(s, e), item);
         return DLOAD_OK;
     }
-#if DLOAD_I_IS_STRING
     const char *bytes = NULL;
+#if DLOAD_I_IS_STRING
     if (!dload_i_arena_put(&s->arena, item->id.key.ptr, item->id.key.len, &bytes)) {
         s->skipped++;
         return DLOAD_ENOMEM;
@@ -7193,21 +7838,13 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_put)(DLOAD_I_CACHE *c, DLOAD_I_SHARD 
     }
     uint32_t slot = dload_i_take_slot(s->groups, s->n_groups, item->id.hash);
     e = &s->slots[slot];
-#if DLOAD_GROUP
-    e->group = item->id.group;
-#endif
-#if DLOAD_I_IS_STRING
-    e->key.ptr = bytes;
-    e->key.len = (uint32_t)item->id.key.len;
-    e->key.hash_hi = (uint32_t)(item->id.hash >> 32);
-#else
-    e->key = item->id.key;
-#endif
-    e->meta = s->epoch;
+    DLOAD_I_FN(i_write_key)(e, &item->id, bytes);
+    DLOAD_I_META_WRITE(e, s->epoch);
     s->n_used++;
     s->n_live++;
     dload_i_evict_insert(&s->evict, slot, was_ghost);
     DLOAD_I_FN(i_fill)(c, s, slot, item);
+    dload_i_group_shut(&s->groups[slot / DLOAD_I_GROUP_SLOTS]);
     return DLOAD_OK;
 }
 
@@ -7237,11 +7874,10 @@ DLOAD_I_INLINE DLOAD_I_SHARD *DLOAD_I_FN(i_shard)(const DLOAD_I_CACHE *c, uint64
 #endif
 }
 
-/* Looks a key up and counts the use: a hit's status, or DLOAD_PENDING. */
-DLOAD_I_INLINE dload_status DLOAD_I_FN(i_lookup)(DLOAD_I_CACHE *c, const DLOAD_I_ID *id,
-                                                 DLOAD_I_V *out)
+/* What is known of a key under its shard's lock: a hit's status, or DLOAD_PENDING. */
+DLOAD_I_INLINE dload_status DLOAD_I_FN(i_look_locked)(DLOAD_I_CACHE *c, const DLOAD_I_ID *id,
+                                                      DLOAD_I_V *out)
 {
-#if DLOAD_I_THREADED
     if (DLOAD_I_UNLIKELY(c->n_shards == 0))
         return DLOAD_PENDING;
     DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(c, id->hash);
@@ -7249,6 +7885,36 @@ DLOAD_I_INLINE dload_status DLOAD_I_FN(i_lookup)(DLOAD_I_CACHE *c, const DLOAD_I
     dload_status st = DLOAD_I_FN(i_read)(c, s, id, out);
     DLOAD_I_RELEASE(&s->lock);
     return st;
+}
+
+#if DLOAD_I_LOCKLESS
+/* After a look without the lock that found nothing: a few more while a writer is in the way, then one
+ * that is sure. */
+DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_look_again)(DLOAD_I_CACHE *c, DLOAD_I_ID id,
+                                                       DLOAD_I_V *out, dload_status st)
+{
+    DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(c, id.hash);
+    for (uint32_t i = 0; i < DLOAD_I_READ_TRIES && st == DLOAD_EBUSY; i++) {
+        dload_i_pause();
+        st = DLOAD_I_FN(i_read_free)(c, s, &id, out);
+    }
+    return st == DLOAD_OK ? st : DLOAD_I_FN(i_look_locked)(c, &id, out);
+}
+#endif
+
+/* Looks a key up and counts the use: a hit's status, or DLOAD_PENDING. */
+DLOAD_I_INLINE dload_status DLOAD_I_FN(i_lookup)(DLOAD_I_CACHE *c, const DLOAD_I_ID *id,
+                                                 DLOAD_I_V *out)
+{
+#if DLOAD_I_LOCKLESS
+    if (DLOAD_I_UNLIKELY(c->n_shards == 0))
+        return DLOAD_PENDING;
+    dload_status st = DLOAD_I_FN(i_read_free)(c, DLOAD_I_FN(i_shard)(c, id->hash), id, out);
+    if (DLOAD_I_LIKELY(st == DLOAD_OK))
+        return DLOAD_OK;
+    return DLOAD_I_FN(i_look_again)(c, *id, out, st);
+#elif DLOAD_I_THREADED
+    return DLOAD_I_FN(i_look_locked)(c, id, out);
 #else
     return DLOAD_I_FN(i_read)(c, &c->one, id, out);
 #endif
@@ -7327,7 +7993,7 @@ DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_new_epoch)(DLOAD_I_CACHE *c)
         DLOAD_I_SHARD *s = &c->shard[i];
         DLOAD_I_ACQUIRE(&s->lock);
         s->since_reap = s->n_used == 0 ? 0 : s->since_reap + 1;
-        s->epoch += DLOAD_I_EPOCH_ONE;
+        DLOAD_I_STORE_RELEASE(&s->epoch, s->epoch + DLOAD_I_EPOCH_ONE);
         s->n_live = 0;
         n_full += s->since_reap >= 0xff00;
         DLOAD_I_RELEASE(&s->lock);
@@ -7356,7 +8022,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_shard_init)(DLOAD_I_CACHE *c, uint32_t i
     uint32_t cap = c->unbounded ? 48u : DLOAD_I_FN(i_share)(capacity, c->n_shards, i);
     uint32_t kind = c->unbounded ? DLOAD_EVICT_NONE : dload_i_evict_kind(DLOAD_EVICT, cap);
 #if DLOAD_TTL
-    s->wheel.now = DLOAD_I_FN(i_now)(c) >> DLOAD_I_TICK_SHIFT;
+    s->tick = s->wheel.now = DLOAD_I_FN(i_now)(c) >> DLOAD_I_TICK_SHIFT;
 #endif
     if (!DLOAD_I_FN(i_shard_alloc)(c->env, s, cap, kind))
         return DLOAD_ENOMEM;
@@ -7380,6 +8046,31 @@ DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_shard_count)(size_t capacity, size_t asked)
         n_shards *= 2;
     return n_shards;
 }
+
+#if DLOAD_I_THREADED
+
+/* Shards and the counters of hits without a lock, in one block. */
+DLOAD_I_INLINE size_t DLOAD_I_FN(i_shards_bytes)(uint32_t n_shards)
+{
+    size_t n = 64 + n_shards * sizeof(DLOAD_I_SHARD);
+    return n + (DLOAD_I_LOCKLESS && DLOAD_STATS ? DLOAD_I_STRIPES * sizeof(dload_i_stripe) : 0);
+}
+
+DLOAD_I_LOCAL bool DLOAD_I_FN(i_carve_shards)(DLOAD_I_CACHE *c, uint32_t n_shards)
+{
+    size_t n_bytes = DLOAD_I_FN(i_shards_bytes)(n_shards);
+    c->block = dload_i_alloc(c->env, n_bytes);
+    if (c->block == NULL)
+        return false;
+    memset(c->block, 0, n_bytes);
+    c->shard = (DLOAD_I_SHARD *)(((uintptr_t)c->block + 63) & ~(uintptr_t)63);
+#if DLOAD_I_LOCKLESS && DLOAD_STATS
+    c->stripes = (dload_i_stripe *)(void *)(c->shard + n_shards);
+#endif
+    return true;
+}
+
+#endif
 
 DLOAD_I_API dload_status DLOAD_I_FN(cache_init)(DLOAD_I_CACHE *c,
                                                 const DLOAD_I_FN(cache_config) * config)
@@ -7412,10 +8103,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_init)(DLOAD_I_CACHE *c,
 #endif
     uint32_t n_shards = DLOAD_I_FN(i_shard_count)(capacity, cfg.shards);
 #if DLOAD_I_THREADED
-    c->shard = (DLOAD_I_SHARD *)dload_i_alloc(c->env, n_shards * sizeof *c->shard);
-    if (c->shard == NULL)
+    if (!DLOAD_I_FN(i_carve_shards)(c, n_shards))
         return DLOAD_ENOMEM;
-    memset(c->shard, 0, n_shards * sizeof *c->shard);
 #endif
     c->n_shards = n_shards;
     for (uint32_t i = 0; i < n_shards; i++) {
@@ -7433,7 +8122,7 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_release_all)(DLOAD_I_SHARD *s)
 {
     for (uint32_t i = 0; DLOAD_I_OWNED && i < s->n_groups * DLOAD_I_GROUP_SLOTS; i++) {
         if (s->groups[i / DLOAD_I_GROUP_SLOTS].tags[i % DLOAD_I_GROUP_SLOTS] != 0 &&
-            (s->slots[i].meta & DLOAD_I_META_ERROR) == 0)
+            (DLOAD_I_META(&s->slots[i]) & DLOAD_I_META_ERROR) == 0)
             DLOAD_I_FN(i_release)(&s->slots[i].u.value);
     }
 }
@@ -7448,11 +8137,13 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_destroy)(DLOAD_I_CACHE *c)
 #if DLOAD_I_IS_STRING
         dload_i_arena_destroy(&s->arena);
 #endif
+        DLOAD_I_FN(i_free_outgrown)(c->env, s);
         dload_i_free(c->env, s->block, s->block_bytes);
         DLOAD_I_LOCK_DESTROY(&s->lock);
     }
 #if DLOAD_I_THREADED
-    dload_i_free(c->env, c->shard, c->n_shards * sizeof *c->shard);
+    dload_i_free(c->env, c->block, DLOAD_I_FN(i_shards_bytes)(c->n_shards));
+    c->block = NULL;
     c->shard = NULL;
 #else
     c->one.groups = dload_i_no_groups();
@@ -7583,10 +8274,17 @@ DLOAD_I_API size_t DLOAD_I_FN(cache_len)(DLOAD_I_CACHE *c)
 
 DLOAD_I_API size_t DLOAD_I_FN(cache_bytes)(DLOAD_I_CACHE *c)
 {
-    size_t n = DLOAD_I_THREADED ? c->n_shards * sizeof *c->shard : 0;
+    size_t n = 0;
+#if DLOAD_I_THREADED
+    if (c->n_shards != 0)
+        n = DLOAD_I_FN(i_shards_bytes)(c->n_shards);
+#endif
     for (uint32_t i = 0; i < c->n_shards && !DLOAD_I_FORKED(c); i++) {
         DLOAD_I_ACQUIRE(&c->shard[i].lock);
         n += c->shard[i].block_bytes;
+#if DLOAD_I_LOCKLESS
+        n += c->shard[i].outgrown_bytes;
+#endif
 #if DLOAD_I_IS_STRING
         n += c->shard[i].arena.n_bytes;
 #endif
@@ -8103,7 +8801,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_hand_out)(DLOAD_NAME *l, DLOAD_I_SHARD *
 {
     DLOAD_I_FN(i_touch)(s, e);
     DLOAD_I_COUNT_HIT(s);
-    if ((e->meta & DLOAD_I_META_ERROR) != 0)
+    if ((DLOAD_I_META(e) & DLOAD_I_META_ERROR) != 0)
         return (dload_status)e->u.status;
     dload_status st = DLOAD_I_FN(i_copy)(out, &e->u.value);
     if (st < 0 || age == DLOAD_I_AGE_FRESH)
@@ -8131,9 +8829,10 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_old)(DLOAD_NAME *l, const DLOAD_I_ID 
     int age = e == NULL ? DLOAD_I_AGE_NONE : DLOAD_I_FN(i_age)(&l->cache, s, e, tick);
     if (age == DLOAD_I_AGE_FRESH || age == DLOAD_I_AGE_STALE) {
         bool wanted = age == DLOAD_I_AGE_STALE ? !DLOAD_I_FN(i_failed_lately)(e, tick)
-                                               : (e->meta & DLOAD_I_META_DRAWN) != 0;
-        if ((e->meta & DLOAD_I_META_DRAWN) != 0) /* one who was drawn is enough */
-            dload_i_meta_set(&s->evict, DLOAD_I_FN(i_slot_of)(s, e), e->meta & ~DLOAD_I_META_DRAWN);
+                                               : (DLOAD_I_META(e) & DLOAD_I_META_DRAWN) != 0;
+        if ((DLOAD_I_META(e) & DLOAD_I_META_DRAWN) != 0) /* one who was drawn is enough */
+            dload_i_meta_set(&s->evict, DLOAD_I_FN(i_slot_of)(s, e),
+                             DLOAD_I_META(e) & ~DLOAD_I_META_DRAWN);
         dload_i_ref *ref = DLOAD_I_FN(i_flight)(l, id);
         bool has_room = c->n_flights < c->max_queue && dload_i_has_turn(c, w->parker);
         bool refresh = wanted && has_room && DLOAD_I_FN(i_may_refresh)(l, ref);
@@ -8175,7 +8874,7 @@ DLOAD_I_UNUSED static void DLOAD_I_FN(i_keep_at)(void *owner, dload_i_batch *bas
     int age = e == NULL ? DLOAD_I_AGE_NONE : DLOAD_I_FN(i_age)(&l->cache, s, e, tick);
     bool keep = age == DLOAD_I_AGE_FRESH ||
                 (age != DLOAD_I_AGE_NONE && tick - e->end < l->cache.error_ticks);
-    if (keep && (e->meta & DLOAD_I_META_ERROR) == 0) {
+    if (keep && (DLOAD_I_META(e) & DLOAD_I_META_ERROR) == 0) {
         e->retry = (uint32_t)tick + l->cache.retry_ticks;
         if (DLOAD_I_FN(i_copy)(&DLOAD_I_FN(i_batch)(base)->values[i], &e->u.value) >= 0) {
             f->kept = age == DLOAD_I_AGE_FRESH ? 2 : 1;
@@ -8199,7 +8898,7 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_forget_old)(DLOAD_NAME *l, dload_i_batch *base, 
     DLOAD_I_ACQUIRE(&s->lock);
     DLOAD_I_SLOT *e = DLOAD_I_FN(i_locate)(s, &id);
     uint64_t tick = DLOAD_I_FN(i_tick)(&l->cache, s);
-    if (e != NULL && (e->meta & DLOAD_I_META_EXPIRES) != 0 &&
+    if (e != NULL && (DLOAD_I_META(e) & DLOAD_I_META_EXPIRES) != 0 &&
         (int32_t)(e->expiry - (uint32_t)tick) <= 0)
         e->end = 0; /* nobody hands it out, and the wheel takes it */
     DLOAD_I_RELEASE(&s->lock);
@@ -8812,7 +9511,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_peek)(DLOAD_NAME *l, uint64_t group, DLO
         DLOAD_I_ACQUIRE(&s->lock);
         const DLOAD_I_SLOT *e = DLOAD_I_FN(i_locate)(s, &id);
         if (e != NULL && DLOAD_I_FN(i_valid)(&l->cache, s, e)) {
-            bool error = (e->meta & DLOAD_I_META_ERROR) != 0;
+            bool error = (DLOAD_I_META(e) & DLOAD_I_META_ERROR) != 0;
             *state = error ? DLOAD_STATE_ERROR : DLOAD_STATE_READY;
             st = error ? (dload_status)e->u.status : DLOAD_OK;
             if (!error && out != NULL)
@@ -9180,6 +9879,10 @@ DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats)
         stats->entries += s->n_live;
         DLOAD_I_RELEASE(&s->lock);
     }
+#if DLOAD_I_LOCKLESS && DLOAD_STATS
+    if (l->cache.n_shards != 0)
+        stats->hits += dload_i_stripe_sum(l->cache.stripes);
+#endif
     DLOAD_I_LEAVE(l);
     stats->loads = stats->hits + stats->joins + stats->misses;
     return DLOAD_OK;
@@ -9216,6 +9919,12 @@ DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats)
 #undef DLOAD_I_FN
 #undef DLOAD_I_IS_STRING
 #undef DLOAD_I_THREADED
+#undef DLOAD_I_LOCKLESS
+#undef DLOAD_I_SHARED
+#undef DLOAD_I_APART
+#undef DLOAD_I_META
+#undef DLOAD_I_META_WRITE
+#undef DLOAD_I_MAX_USES
 #undef DLOAD_I_BODIES
 #undef DLOAD_I_COUNT_HIT
 #undef DLOAD_I_API
@@ -9246,6 +9955,9 @@ DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats)
 #undef DLOAD_I_FINGERPRINT
 #undef DLOAD_I_HAVE_API
 #undef DLOAD_I_HAVE_TABLE
+#undef DLOAD_I_HAVE_READ
+#undef DLOAD_I_READ_TRIES
+#undef DLOAD_I_READ_BYTES
 #undef DLOAD_I_SHARD
 #undef DLOAD_I_SLOT
 #undef DLOAD_I_GROUP_HASH

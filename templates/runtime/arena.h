@@ -9,6 +9,7 @@
 
 #include "env.h"
 #include "key.h"
+#include "words.h"
 
 #define DLOAD_I_ARENA_CLASSES 40u   /* 8, 16, 24, 32, then two sizes an octave: up to 8 MiB */
 #define DLOAD_I_ARENA_CHUNK   4096u /* bytes of a chunk for small pieces, its header included */
@@ -106,12 +107,23 @@ DLOAD_I_NOINLINE char *dload_i_arena_take(dload_i_arena *a, size_t n)
     return piece;
 }
 
+/* Pieces are whole words: a reader without the lock may be looking at this one, and finds out later that
+ * it was not the key's any more. */
+DLOAD_I_LOCAL void dload_i_arena_write(char *piece, const void *from, size_t n)
+{
+#if DLOAD_I_WIDE_ATOMICS
+    dload_i_words_store(piece, from, n, 8);
+#else
+    memcpy(piece, from, n);
+#endif
+}
+
 DLOAD_I_LOCAL void dload_i_arena_give(dload_i_arena *a, const char *piece, size_t n)
 {
     size_t size = 0;
     uint32_t class_ = dload_i_arena_class(n, &size);
     char *p = (char *)(uintptr_t)piece;
-    memcpy(p, &a->free_[class_], sizeof(void *));
+    dload_i_arena_write(p, &a->free_[class_], sizeof(void *));
     a->free_[class_] = p;
 }
 
@@ -125,7 +137,7 @@ DLOAD_I_LOCAL bool dload_i_arena_put(dload_i_arena *a, const char *ptr, size_t l
     char *piece = dload_i_arena_take(a, len);
     if (piece == NULL)
         return false;
-    memcpy(piece, ptr, len);
+    dload_i_arena_write(piece, ptr, len);
     *out = piece;
     return true;
 }

@@ -32,9 +32,8 @@
 typedef struct dload_i_group {
     uint8_t tags[32];  /* 0 = free */
     uint8_t over[16];  /* keys that passed over, by class; stays at 255 once there */
-    uint32_t seq;      /* for readers without a lock: odd while the group changes */
+    size_t seq;        /* for readers without a lock: odd while an entry of the group changes */
     uint32_t stale[2]; /* by queue, a bit a slot: see fifo.h */
-    uint32_t spare;
 } dload_i_group;
 
 /* Which of the 32 tags match, a bit each. */
@@ -74,20 +73,49 @@ DLOAD_I_INLINE dload_i_match dload_i_find_tag(const dload_i_group *g, uint8_t ta
            (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(hi, all)) << 16;
 }
 
+/* The same while another thread may write a tag: eight at a time, each time atomically. */
+DLOAD_I_INLINE dload_i_match dload_i_find_tag_shared(const dload_i_group *g, uint8_t tag)
+{
+    const uint64_t *words = (const uint64_t *)(const void *)g->tags;
+    __m128i lo = _mm_set_epi64x((long long)DLOAD_I_LOAD_RELAXED(&words[1]),
+                                (long long)DLOAD_I_LOAD_RELAXED(&words[0]));
+    __m128i hi = _mm_set_epi64x((long long)DLOAD_I_LOAD_RELAXED(&words[3]),
+                                (long long)DLOAD_I_LOAD_RELAXED(&words[2]));
+    __m128i all = _mm_shuffle_epi32(_mm_cvtsi32_si128((int)(tag * UINT32_C(0x01010101))), 0);
+    return (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(lo, all)) |
+           (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(hi, all)) << 16;
+}
+
 #elif DLOAD_I_NEON
 
-DLOAD_I_INLINE dload_i_match dload_i_find_tag(const dload_i_group *g, uint8_t tag)
+DLOAD_I_INLINE dload_i_match dload_i_match_tags(uint8x16_t lo, uint8x16_t hi, uint8_t tag)
 {
     static const uint8_t weights[16] = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
     uint8x16_t weight = vld1q_u8(weights);
     uint8x16_t all = vdupq_n_u8(tag);
-    uint8x16_t lo = vandq_u8(vceqq_u8(vld1q_u8(g->tags), all), weight);
-    uint8x16_t hi = vandq_u8(vceqq_u8(vld1q_u8(g->tags + 16), all), weight);
+    lo = vandq_u8(vceqq_u8(lo, all), weight);
+    hi = vandq_u8(vceqq_u8(hi, all), weight);
     /* three pairwise sums bring eight weighted bytes into one, four times over */
     uint8x16_t sum = vpaddq_u8(lo, hi);
     sum = vpaddq_u8(sum, sum);
     sum = vpaddq_u8(sum, sum);
     return vgetq_lane_u32(vreinterpretq_u32_u8(sum), 0);
+}
+
+DLOAD_I_INLINE dload_i_match dload_i_find_tag(const dload_i_group *g, uint8_t tag)
+{
+    return dload_i_match_tags(vld1q_u8(g->tags), vld1q_u8(g->tags + 16), tag);
+}
+
+/* The same while another thread may write a tag: eight at a time, each time atomically. */
+DLOAD_I_INLINE dload_i_match dload_i_find_tag_shared(const dload_i_group *g, uint8_t tag)
+{
+    const uint64_t *words = (const uint64_t *)(const void *)g->tags;
+    uint64x2_t lo = vcombine_u64(vcreate_u64(DLOAD_I_LOAD_RELAXED(&words[0])),
+                                 vcreate_u64(DLOAD_I_LOAD_RELAXED(&words[1])));
+    uint64x2_t hi = vcombine_u64(vcreate_u64(DLOAD_I_LOAD_RELAXED(&words[2])),
+                                 vcreate_u64(DLOAD_I_LOAD_RELAXED(&words[3])));
+    return dload_i_match_tags(vreinterpretq_u8_u64(lo), vreinterpretq_u8_u64(hi), tag);
 }
 
 #else
@@ -122,6 +150,23 @@ DLOAD_I_INLINE dload_i_match dload_i_find_tag(const dload_i_group *g, uint8_t ta
     return m;
 }
 
+#if DLOAD_I_WIDE_ATOMICS
+/* The same while another thread may write a tag: eight at a time, each time atomically. */
+DLOAD_I_INLINE dload_i_match dload_i_find_tag_shared(const dload_i_group *g, uint8_t tag)
+{
+    const uint64_t all = UINT64_C(0x0101010101010101) * tag;
+    dload_i_match m = 0;
+    for (unsigned i = 0; i < 4; i++) {
+        uint64_t word = DLOAD_I_LOAD_RELAXED(&((const uint64_t *)(const void *)g->tags)[i]);
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+        word = __builtin_bswap64(word);
+#endif
+        m |= dload_i_zero_bytes(word ^ all) << (8 * i);
+    }
+    return m;
+}
+#endif
+
 #endif
 
 DLOAD_I_INLINE bool dload_i_match_any(dload_i_match m)
@@ -139,8 +184,21 @@ DLOAD_I_INLINE dload_i_match dload_i_match_rest(dload_i_match m)
     return m & (m - 1);
 }
 
+/* Around every change to an entry that readers without a lock must not see half of; the lock is held.
+ * What changes in between is stored with release, one word at a time: see read.h. */
+DLOAD_I_INLINE void dload_i_group_open(dload_i_group *g)
+{
+    DLOAD_I_STORE_RELAXED(&g->seq, g->seq + 1);
+}
+
+DLOAD_I_INLINE void dload_i_group_shut(dload_i_group *g)
+{
+    DLOAD_I_STORE_RELEASE(&g->seq, g->seq + 1);
+}
+
 /* Takes a free slot for hash and counts it in every group passed over. There is one: tables are never
- * filled beyond 80 %. */
+ * filled beyond 80 %. Its group is left open: before the tag is there, since what the slot held last would be
+ * found by it, and until the caller has written the entry (mutant TAG_BEFORE_OPEN). */
 DLOAD_I_LOCAL uint32_t dload_i_take_slot(dload_i_group *groups, uint32_t n_groups, uint64_t hash)
 {
     uint32_t at = dload_i_home(hash, n_groups);
@@ -150,11 +208,12 @@ DLOAD_I_LOCAL uint32_t dload_i_take_slot(dload_i_group *groups, uint32_t n_group
         dload_i_match free_ = dload_i_find_tag(g, 0);
         if (dload_i_match_any(free_)) {
             uint32_t i = dload_i_match_first(free_);
-            g->tags[i] = dload_i_tag(hash);
+            dload_i_group_open(g);
+            DLOAD_I_STORE_RELEASE(&g->tags[i], dload_i_tag(hash));
             return at * DLOAD_I_GROUP_SLOTS + i;
         }
         if (g->over[class_] < DLOAD_I_OVER_MAX)
-            g->over[class_]++;
+            DLOAD_I_STORE_RELAXED(&g->over[class_], (uint8_t)(g->over[class_] + 1));
         at = dload_i_next_group(at, n_groups);
     }
     return DLOAD_I_NO_SLOT;
@@ -168,10 +227,10 @@ DLOAD_I_LOCAL void dload_i_give_slot(dload_i_group *groups, uint32_t n_groups, u
     uint32_t at = dload_i_home(hash, n_groups);
     uint32_t class_ = dload_i_class(hash);
     uint32_t end = slot / DLOAD_I_GROUP_SLOTS;
-    groups[end].tags[slot % DLOAD_I_GROUP_SLOTS] = 0;
+    DLOAD_I_STORE_RELEASE(&groups[end].tags[slot % DLOAD_I_GROUP_SLOTS], 0);
     for (; at != end; at = dload_i_next_group(at, n_groups)) {
         if (groups[at].over[class_] < DLOAD_I_OVER_MAX)
-            groups[at].over[class_]--;
+            DLOAD_I_STORE_RELAXED(&groups[at].over[class_], (uint8_t)(groups[at].over[class_] - 1));
     }
 }
 

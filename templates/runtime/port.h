@@ -121,6 +121,16 @@ int memcmp(const void *a, const void *b, size_t n_bytes);
 #define DLOAD_I_STORE_RELAXED(p, v) __atomic_store_n((p), (v), __ATOMIC_RELAXED)
 #define DLOAD_I_STORE_RELEASE(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
 
+#define DLOAD_I_ALIGNOF(type) __alignof__(type)
+
+/* Can eight bytes be read and written at once? */
+#if defined(__GCC_ATOMIC_LLONG_LOCK_FREE) && __GCC_ATOMIC_LLONG_LOCK_FREE == 2 && \
+    UINTPTR_MAX > 0xffffffffu
+#define DLOAD_I_WIDE_ATOMICS 1
+#else
+#define DLOAD_I_WIDE_ATOMICS 0
+#endif
+
 /* Reference counts. A core without compare-and-swap has one thread and interrupts that only read. */
 #if DLOAD_FREESTANDING && !(defined(__GCC_ATOMIC_INT_LOCK_FREE) && __GCC_ATOMIC_INT_LOCK_FREE == 2)
 #define DLOAD_I_ADD(p, v) (*(p) += (v))

@@ -21,11 +21,10 @@ DLOAD_I_INLINE DLOAD_I_SHARD *DLOAD_I_FN(i_shard)(const DLOAD_I_CACHE *c, uint64
 #endif
 }
 
-/* Looks a key up and counts the use: a hit's status, or DLOAD_PENDING. */
-DLOAD_I_INLINE dload_status DLOAD_I_FN(i_lookup)(DLOAD_I_CACHE *c, const DLOAD_I_ID *id,
-                                                 DLOAD_I_V *out)
+/* What is known of a key under its shard's lock: a hit's status, or DLOAD_PENDING. */
+DLOAD_I_INLINE dload_status DLOAD_I_FN(i_look_locked)(DLOAD_I_CACHE *c, const DLOAD_I_ID *id,
+                                                      DLOAD_I_V *out)
 {
-#if DLOAD_I_THREADED
     if (DLOAD_I_UNLIKELY(c->n_shards == 0))
         return DLOAD_PENDING;
     DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(c, id->hash);
@@ -33,6 +32,36 @@ DLOAD_I_INLINE dload_status DLOAD_I_FN(i_lookup)(DLOAD_I_CACHE *c, const DLOAD_I
     dload_status st = DLOAD_I_FN(i_read)(c, s, id, out);
     DLOAD_I_RELEASE(&s->lock);
     return st;
+}
+
+#if DLOAD_I_LOCKLESS
+/* After a look without the lock that found nothing: a few more while a writer is in the way, then one
+ * that is sure. */
+DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_look_again)(DLOAD_I_CACHE *c, DLOAD_I_ID id,
+                                                       DLOAD_I_V *out, dload_status st)
+{
+    DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(c, id.hash);
+    for (uint32_t i = 0; i < DLOAD_I_READ_TRIES && st == DLOAD_EBUSY; i++) {
+        dload_i_pause();
+        st = DLOAD_I_FN(i_read_free)(c, s, &id, out);
+    }
+    return st == DLOAD_OK ? st : DLOAD_I_FN(i_look_locked)(c, &id, out);
+}
+#endif
+
+/* Looks a key up and counts the use: a hit's status, or DLOAD_PENDING. */
+DLOAD_I_INLINE dload_status DLOAD_I_FN(i_lookup)(DLOAD_I_CACHE *c, const DLOAD_I_ID *id,
+                                                 DLOAD_I_V *out)
+{
+#if DLOAD_I_LOCKLESS
+    if (DLOAD_I_UNLIKELY(c->n_shards == 0))
+        return DLOAD_PENDING;
+    dload_status st = DLOAD_I_FN(i_read_free)(c, DLOAD_I_FN(i_shard)(c, id->hash), id, out);
+    if (DLOAD_I_LIKELY(st == DLOAD_OK))
+        return DLOAD_OK;
+    return DLOAD_I_FN(i_look_again)(c, *id, out, st);
+#elif DLOAD_I_THREADED
+    return DLOAD_I_FN(i_look_locked)(c, id, out);
 #else
     return DLOAD_I_FN(i_read)(c, &c->one, id, out);
 #endif
@@ -111,7 +140,7 @@ DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_new_epoch)(DLOAD_I_CACHE *c)
         DLOAD_I_SHARD *s = &c->shard[i];
         DLOAD_I_ACQUIRE(&s->lock);
         s->since_reap = s->n_used == 0 ? 0 : s->since_reap + 1;
-        s->epoch += DLOAD_I_EPOCH_ONE;
+        DLOAD_I_STORE_RELEASE(&s->epoch, s->epoch + DLOAD_I_EPOCH_ONE);
         s->n_live = 0;
         n_full += s->since_reap >= 0xff00;
         DLOAD_I_RELEASE(&s->lock);
@@ -140,7 +169,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_shard_init)(DLOAD_I_CACHE *c, uint32_t i
     uint32_t cap = c->unbounded ? 48u : DLOAD_I_FN(i_share)(capacity, c->n_shards, i);
     uint32_t kind = c->unbounded ? DLOAD_EVICT_NONE : dload_i_evict_kind(DLOAD_EVICT, cap);
 #if DLOAD_TTL
-    s->wheel.now = DLOAD_I_FN(i_now)(c) >> DLOAD_I_TICK_SHIFT;
+    s->tick = s->wheel.now = DLOAD_I_FN(i_now)(c) >> DLOAD_I_TICK_SHIFT;
 #endif
     if (!DLOAD_I_FN(i_shard_alloc)(c->env, s, cap, kind))
         return DLOAD_ENOMEM;
@@ -164,6 +193,31 @@ DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_shard_count)(size_t capacity, size_t asked)
         n_shards *= 2;
     return n_shards;
 }
+
+#if DLOAD_I_THREADED
+
+/* Shards and the counters of hits without a lock, in one block. */
+DLOAD_I_INLINE size_t DLOAD_I_FN(i_shards_bytes)(uint32_t n_shards)
+{
+    size_t n = 64 + n_shards * sizeof(DLOAD_I_SHARD);
+    return n + (DLOAD_I_LOCKLESS && DLOAD_STATS ? DLOAD_I_STRIPES * sizeof(dload_i_stripe) : 0);
+}
+
+DLOAD_I_LOCAL bool DLOAD_I_FN(i_carve_shards)(DLOAD_I_CACHE *c, uint32_t n_shards)
+{
+    size_t n_bytes = DLOAD_I_FN(i_shards_bytes)(n_shards);
+    c->block = dload_i_alloc(c->env, n_bytes);
+    if (c->block == NULL)
+        return false;
+    memset(c->block, 0, n_bytes);
+    c->shard = (DLOAD_I_SHARD *)(((uintptr_t)c->block + 63) & ~(uintptr_t)63);
+#if DLOAD_I_LOCKLESS && DLOAD_STATS
+    c->stripes = (dload_i_stripe *)(void *)(c->shard + n_shards);
+#endif
+    return true;
+}
+
+#endif
 
 DLOAD_I_API dload_status DLOAD_I_FN(cache_init)(DLOAD_I_CACHE *c,
                                                 const DLOAD_I_FN(cache_config) * config)
@@ -196,10 +250,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_init)(DLOAD_I_CACHE *c,
 #endif
     uint32_t n_shards = DLOAD_I_FN(i_shard_count)(capacity, cfg.shards);
 #if DLOAD_I_THREADED
-    c->shard = (DLOAD_I_SHARD *)dload_i_alloc(c->env, n_shards * sizeof *c->shard);
-    if (c->shard == NULL)
+    if (!DLOAD_I_FN(i_carve_shards)(c, n_shards))
         return DLOAD_ENOMEM;
-    memset(c->shard, 0, n_shards * sizeof *c->shard);
 #endif
     c->n_shards = n_shards;
     for (uint32_t i = 0; i < n_shards; i++) {
@@ -217,7 +269,7 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_release_all)(DLOAD_I_SHARD *s)
 {
     for (uint32_t i = 0; DLOAD_I_OWNED && i < s->n_groups * DLOAD_I_GROUP_SLOTS; i++) {
         if (s->groups[i / DLOAD_I_GROUP_SLOTS].tags[i % DLOAD_I_GROUP_SLOTS] != 0 &&
-            (s->slots[i].meta & DLOAD_I_META_ERROR) == 0)
+            (DLOAD_I_META(&s->slots[i]) & DLOAD_I_META_ERROR) == 0)
             DLOAD_I_FN(i_release)(&s->slots[i].u.value);
     }
 }
@@ -232,11 +284,13 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_destroy)(DLOAD_I_CACHE *c)
 #if DLOAD_I_IS_STRING
         dload_i_arena_destroy(&s->arena);
 #endif
+        DLOAD_I_FN(i_free_outgrown)(c->env, s);
         dload_i_free(c->env, s->block, s->block_bytes);
         DLOAD_I_LOCK_DESTROY(&s->lock);
     }
 #if DLOAD_I_THREADED
-    dload_i_free(c->env, c->shard, c->n_shards * sizeof *c->shard);
+    dload_i_free(c->env, c->block, DLOAD_I_FN(i_shards_bytes)(c->n_shards));
+    c->block = NULL;
     c->shard = NULL;
 #else
     c->one.groups = dload_i_no_groups();
@@ -367,10 +421,17 @@ DLOAD_I_API size_t DLOAD_I_FN(cache_len)(DLOAD_I_CACHE *c)
 
 DLOAD_I_API size_t DLOAD_I_FN(cache_bytes)(DLOAD_I_CACHE *c)
 {
-    size_t n = DLOAD_I_THREADED ? c->n_shards * sizeof *c->shard : 0;
+    size_t n = 0;
+#if DLOAD_I_THREADED
+    if (c->n_shards != 0)
+        n = DLOAD_I_FN(i_shards_bytes)(c->n_shards);
+#endif
     for (uint32_t i = 0; i < c->n_shards && !DLOAD_I_FORKED(c); i++) {
         DLOAD_I_ACQUIRE(&c->shard[i].lock);
         n += c->shard[i].block_bytes;
+#if DLOAD_I_LOCKLESS
+        n += c->shard[i].outgrown_bytes;
+#endif
 #if DLOAD_I_IS_STRING
         n += c->shard[i].arena.n_bytes;
 #endif

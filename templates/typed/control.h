@@ -233,6 +233,10 @@ DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats)
         stats->entries += s->n_live;
         DLOAD_I_RELEASE(&s->lock);
     }
+#if DLOAD_I_LOCKLESS && DLOAD_STATS
+    if (l->cache.n_shards != 0)
+        stats->hits += dload_i_stripe_sum(l->cache.stripes);
+#endif
     DLOAD_I_LEAVE(l);
     stats->loads = stats->hits + stats->joins + stats->misses;
     return DLOAD_OK;

@@ -143,7 +143,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_peek)(DLOAD_NAME *l, uint64_t group, DLO
         DLOAD_I_ACQUIRE(&s->lock);
         const DLOAD_I_SLOT *e = DLOAD_I_FN(i_locate)(s, &id);
         if (e != NULL && DLOAD_I_FN(i_valid)(&l->cache, s, e)) {
-            bool error = (e->meta & DLOAD_I_META_ERROR) != 0;
+            bool error = (DLOAD_I_META(e) & DLOAD_I_META_ERROR) != 0;
             *state = error ? DLOAD_STATE_ERROR : DLOAD_STATE_READY;
             st = error ? (dload_status)e->u.status : DLOAD_OK;
             if (!error && out != NULL)

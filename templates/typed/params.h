@@ -128,7 +128,9 @@
 #define DLOAD_I_FN(word)  DLOAD_I_JOIN(DLOAD_NAME, word)
 #define DLOAD_I_IS_STRING (DLOAD_I_KEY_KIND == DLOAD_I_KIND_STRING)
 #define DLOAD_I_THREADED  (DLOAD_LOCK != DLOAD_LOCK_NONE)
-#define DLOAD_I_BODIES    (DLOAD_LINKAGE != DLOAD_LINKAGE_DECLARE)
+/* Do hits read without the lock? Values that are copied byte by byte can be; see read.h. */
+#define DLOAD_I_LOCKLESS (DLOAD_I_THREADED && !DLOAD_I_OWNED && DLOAD_I_WIDE_ATOMICS)
+#define DLOAD_I_BODIES   (DLOAD_LINKAGE != DLOAD_LINKAGE_DECLARE)
 #if DLOAD_STATS
 #define DLOAD_I_COUNT_HIT(s) ((void)(s)->hits++)
 #else

@@ -43,7 +43,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_hand_out)(DLOAD_NAME *l, DLOAD_I_SHARD *
 {
     DLOAD_I_FN(i_touch)(s, e);
     DLOAD_I_COUNT_HIT(s);
-    if ((e->meta & DLOAD_I_META_ERROR) != 0)
+    if ((DLOAD_I_META(e) & DLOAD_I_META_ERROR) != 0)
         return (dload_status)e->u.status;
     dload_status st = DLOAD_I_FN(i_copy)(out, &e->u.value);
     if (st < 0 || age == DLOAD_I_AGE_FRESH)
@@ -71,9 +71,10 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_old)(DLOAD_NAME *l, const DLOAD_I_ID 
     int age = e == NULL ? DLOAD_I_AGE_NONE : DLOAD_I_FN(i_age)(&l->cache, s, e, tick);
     if (age == DLOAD_I_AGE_FRESH || age == DLOAD_I_AGE_STALE) {
         bool wanted = age == DLOAD_I_AGE_STALE ? !DLOAD_I_FN(i_failed_lately)(e, tick)
-                                               : (e->meta & DLOAD_I_META_DRAWN) != 0;
-        if ((e->meta & DLOAD_I_META_DRAWN) != 0) /* one who was drawn is enough */
-            dload_i_meta_set(&s->evict, DLOAD_I_FN(i_slot_of)(s, e), e->meta & ~DLOAD_I_META_DRAWN);
+                                               : (DLOAD_I_META(e) & DLOAD_I_META_DRAWN) != 0;
+        if ((DLOAD_I_META(e) & DLOAD_I_META_DRAWN) != 0) /* one who was drawn is enough */
+            dload_i_meta_set(&s->evict, DLOAD_I_FN(i_slot_of)(s, e),
+                             DLOAD_I_META(e) & ~DLOAD_I_META_DRAWN);
         dload_i_ref *ref = DLOAD_I_FN(i_flight)(l, id);
         bool has_room = c->n_flights < c->max_queue && dload_i_has_turn(c, w->parker);
         bool refresh = wanted && has_room && DLOAD_I_FN(i_may_refresh)(l, ref);
@@ -115,7 +116,7 @@ DLOAD_I_UNUSED static void DLOAD_I_FN(i_keep_at)(void *owner, dload_i_batch *bas
     int age = e == NULL ? DLOAD_I_AGE_NONE : DLOAD_I_FN(i_age)(&l->cache, s, e, tick);
     bool keep = age == DLOAD_I_AGE_FRESH ||
                 (age != DLOAD_I_AGE_NONE && tick - e->end < l->cache.error_ticks);
-    if (keep && (e->meta & DLOAD_I_META_ERROR) == 0) {
+    if (keep && (DLOAD_I_META(e) & DLOAD_I_META_ERROR) == 0) {
         e->retry = (uint32_t)tick + l->cache.retry_ticks;
         if (DLOAD_I_FN(i_copy)(&DLOAD_I_FN(i_batch)(base)->values[i], &e->u.value) >= 0) {
             f->kept = age == DLOAD_I_AGE_FRESH ? 2 : 1;
@@ -139,7 +140,7 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_forget_old)(DLOAD_NAME *l, dload_i_batch *base, 
     DLOAD_I_ACQUIRE(&s->lock);
     DLOAD_I_SLOT *e = DLOAD_I_FN(i_locate)(s, &id);
     uint64_t tick = DLOAD_I_FN(i_tick)(&l->cache, s);
-    if (e != NULL && (e->meta & DLOAD_I_META_EXPIRES) != 0 &&
+    if (e != NULL && (DLOAD_I_META(e) & DLOAD_I_META_EXPIRES) != 0 &&
         (int32_t)(e->expiry - (uint32_t)tick) <= 0)
         e->end = 0; /* nobody hands it out, and the wheel takes it */
     DLOAD_I_RELEASE(&s->lock);

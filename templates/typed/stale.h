@@ -77,15 +77,15 @@ DLOAD_I_LOCAL bool DLOAD_I_FN(i_failed_lately)(const DLOAD_I_SLOT *e, uint64_t t
 DLOAD_I_LOCAL int DLOAD_I_FN(i_age)(const DLOAD_I_CACHE *c, const DLOAD_I_SHARD *s,
                                     const DLOAD_I_SLOT *e, uint64_t tick)
 {
-    if (((e->meta ^ s->epoch) & DLOAD_I_EPOCH_MASK) != 0)
+    if (((DLOAD_I_META(e) ^ s->epoch) & DLOAD_I_EPOCH_MASK) != 0)
         return DLOAD_I_AGE_NONE;
-    if ((e->meta & DLOAD_I_META_EXPIRES) == 0)
+    if ((DLOAD_I_META(e) & DLOAD_I_META_EXPIRES) == 0)
         return DLOAD_I_AGE_FRESH;
     if (tick >= DLOAD_I_FN(i_gone)(s, e))
         return DLOAD_I_AGE_NONE;
     if (tick < e->end)
         return DLOAD_I_AGE_FRESH;
-    if ((e->meta & DLOAD_I_META_ERROR) != 0)
+    if ((DLOAD_I_META(e) & DLOAD_I_META_ERROR) != 0)
         return DLOAD_I_AGE_NONE;
     uint64_t late = tick - e->end;
     if (late < c->stale_ticks)
@@ -128,7 +128,7 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_set_horizon)(const DLOAD_I_CACHE *c, const DLOAD
 DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_goes_at)(const DLOAD_I_CACHE *c, const DLOAD_I_SLOT *e,
                                              uint64_t tick)
 {
-    uint64_t gone = e->end + ((e->meta & DLOAD_I_META_ERROR) != 0 ? 0 : c->keep_ticks);
+    uint64_t gone = e->end + ((DLOAD_I_META(e) & DLOAD_I_META_ERROR) != 0 ? 0 : c->keep_ticks);
     uint64_t idle = tick + c->idle_ticks + c->idle_ticks / 8 + 1;
     return c->idle_ticks != 0 && idle < gone ? idle : gone;
 }
@@ -153,7 +153,7 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_arm)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uint32_
     if (e->end > DLOAD_I_LAST_TICK - c->keep_ticks)
         e->end = DLOAD_I_LAST_TICK - c->keep_ticks;
     e->retry = (uint32_t)tick;
-    e->meta |= DLOAD_I_META_EXPIRES;
+    DLOAD_I_META_WRITE(e, DLOAD_I_META(e) | DLOAD_I_META_EXPIRES);
     DLOAD_I_FN(i_set_horizon)(c, s, e, tick);
     DLOAD_I_FN(i_schedule)(s, slot, DLOAD_I_FN(i_goes_at)(c, e, tick));
 }
@@ -192,10 +192,10 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_hold)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *
     if (gone - DLOAD_I_FN(i_gone)(s, e) > c->idle_ticks / 8) /* once in a while is enough */
         DLOAD_I_FN(i_schedule)(s, slot, gone);
     DLOAD_I_FN(i_set_horizon)(c, s, e, tick);
-    if ((e->meta & DLOAD_I_META_ERROR) != 0 || DLOAD_I_FN(i_failed_lately)(e, tick) ||
+    if ((DLOAD_I_META(e) & DLOAD_I_META_ERROR) != 0 || DLOAD_I_FN(i_failed_lately)(e, tick) ||
         !DLOAD_I_FN(i_draw)(c, e, tick))
         return true;
-    dload_i_meta_set(&s->evict, slot, e->meta | DLOAD_I_META_DRAWN);
+    dload_i_meta_set(&s->evict, slot, DLOAD_I_META(e) | DLOAD_I_META_DRAWN);
     return false;
 }
 

@@ -5,11 +5,18 @@
 #ifndef DLOAD_I_HAVE_STORE
 #define DLOAD_I_HAVE_STORE
 
-#include "stale.h"
+#include "read.h"
 
 #if DLOAD_I_BODIES
 
 /* ---- memory ---- */
+
+/* At the end of a block that a table has grown out of, where readers have no lock: they may look at it
+ * until the shard is destroyed. */
+typedef struct DLOAD_I_FN(i_outgrown) {
+    void *next; /* the end of the block before */
+    size_t n_bytes;
+} DLOAD_I_FN(i_outgrown);
 
 /* One block for all arrays of a shard of cap entries. False when there is no memory; then the shard is
  * as it was. The old block, if any, stays the caller's. */
@@ -42,15 +49,16 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SH
 #if DLOAD_TTL
     size_t lanes_at = dload_i_carve(&total, n_blocks, DLOAD_I_WHEEL_LANES * sizeof(uint32_t));
 #endif
-    if (total > SIZE_MAX - 64)
+    const size_t more = 64 + sizeof(DLOAD_I_FN(i_outgrown));
+    if (total > SIZE_MAX - more)
         return false;
-    char *block = (char *)dload_i_alloc(env, total + 64);
+    char *block = (char *)dload_i_alloc(env, total + more);
     if (block == NULL)
         return false;
     char *base = (char *)(((uintptr_t)block + 63) & ~(uintptr_t)63);
     memset(base + zeroed_at, 0, total - zeroed_at);
     s->block = block;
-    s->block_bytes = total + 64;
+    s->block_bytes = total + more;
     s->n_groups = n_groups;
     s->groups = (dload_i_group *)(void *)(base + zeroed_at);
     s->slots = (DLOAD_I_SLOT *)(void *)(base + slots_at);
@@ -78,31 +86,110 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SH
     return true;
 }
 
+/* Gives the shard's block back, or keeps it for readers. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_outgrow)(const dload_env *env, DLOAD_I_SHARD *s)
+{
+#if DLOAD_I_LOCKLESS
+    DLOAD_I_FN(i_outgrown) last = {s->outgrown, s->block_bytes};
+    memcpy((char *)s->block + s->block_bytes - sizeof last, &last, sizeof last);
+    s->outgrown = (char *)s->block + s->block_bytes - sizeof last;
+    s->outgrown_bytes += s->block_bytes;
+    (void)env;
+#else
+    dload_i_free(env, s->block, s->block_bytes);
+#endif
+}
+
+DLOAD_I_LOCAL void DLOAD_I_FN(i_free_outgrown)(const dload_env *env, DLOAD_I_SHARD *s)
+{
+#if DLOAD_I_LOCKLESS
+    while (s->outgrown != NULL) {
+        DLOAD_I_FN(i_outgrown) last;
+        memcpy(&last, s->outgrown, sizeof last);
+        dload_i_free(env, (char *)s->outgrown + sizeof last - last.n_bytes, last.n_bytes);
+        s->outgrown = last.next;
+    }
+#endif
+    (void)env;
+    (void)s;
+}
+
+/* The shard lives in wide's memory from now on. Published so that a reader who sees the new number of
+ * groups also sees the new arrays: mutant GROWN_BACKWARDS. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_move_in)(const dload_env *env, DLOAD_I_SHARD *s,
+                                         const DLOAD_I_SHARD *wide)
+{
+    DLOAD_I_FN(i_outgrow)(env, s);
+    DLOAD_I_STORE_RELEASE(&s->slots, wide->slots);
+    DLOAD_I_STORE_RELEASE(&s->groups, wide->groups);
+    DLOAD_I_STORE_RELEASE(&s->n_groups, wide->n_groups);
+    s->cap = wide->cap;
+    s->reap_group = wide->reap_group;
+    s->block = wide->block;
+    s->block_bytes = wide->block_bytes;
+    s->evict = wide->evict;
+#if DLOAD_TTL
+    s->wheel = wide->wheel;
+#endif
+}
+
 /* Doubles an unbounded shard: every entry finds a place in a table twice the size. */
 DLOAD_I_NOINLINE bool DLOAD_I_FN(i_grow)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s)
 {
-    DLOAD_I_SHARD old = *s;
-    if (old.cap > (UINT32_C(1) << 29) ||
-        !DLOAD_I_FN(i_shard_alloc)(c->env, s, old.cap * 2, DLOAD_EVICT_NONE))
+    DLOAD_I_SHARD wide = *s; /* readers go on in the old table until the new one is complete */
+    if (s->cap > (UINT32_C(1) << 29) ||
+        !DLOAD_I_FN(i_shard_alloc)(c->env, &wide, s->cap * 2, DLOAD_EVICT_NONE))
         return false;
-    uint32_t n_slots = old.n_groups * DLOAD_I_GROUP_SLOTS;
+    uint32_t n_slots = s->n_groups * DLOAD_I_GROUP_SLOTS;
     for (uint32_t i = 0; i < n_slots; i++) {
-        if (old.groups[i / DLOAD_I_GROUP_SLOTS].tags[i % DLOAD_I_GROUP_SLOTS] == 0)
+        if (s->groups[i / DLOAD_I_GROUP_SLOTS].tags[i % DLOAD_I_GROUP_SLOTS] == 0)
             continue;
-        const DLOAD_I_SLOT *e = &old.slots[i];
-        uint32_t slot = dload_i_take_slot(s->groups, s->n_groups, DLOAD_I_FN(i_hash_of)(e));
-        s->slots[slot] = *e;
+        const DLOAD_I_SLOT *e = &s->slots[i];
+        uint32_t slot = dload_i_take_slot(wide.groups, wide.n_groups, DLOAD_I_FN(i_hash_of)(e));
+        wide.slots[slot] = *e;
 #if DLOAD_TTL
-        if ((e->meta & DLOAD_I_META_EXPIRES) != 0)
-            s->slots[slot].DLOAD_I_DUE = dload_i_wheel_arm(
-                &s->wheel, slot, dload_i_wheel_end(&old.wheel, i, e->DLOAD_I_DUE));
+        if ((DLOAD_I_META(e) & DLOAD_I_META_EXPIRES) != 0)
+            wide.slots[slot].DLOAD_I_DUE = dload_i_wheel_arm(
+                &wide.wheel, slot, dload_i_wheel_end(&s->wheel, i, e->DLOAD_I_DUE));
 #endif
+        dload_i_group_shut(&wide.groups[slot / DLOAD_I_GROUP_SLOTS]);
     }
-    dload_i_free(c->env, old.block, old.block_bytes);
+    DLOAD_I_FN(i_move_in)(c->env, s, &wide);
     return true;
 }
 
 /* ---- the entry that comes in ---- */
+
+/* The words of a live slot, as readers without the lock want them written. */
+DLOAD_I_INLINE void DLOAD_I_FN(i_write_value)(DLOAD_I_SLOT *e, const DLOAD_I_V *value)
+{
+#if DLOAD_I_LOCKLESS
+    dload_i_words_store(&e->u.value, value, sizeof *value,
+                        DLOAD_I_UNIT(sizeof *value, DLOAD_I_ALIGNOF(DLOAD_I_V)));
+#else
+    e->u.value = *value;
+#endif
+}
+
+DLOAD_I_INLINE void DLOAD_I_FN(i_write_key)(DLOAD_I_SLOT *e, const DLOAD_I_ID *id,
+                                            const char *bytes)
+{
+#if DLOAD_GROUP
+    DLOAD_I_STORE_RELEASE(&e->group, id->group);
+#endif
+#if DLOAD_I_IS_STRING
+    DLOAD_I_STORE_RELEASE(&e->key.ptr, bytes);
+    DLOAD_I_STORE_RELEASE(&e->key.len, (uint32_t)id->key.len);
+    DLOAD_I_STORE_RELEASE(&e->key.hash_hi, (uint32_t)(id->hash >> 32));
+#elif !DLOAD_I_LOCKLESS
+    e->key = id->key;
+#elif DLOAD_I_KEY_KIND == DLOAD_I_KIND_ID128
+    dload_i_words_store(&e->key, &id->key, sizeof e->key, 8);
+#else
+    __atomic_store(&e->key, (DLOAD_I_K *)(uintptr_t)&id->key, __ATOMIC_RELEASE);
+#endif
+    (void)bytes;
+}
 
 /* Writes what the entry is; its key and the rest of its meta word are there. */
 DLOAD_I_LOCAL void DLOAD_I_FN(i_fill)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uint32_t slot,
@@ -110,10 +197,10 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_fill)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uint32
 {
     DLOAD_I_SLOT *e = &s->slots[slot];
     if (item->status < 0) {
-        e->meta |= DLOAD_I_META_ERROR;
-        e->u.status = item->status;
+        DLOAD_I_META_WRITE(e, DLOAD_I_META(e) | DLOAD_I_META_ERROR);
+        DLOAD_I_STORE_RELEASE(&e->u.status, item->status);
     } else {
-        e->u.value = *item->value;
+        DLOAD_I_FN(i_write_value)(e, item->value);
     }
 #if DLOAD_TTL
     DLOAD_I_FN(i_arm)(c, s, slot, item->now_ns, item->ttl_ns);
@@ -126,21 +213,25 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_replace)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uin
                                          DLOAD_I_FN(item) * item)
 {
     DLOAD_I_SLOT *e = &s->slots[slot];
-    if (DLOAD_I_OWNED && (e->meta & DLOAD_I_META_ERROR) == 0) {
+    uint32_t meta = DLOAD_I_META(e);
+    if (DLOAD_I_OWNED && (meta & DLOAD_I_META_ERROR) == 0) {
         item->old = e->u.value;
         item->garbage = true;
     }
     uint32_t keep = DLOAD_I_META_USES | DLOAD_I_META_MAIN;
-    bool cleared = (e->meta & DLOAD_I_EPOCH_MASK) != s->epoch;
+    bool cleared = (meta & DLOAD_I_EPOCH_MASK) != s->epoch;
     if (cleared) {
         s->n_live++; /* an entry from before a clear_all comes back to life, as a new one */
         dload_i_evict_remove(&s->evict, slot);
         keep = 0;
     }
-    e->meta = (e->meta & keep) | s->epoch;
+    dload_i_group *g = &s->groups[slot / DLOAD_I_GROUP_SLOTS];
+    dload_i_group_open(g); /* mutant REPLACED_UNSEEN */
+    DLOAD_I_META_WRITE(e, (meta & keep) | s->epoch);
     if (cleared)
         dload_i_evict_insert(&s->evict, slot, false);
     DLOAD_I_FN(i_fill)(c, s, slot, item);
+    dload_i_group_shut(g);
 }
 
 /* Room for one more entry: at capacity somebody leaves. DLOAD_EFULL when nobody may, DLOAD_ENOMEM. */
@@ -178,8 +269,8 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_put)(DLOAD_I_CACHE *c, DLOAD_I_SHARD 
         DLOAD_I_FN(i_replace)(c, s, DLOAD_I_FN(i_slot_of)(s, e), item);
         return DLOAD_OK;
     }
-#if DLOAD_I_IS_STRING
     const char *bytes = NULL;
+#if DLOAD_I_IS_STRING
     if (!dload_i_arena_put(&s->arena, item->id.key.ptr, item->id.key.len, &bytes)) {
         s->skipped++;
         return DLOAD_ENOMEM;
@@ -196,21 +287,13 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_put)(DLOAD_I_CACHE *c, DLOAD_I_SHARD 
     }
     uint32_t slot = dload_i_take_slot(s->groups, s->n_groups, item->id.hash);
     e = &s->slots[slot];
-#if DLOAD_GROUP
-    e->group = item->id.group;
-#endif
-#if DLOAD_I_IS_STRING
-    e->key.ptr = bytes;
-    e->key.len = (uint32_t)item->id.key.len;
-    e->key.hash_hi = (uint32_t)(item->id.hash >> 32);
-#else
-    e->key = item->id.key;
-#endif
-    e->meta = s->epoch;
+    DLOAD_I_FN(i_write_key)(e, &item->id, bytes);
+    DLOAD_I_META_WRITE(e, s->epoch);
     s->n_used++;
     s->n_live++;
     dload_i_evict_insert(&s->evict, slot, was_ghost);
     DLOAD_I_FN(i_fill)(c, s, slot, item);
+    dload_i_group_shut(&s->groups[slot / DLOAD_I_GROUP_SLOTS]);
     return DLOAD_OK;
 }
 

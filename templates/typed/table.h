@@ -14,6 +14,10 @@
 #define DLOAD_I_SLOT  DLOAD_I_FN(slot)
 #define DLOAD_I_CACHE DLOAD_I_FN(cache)
 
+/* An entry's meta word: readers without the lock may count a use at any time. */
+#define DLOAD_I_META(e)           DLOAD_I_LOAD_RELAXED(&(e)->meta)
+#define DLOAD_I_META_WRITE(e, to) DLOAD_I_STORE_RELEASE(&(e)->meta, (to))
+
 #if DLOAD_GROUP
 #define DLOAD_I_GROUP_HASH(e) dload_i_group_hash((e)->group)
 #else
@@ -200,11 +204,11 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_expired_far)(const DLOAD_I_CACHE *c, const DL
 DLOAD_I_INLINE bool DLOAD_I_FN(i_expired)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, DLOAD_I_SLOT *e)
 {
 #if DLOAD_CLOCK == DLOAD_CLOCK_MANUAL
-    uint64_t tick = s->wheel.now; /* setting the time turns the wheel */
+    uint64_t tick = s->tick; /* setting the time turns the wheel */
 #else
     uint64_t tick = DLOAD_I_FN(i_now)(c) >> DLOAD_I_TICK_SHIFT;
 #endif
-    if (DLOAD_I_LIKELY(tick - s->wheel.now <= DLOAD_I_WHEEL_ROUND &&
+    if (DLOAD_I_LIKELY(tick - s->tick <= DLOAD_I_WHEEL_ROUND &&
                        (int32_t)((uint32_t)tick - e->expiry) < 0))
         return false;
 #if DLOAD_REFRESH
@@ -239,7 +243,7 @@ DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_jitter)(DLOAD_I_CACHE *c, uint64_t ttl_ns)
 /* The slot's end, which was far, has come nearer. */
 DLOAD_I_LOCAL void DLOAD_I_FN(i_rearm)(DLOAD_I_SHARD *s, uint32_t slot, uint64_t end)
 {
-    s->slots[slot].expiry = dload_i_wheel_arm(&s->wheel, slot, end);
+    DLOAD_I_STORE_RELEASE(&s->slots[slot].expiry, dload_i_wheel_arm(&s->wheel, slot, end));
 }
 
 /* Sets the expiry of the entry in slot, whose meta is otherwise complete. */
@@ -249,8 +253,10 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_arm)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uint32_
     if (ttl_ns >= DLOAD_NEVER - 1)
         return;
     uint64_t end_ns = dload_i_add_ns(now_ns, DLOAD_I_FN(i_jitter)(c, ttl_ns));
-    s->slots[slot].meta |= DLOAD_I_META_EXPIRES;
-    s->slots[slot].expiry = dload_i_wheel_arm(&s->wheel, slot, end_ns >> DLOAD_I_TICK_SHIFT);
+    DLOAD_I_SLOT *e = &s->slots[slot];
+    DLOAD_I_STORE_RELEASE(&e->expiry,
+                          dload_i_wheel_arm(&s->wheel, slot, end_ns >> DLOAD_I_TICK_SHIFT));
+    DLOAD_I_META_WRITE(e, DLOAD_I_META(e) | DLOAD_I_META_EXPIRES);
 }
 
 #endif /* !DLOAD_REFRESH */
@@ -310,15 +316,26 @@ DLOAD_I_INLINE uint32_t DLOAD_I_FN(i_slot_of)(const DLOAD_I_SHARD *s, const DLOA
 DLOAD_I_INLINE bool DLOAD_I_FN(i_valid)(const DLOAD_I_CACHE *c, const DLOAD_I_SHARD *s,
                                         const DLOAD_I_SLOT *e)
 {
-    if (DLOAD_I_UNLIKELY(((e->meta ^ s->epoch) & DLOAD_I_EPOCH_MASK) != 0))
+    if (DLOAD_I_UNLIKELY(((DLOAD_I_META(e) ^ s->epoch) & DLOAD_I_EPOCH_MASK) != 0))
         return false;
 #if DLOAD_TTL
-    if ((e->meta & DLOAD_I_META_EXPIRES) != 0 && DLOAD_I_FN(i_expired_far)(c, s, e))
+    if ((DLOAD_I_META(e) & DLOAD_I_META_EXPIRES) != 0 && DLOAD_I_FN(i_expired_far)(c, s, e))
         return false;
 #endif
     (void)c;
     return true;
 }
+
+/* Where a hit stops counting. */
+#if DLOAD_EVICT == DLOAD_EVICT_AUTO
+#define DLOAD_I_MAX_USES(s) ((s)->evict.max_uses)
+#elif DLOAD_EVICT == DLOAD_EVICT_S3FIFO || DLOAD_EVICT == DLOAD_EVICT_ADAPTIVE
+#define DLOAD_I_MAX_USES(s) 3u
+#elif DLOAD_EVICT == DLOAD_EVICT_CLOCK || DLOAD_EVICT == DLOAD_EVICT_SIEVE
+#define DLOAD_I_MAX_USES(s) 1u
+#else
+#define DLOAD_I_MAX_USES(s) 0u
+#endif
 
 /* Counts a use of the entry, as its policy wants it. */
 DLOAD_I_INLINE void DLOAD_I_FN(i_touch)(DLOAD_I_SHARD *s, DLOAD_I_SLOT *e)
@@ -326,15 +343,12 @@ DLOAD_I_INLINE void DLOAD_I_FN(i_touch)(DLOAD_I_SHARD *s, DLOAD_I_SLOT *e)
 #if DLOAD_EVICT == DLOAD_EVICT_LRU
     if (s->evict.links != NULL)
         dload_i_lru_touch(&s->evict, DLOAD_I_FN(i_slot_of)(s, e));
-#elif DLOAD_EVICT >= DLOAD_EVICT_CLOCK
-#if DLOAD_EVICT == DLOAD_EVICT_S3FIFO || DLOAD_EVICT == DLOAD_EVICT_ADAPTIVE
-    const uint32_t max_uses = 3;
-#elif DLOAD_EVICT == DLOAD_EVICT_AUTO
-    const uint32_t max_uses = s->evict.max_uses;
-#else
-    const uint32_t max_uses = 1;
+#if DLOAD_I_LOCKLESS && DLOAD_TTL
+    /* Until the next tick, readers need not come here for this entry. */
+    DLOAD_I_STORE_RELAXED(dload_i_uses(&e->meta), (uint8_t)s->tick);
 #endif
-    dload_i_count_use(&e->meta, e->meta, max_uses);
+#else
+    dload_i_count_use(&e->meta, DLOAD_I_META(e), DLOAD_I_MAX_USES(s));
 #endif
     (void)s;
     (void)e;
@@ -343,7 +357,7 @@ DLOAD_I_INLINE void DLOAD_I_FN(i_touch)(DLOAD_I_SHARD *s, DLOAD_I_SLOT *e)
 /* A cleared entry, or a cached error: neither is what a hit usually is. */
 DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_read_rare)(DLOAD_I_SHARD *s, DLOAD_I_SLOT *e)
 {
-    if ((e->meta & DLOAD_I_EPOCH_MASK) != s->epoch)
+    if ((DLOAD_I_META(e) & DLOAD_I_EPOCH_MASK) != s->epoch)
         return DLOAD_PENDING;
     DLOAD_I_FN(i_touch)(s, e);
     DLOAD_I_COUNT_HIT(s);
@@ -357,7 +371,7 @@ DLOAD_I_INLINE dload_status DLOAD_I_FN(i_read)(const DLOAD_I_CACHE *c, DLOAD_I_S
     DLOAD_I_SLOT *e = DLOAD_I_FN(i_find)(s, id);
     if (DLOAD_I_UNLIKELY(e == NULL))
         return DLOAD_PENDING;
-    uint32_t meta = e->meta ^ s->epoch;
+    uint32_t meta = DLOAD_I_META(e) ^ s->epoch;
 #if DLOAD_TTL
     if ((meta & DLOAD_I_META_EXPIRES) != 0 && DLOAD_I_FN(i_expired)(c, s, e))
         return DLOAD_PENDING;
@@ -379,16 +393,19 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_remove)(DLOAD_I_SHARD *s, uint32_t slot, DLOA
 {
     DLOAD_I_SLOT *e = &s->slots[slot];
     dload_i_evict_remove(&s->evict, slot);
+    dload_i_group *g = &s->groups[slot / DLOAD_I_GROUP_SLOTS];
+    dload_i_group_open(g); /* mutant REMOVED_UNSEEN */
     dload_i_give_slot(s->groups, s->n_groups, DLOAD_I_FN(i_home_hash)(e), slot);
+    dload_i_group_shut(g);
 #if DLOAD_I_IS_STRING
     dload_i_arena_drop(&s->arena, e->key.ptr, e->key.len);
 #endif
-    if ((e->meta & DLOAD_I_EPOCH_MASK) == s->epoch)
+    if ((DLOAD_I_META(e) & DLOAD_I_EPOCH_MASK) == s->epoch)
         s->n_live--;
     s->n_used--;
     if (s->n_used == s->n_live)
         s->since_reap = 0;
-    if (!DLOAD_I_OWNED || (e->meta & DLOAD_I_META_ERROR) != 0)
+    if (!DLOAD_I_OWNED || (DLOAD_I_META(e) & DLOAD_I_META_ERROR) != 0)
         return false;
     *old = e->u.value;
     return true;
@@ -401,7 +418,7 @@ DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_stale)(DLOAD_I_SHARD *s)
         uint32_t first = s->reap_group * DLOAD_I_GROUP_SLOTS;
         for (uint32_t i = 0; i < DLOAD_I_GROUP_SLOTS; i++) {
             if (s->groups[s->reap_group].tags[i] != 0 &&
-                (s->slots[first + i].meta & DLOAD_I_EPOCH_MASK) != s->epoch)
+                (DLOAD_I_META(&s->slots[first + i]) & DLOAD_I_EPOCH_MASK) != s->epoch)
                 return first + i;
         }
     }
@@ -431,8 +448,10 @@ DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_expire)(DLOAD_I_SHARD *s, uint64_t now_ns, D
     uint32_t n_old = 0;
     bool further = true;
     while (*left > 0 && (further || !dload_i_wheel_idle(w))) {
-        if (dload_i_wheel_idle(w))
+        if (dload_i_wheel_idle(w)) {
             further = dload_i_wheel_turn(w, now_ns >> DLOAD_I_TICK_SHIFT);
+            DLOAD_I_STORE_RELAXED(&s->tick, w->now);
+        }
         uint32_t first = 0;
         uint32_t looks = dload_i_wheel_next(w, left, &first);
         for (; looks != 0; looks &= looks - 1) {
@@ -440,13 +459,13 @@ DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_expire)(DLOAD_I_SHARD *s, uint64_t now_ns, D
             DLOAD_I_SLOT *e = &s->slots[slot];
             uint64_t end = dload_i_wheel_end(w, slot, e->DLOAD_I_DUE);
             if (s->groups[slot / DLOAD_I_GROUP_SLOTS].tags[slot % DLOAD_I_GROUP_SLOTS] == 0 ||
-                (e->meta & DLOAD_I_META_EXPIRES) == 0) {
+                (DLOAD_I_META(e) & DLOAD_I_META_EXPIRES) == 0) {
                 dload_i_wheel_forget(w, slot); /* its entry went before its time */
             } else if (end > w->now) {
                 DLOAD_I_FN(i_rearm)(s, slot, end);
             } else {
                 dload_i_wheel_forget(w, slot);
-                s->expired += (e->meta & DLOAD_I_EPOCH_MASK) == s->epoch;
+                s->expired += (DLOAD_I_META(e) & DLOAD_I_EPOCH_MASK) == s->epoch;
                 n_old += DLOAD_I_FN(i_remove)(s, slot, DLOAD_I_OWNED ? &old[n_old] : NULL);
             }
         }
@@ -474,7 +493,7 @@ DLOAD_I_NOINLINE uint32_t DLOAD_I_FN(i_tidy)(DLOAD_I_SHARD *s, uint64_t now_ns, 
         uint32_t first = s->reap_group * DLOAD_I_GROUP_SLOTS;
         for (uint32_t i = first; i < first + DLOAD_I_GROUP_SLOTS; i++) {
             if (s->groups[s->reap_group].tags[i - first] != 0 &&
-                (s->slots[i].meta & DLOAD_I_EPOCH_MASK) != s->epoch)
+                (DLOAD_I_META(&s->slots[i]) & DLOAD_I_EPOCH_MASK) != s->epoch)
                 n_old += DLOAD_I_FN(i_remove)(s, i, DLOAD_I_OWNED ? &old[n_old] : NULL);
         }
         s->reap_group = dload_i_next_group(s->reap_group, s->n_groups);

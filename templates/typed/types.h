@@ -8,6 +8,8 @@
 #include "../runtime/lock.h"
 #include "../runtime/fork.h"
 #include "../runtime/lock_pthread.h"
+#include "../runtime/stripe.h"
+#include "../runtime/words.h"
 #include "../runtime/arena.h"
 #include "../runtime/evict.h"
 #include "../runtime/wheel.h"
@@ -143,6 +145,13 @@ typedef struct DLOAD_I_FN(i_ident) {
 #endif
 } DLOAD_I_FN(i_ident);
 
+/* What readers without the lock copy word by word is aligned for the widest. */
+#if DLOAD_I_LOCKLESS
+#define DLOAD_I_SHARED(type) __attribute__((__aligned__(sizeof(type) >= 8 ? 8 : 1)))
+#else
+#define DLOAD_I_SHARED(type)
+#endif
+
 /* Where an entry lives: what a hit touches and nothing else. Private.
  *
  *   meta  bits 0..7 uses since the policy last looked, 8 in the main queue (S3-FIFO), 9 expires,
@@ -167,21 +176,33 @@ typedef struct DLOAD_I_FN(slot) {
 #if DLOAD_I_IS_STRING
     dload_i_skey key;
 #else
-    DLOAD_I_K key;
+    DLOAD_I_K key DLOAD_I_SHARED(DLOAD_I_K);
 #endif
     union {
-        DLOAD_I_V value;
+        DLOAD_I_V value DLOAD_I_SHARED(DLOAD_I_V);
         int32_t status; /* with bit 15 of meta */
     } u;
 } DLOAD_I_FN(slot);
 
+/* Between threads, what many read and what few write lie on cache lines of their own. */
+#if DLOAD_I_THREADED
+#define DLOAD_I_APART __attribute__((__aligned__(64)))
+#else
+#define DLOAD_I_APART
+#endif
+
 /* A part of the cache with a lock of its own. Private. */
 typedef struct DLOAD_I_FN(shard) {
-    DLOAD_I_LOCK_T lock;
-    dload_i_group *groups;    /* n_groups of 32 tags each, 64-byte aligned */
-    DLOAD_I_FN(slot) * slots; /* by the same number */
+    /* what a hit looks at */
+    dload_i_group *groups DLOAD_I_APART; /* n_groups of 32 tags each, 64-byte aligned */
+    DLOAD_I_FN(slot) * slots;            /* by the same number */
     uint32_t n_groups;
-    uint32_t epoch;      /* of live entries, in the place it has in meta */
+    uint32_t epoch; /* of live entries, in the place it has in meta */
+#if DLOAD_TTL
+    uint64_t tick; /* the wheel's time */
+#endif
+    /* what only writers do */
+    DLOAD_I_LOCK_T lock DLOAD_I_APART;
     uint32_t n_live;     /* entries of this epoch */
     uint32_t n_used;     /* ... and of older ones not reaped yet */
     uint32_t cap;        /* n_live never exceeds it */
@@ -189,6 +210,10 @@ typedef struct DLOAD_I_FN(shard) {
     uint32_t since_reap; /* clear_all calls since the last complete reap */
     void *block;         /* what groups and slots and the side arrays were carved from */
     size_t block_bytes;
+#if DLOAD_I_LOCKLESS
+    void *outgrown; /* blocks of smaller tables, which a reader may still look at: a list */
+    size_t outgrown_bytes;
+#endif
     dload_i_evict evict;
 #if DLOAD_TTL
     dload_i_wheel wheel;
@@ -196,7 +221,7 @@ typedef struct DLOAD_I_FN(shard) {
 #if DLOAD_I_IS_STRING
     dload_i_arena arena;
 #endif
-    uint64_t hits;      /* DLOAD_STATS; under the lock */
+    uint64_t hits;      /* DLOAD_STATS; under the lock; see also cache.stripes */
     uint64_t evictions; /* entries the policy removed to make room */
     uint64_t expired;   /* entries removed because their TTL passed */
     uint64_t skipped;   /* values not cached: no room, or no memory */
@@ -208,6 +233,12 @@ typedef struct DLOAD_I_FN(cache) {
     DLOAD_I_FN(shard) one; /* without locks one shard is enough, and a hit need not look for it */
 #endif
     DLOAD_I_FN(shard) * shard;
+#if DLOAD_I_THREADED
+    void *block; /* what the shards were carved from */
+#endif
+#if DLOAD_I_LOCKLESS && DLOAD_STATS
+    dload_i_stripe *stripes; /* hits without the lock, a counter a thread */
+#endif
     uint32_t n_shards; /* 2^n; 0 = caching is off */
     uint32_t jitter_pct;
     uint64_t ttl_ns;
