@@ -6297,7 +6297,8 @@ typedef struct DLOAD_I_FN(shard) {
     dload_i_group *groups DLOAD_I_APART; /* n_groups of 32 tags each, 64-byte aligned */
     DLOAD_I_FN(slot) * slots;            /* by the same number */
     uint32_t n_groups;
-    uint32_t epoch; /* of live entries, in the place it has in meta */
+    uint32_t epoch;    /* of live entries, in the place it has in meta */
+    uint32_t max_uses; /* where a hit stops counting; 0 = the policy does not ask */
 #if DLOAD_TTL
     uint64_t tick; /* the wheel's time */
 #endif
@@ -7001,7 +7002,7 @@ DLOAD_I_INLINE bool DLOAD_I_FN(i_valid)(const DLOAD_I_CACHE *c, const DLOAD_I_SH
 
 /* Where a hit stops counting. */
 #if DLOAD_EVICT == DLOAD_EVICT_AUTO
-#define DLOAD_I_MAX_USES(s) ((s)->evict.max_uses)
+#define DLOAD_I_MAX_USES(s) ((s)->max_uses)
 #elif DLOAD_EVICT == DLOAD_EVICT_S3FIFO || DLOAD_EVICT == DLOAD_EVICT_ADAPTIVE
 #define DLOAD_I_MAX_USES(s) 3u
 #elif DLOAD_EVICT == DLOAD_EVICT_CLOCK || DLOAD_EVICT == DLOAD_EVICT_SIEVE
@@ -7460,7 +7461,7 @@ DLOAD_I_INLINE bool DLOAD_I_FN(i_used)(DLOAD_I_SHARD *s, DLOAD_I_SLOT *e, uint32
 #elif DLOAD_EVICT == DLOAD_EVICT_LRU
     (void)e;
     (void)meta;
-    return s->evict.kind == DLOAD_EVICT_NONE;
+    return s->max_uses == 0;
 #else
     dload_i_count_use(&e->meta, meta, DLOAD_I_MAX_USES(s));
     (void)s;
@@ -7687,7 +7688,11 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_move_in)(const dload_env *env, DLOAD_I_SHARD *s,
 /* Doubles an unbounded shard: every entry finds a place in a table twice the size. */
 DLOAD_I_NOINLINE bool DLOAD_I_FN(i_grow)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s)
 {
-    DLOAD_I_SHARD wide = *s; /* readers go on in the old table until the new one is complete */
+    DLOAD_I_SHARD wide; /* readers go on in the old table until the new one is complete */
+    memset(&wide, 0, sizeof wide);
+#if DLOAD_TTL
+    wide.wheel.now = s->wheel.now;
+#endif
     if (s->cap > (UINT32_C(1) << 29) ||
         !DLOAD_I_FN(i_shard_alloc)(c->env, &wide, s->cap * 2, DLOAD_EVICT_NONE))
         return false;
@@ -8026,6 +8031,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_shard_init)(DLOAD_I_CACHE *c, uint32_t i
 #endif
     if (!DLOAD_I_FN(i_shard_alloc)(c->env, s, cap, kind))
         return DLOAD_ENOMEM;
+    s->max_uses = kind == DLOAD_EVICT_LRU ? 1 : s->evict.max_uses;
     if (!DLOAD_I_LOCK_INIT(&s->lock)) {
         dload_i_free(c->env, s->block, s->block_bytes);
         s->block = NULL;

@@ -173,6 +173,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_shard_init)(DLOAD_I_CACHE *c, uint32_t i
 #endif
     if (!DLOAD_I_FN(i_shard_alloc)(c->env, s, cap, kind))
         return DLOAD_ENOMEM;
+    s->max_uses = kind == DLOAD_EVICT_LRU ? 1 : s->evict.max_uses;
     if (!DLOAD_I_LOCK_INIT(&s->lock)) {
         dload_i_free(c->env, s->block, s->block_bytes);
         s->block = NULL;

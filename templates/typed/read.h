@@ -75,7 +75,7 @@ DLOAD_I_INLINE bool DLOAD_I_FN(i_used)(DLOAD_I_SHARD *s, DLOAD_I_SLOT *e, uint32
 #elif DLOAD_EVICT == DLOAD_EVICT_LRU
     (void)e;
     (void)meta;
-    return s->evict.kind == DLOAD_EVICT_NONE;
+    return s->max_uses == 0;
 #else
     dload_i_count_use(&e->meta, meta, DLOAD_I_MAX_USES(s));
     (void)s;

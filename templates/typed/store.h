@@ -136,7 +136,11 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_move_in)(const dload_env *env, DLOAD_I_SHARD *s,
 /* Doubles an unbounded shard: every entry finds a place in a table twice the size. */
 DLOAD_I_NOINLINE bool DLOAD_I_FN(i_grow)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s)
 {
-    DLOAD_I_SHARD wide = *s; /* readers go on in the old table until the new one is complete */
+    DLOAD_I_SHARD wide; /* readers go on in the old table until the new one is complete */
+    memset(&wide, 0, sizeof wide);
+#if DLOAD_TTL
+    wide.wheel.now = s->wheel.now;
+#endif
     if (s->cap > (UINT32_C(1) << 29) ||
         !DLOAD_I_FN(i_shard_alloc)(c->env, &wide, s->cap * 2, DLOAD_EVICT_NONE))
         return false;

@@ -328,7 +328,7 @@ DLOAD_I_INLINE bool DLOAD_I_FN(i_valid)(const DLOAD_I_CACHE *c, const DLOAD_I_SH
 
 /* Where a hit stops counting. */
 #if DLOAD_EVICT == DLOAD_EVICT_AUTO
-#define DLOAD_I_MAX_USES(s) ((s)->evict.max_uses)
+#define DLOAD_I_MAX_USES(s) ((s)->max_uses)
 #elif DLOAD_EVICT == DLOAD_EVICT_S3FIFO || DLOAD_EVICT == DLOAD_EVICT_ADAPTIVE
 #define DLOAD_I_MAX_USES(s) 3u
 #elif DLOAD_EVICT == DLOAD_EVICT_CLOCK || DLOAD_EVICT == DLOAD_EVICT_SIEVE

@@ -197,7 +197,8 @@ typedef struct DLOAD_I_FN(shard) {
     dload_i_group *groups DLOAD_I_APART; /* n_groups of 32 tags each, 64-byte aligned */
     DLOAD_I_FN(slot) * slots;            /* by the same number */
     uint32_t n_groups;
-    uint32_t epoch; /* of live entries, in the place it has in meta */
+    uint32_t epoch;    /* of live entries, in the place it has in meta */
+    uint32_t max_uses; /* where a hit stops counting; 0 = the policy does not ask */
 #if DLOAD_TTL
     uint64_t tick; /* the wheel's time */
 #endif

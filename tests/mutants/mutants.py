@@ -10,7 +10,7 @@ def mutant(name, part, old, new, *suites):
 
 # ---- the table ----
 mutant("overflow_not_decremented", "runtime/group.h",
-       "            groups[at].over[class_]--;",
+       "            DLOAD_I_STORE_RELAXED(&groups[at].over[class_], (uint8_t)(groups[at].over[class_] - 1));",
        "            (void)0;",
        "test_table")
 mutant("overflow_saturated_decremented", "runtime/group.h",
@@ -18,7 +18,7 @@ mutant("overflow_saturated_decremented", "runtime/group.h",
        "        if (groups[at].over[class_] > 0)\n",
        "test_table")
 mutant("overflow_not_counted", "runtime/group.h",
-       "            g->over[class_]++;",
+       "            DLOAD_I_STORE_RELAXED(&g->over[class_], (uint8_t)(g->over[class_] + 1));",
        "            (void)0;",
        "test_table")
 mutant("tag_may_be_zero", "runtime/group.h",
@@ -44,12 +44,12 @@ mutant("string_compare_short", "typed/table.h",
        "(key->len == 0 || memcmp(e->key.ptr, key->ptr, (key->len - 1) / 8 * 8) == 0)",
        "test_hash")
 mutant("string_key_not_copied", "runtime/arena.h",
-       "    memcpy(piece, ptr, len);\n"
+       "    dload_i_arena_write(piece, ptr, len);\n"
        "    *out = piece;",
        "    *out = ptr;",
        "test_keys")
 mutant("arena_piece_leaks", "runtime/arena.h",
-       "    memcpy(p, &a->free_[class_], sizeof(void *));\n"
+       "    dload_i_arena_write(p, &a->free_[class_], sizeof(void *));\n"
        "    a->free_[class_] = p;",
        "    (void)p;",
        "test_alloc")
@@ -201,7 +201,7 @@ mutant("jitter_lengthens", "typed/table.h",
 
 # ---- clears ----
 mutant("epoch_not_compared", "typed/table.h",
-       "    if ((e->meta & DLOAD_I_EPOCH_MASK) != s->epoch)\n"
+       "    if ((DLOAD_I_META(e) & DLOAD_I_EPOCH_MASK) != s->epoch)\n"
        "        return DLOAD_PENDING;\n",
        "",
        "test_clears")
@@ -613,8 +613,8 @@ mutant("stored_in_group_0", "typed/ops.h",
        "    item.id.group = 0;\n",
        "test_groups")
 mutant("group_of_slot_not_set", "typed/store.h",
-       "    e->group = item->id.group;\n",
-       "    e->group = 0;\n",
+       "    DLOAD_I_STORE_RELEASE(&e->group, id->group);\n",
+       "    DLOAD_I_STORE_RELEASE(&e->group, 0);\n",
        "test_groups")
 mutant("token_of_key_only", "typed/answer.h",
        "    if (dload_i_cleared_since(&l->core, dload_i_group_mark(id->group), token))\n"
@@ -901,3 +901,45 @@ mutant("wakeup_note_without_bed", "runtime/lock_pthread.h",
        "    (void)pthread_cond_signal(&bed->cond);\n"
        "    __atomic_store_n(&p->owed, p->owed && !pays, __ATOMIC_RELEASE);\n",
        "test_wakeup:PTHREAD")
+
+# ---- hits without the lock ----
+mutant("tag_before_open", "runtime/group.h",
+       "            dload_i_group_open(g);\n"
+       "            DLOAD_I_STORE_RELEASE(&g->tags[i], dload_i_tag(hash));\n",
+       "            DLOAD_I_STORE_RELEASE(&g->tags[i], dload_i_tag(hash));\n"
+       "            dload_i_spin_yield(DLOAD_I_SPINS);\n"
+       "            dload_i_group_open(g);\n",
+       "test_read:SPIN")
+mutant("odd_seq_read", "typed/read.h",
+       "    if (DLOAD_I_UNLIKELY((seq & 1u) != 0))\n"
+       "        return DLOAD_EBUSY; /* mutant ODD_SEQ_READ */\n",
+       "",
+       "test_read:SPIN")
+mutant("seq_not_checked", "typed/read.h",
+       "        if (DLOAD_I_UNLIKELY(DLOAD_I_LOAD_RELAXED(&g->seq) != seq ||\n",
+       "        if (DLOAD_I_UNLIKELY(seq == SIZE_MAX ||\n",
+       "test_read:SPIN")
+mutant("replaced_unseen", "typed/store.h",
+       "    dload_i_group_open(g); /* mutant REPLACED_UNSEEN */\n"
+       "    DLOAD_I_META_WRITE(e, (meta & keep) | s->epoch);\n"
+       "    DLOAD_I_FN(i_fill)(c, s, slot, item);\n"
+       "    dload_i_group_shut(g);\n",
+       "    DLOAD_I_META_WRITE(e, (meta & keep) | s->epoch);\n"
+       "    DLOAD_I_FN(i_fill)(c, s, slot, item);\n"
+       "    (void)g;\n",
+       "test_read:SPIN")
+mutant("uses_written_at_every_hit", "runtime/evict.h",
+       "    if (DLOAD_I_UNLIKELY((seen & DLOAD_I_META_USES) < max))\n",
+       "    if (max != 0)\n",
+       "test_read:SPIN")
+mutant("outgrown_freed", "typed/store.h",
+       "    s->outgrown = (char *)s->block + s->block_bytes - sizeof last;\n"
+       "    s->outgrown_bytes += s->block_bytes;\n"
+       "    (void)env;\n",
+       "    dload_i_free(env, s->block, s->block_bytes);\n",
+       "test_read:SPIN")
+mutant("out_written_early", "typed/read.h",
+       "        dload_i_words_load(words, &e->u.value, sizeof(DLOAD_I_V), UNIT);\n",
+       "        dload_i_words_load(words, &e->u.value, sizeof(DLOAD_I_V), UNIT);\n"
+       "        dload_i_words_give(out, words, sizeof(DLOAD_I_V), UNIT);\n",
+       "test_read:SPIN")

@@ -1,0 +1,340 @@
+/* Hits without the lock: what a reader copies while others write, evict, delete, reuse slots and grow the
+ * table; that it writes nothing shared; and that it finds what is there. */
+/* locks: SPIN PTHREAD */
+/* tsan */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+enum { N_KEYS = 96, ENOUGH_HITS = 500 };
+
+static uint64_t versions[N_KEYS]; /* the last one written or deleted; atomic */
+static size_t n_bad, n_ended, n_hits;
+
+static void count(size_t *n)
+{
+    __atomic_add_fetch(n, 1, __ATOMIC_RELAXED);
+}
+
+static void bad(bool is_bad)
+{
+    if (is_bad) {
+        count(&n_bad);
+    }
+}
+
+typedef struct wide {
+    uint64_t words[4];
+} wide;
+
+typedef struct ragged {
+    char bytes[13];
+} ragged;
+
+typedef struct large {
+    char bytes[600];
+} large;
+
+#define CASE      u64_wide
+#define KEY_OF(k) (k)
+#define VALUE     wide
+#define DLOAD_KEY uint64_t
+#include "read_case.h"
+
+/* Long enough that two in three need more than one word, with a shared beginning. */
+static dload_str text_key(uint64_t k)
+{
+    static char texts[N_KEYS][40];
+    static size_t lens[N_KEYS];
+    if (lens[k] == 0) {
+        for (size_t i = 0; i < sizeof texts[k]; i++) {
+            texts[k][i] = (char)('a' + (i < 5 ? 0 : (k >> (i % 3 * 3)) % 8));
+        }
+        lens[k] = 3 + k % 37;
+        texts[k][lens[k] - 1] = (char)k;
+    }
+    dload_str s = {texts[k], lens[k]};
+    return s;
+}
+
+static dload_id128 id_key(uint64_t k)
+{
+    dload_id128 id;
+    memset(&id, (int)(k % 5), sizeof id);
+    memcpy(id.bytes + 3, &k, sizeof k);
+    return id;
+}
+
+#define CASE      u16_byte
+#define KEY_OF(k) ((uint16_t)(k))
+#define VALUE     uint8_t
+#define DLOAD_KEY uint16_t
+#include "read_case.h"
+
+#define CASE      dbl_u32
+#define KEY_OF(k) ((double)(k))
+#define VALUE     uint32_t
+#define DLOAD_KEY double
+#include "read_case.h"
+
+#define CASE      id_ragged
+#define KEY_OF(k) id_key(k)
+#define VALUE     ragged
+#define DLOAD_KEY DLOAD_ID128
+#include "read_case.h"
+
+#define CASE      text_wide
+#define KEY_OF(k) text_key(k)
+#define VALUE     wide
+#define DLOAD_KEY DLOAD_STRING
+#include "read_case.h"
+
+#define CASE      u64_large
+#define KEY_OF(k) (k)
+#define VALUE     large
+#define DLOAD_KEY uint64_t
+#include "read_case.h"
+
+#define CASE        lru_wide
+#define KEY_OF(k)   (k)
+#define VALUE       wide
+#define DLOAD_KEY   uint64_t
+#define DLOAD_EVICT DLOAD_EVICT_LRU
+#include "read_case.h"
+
+#define CASE        grouped
+#define KEY_OF(k)   ((uint32_t)(k))
+#define VALUE       wide
+#define DLOAD_KEY   uint32_t
+#define DLOAD_GROUP 1
+#include "read_case.h"
+
+/* With room for all, with evictions all the time, and in tables that grow: slots are reused for other keys
+ * of the same tag. */
+#define TEST_CASE(name)                         \
+    static void test_##name(void **state)       \
+    {                                           \
+        (void)state;                            \
+        for (uint64_t k = 0; k < N_KEYS; k++) { \
+            (void)text_key(k);                  \
+        }                                       \
+        name##_case(N_KEYS * 4);                \
+        name##_case(20);                        \
+        name##_case(DLOAD_UNBOUNDED);           \
+    }
+TEST_CASE(u64_wide)
+TEST_CASE(u16_byte)
+TEST_CASE(dbl_u32)
+TEST_CASE(id_ragged)
+TEST_CASE(text_wide)
+TEST_CASE(u64_large)
+TEST_CASE(lru_wide)
+TEST_CASE(grouped)
+
+/* ---- growth ---- */
+
+static size_t n_inserted; /* keys that are there for good; atomic */
+static size_t n_all;
+
+static void grow(void *ctx, size_t thread)
+{
+    uint64_t seed = *(const uint64_t *)ctx + thread;
+    for (size_t i = 0; thread == 0 && i < n_all; i++) {
+        wide value;
+        u64_wide_fill(&value, i, 1);
+        bad(u64_wide_cache_set(&u64_wide_cache_, i, &value, 0) != DLOAD_OK);
+        __atomic_store_n(&n_inserted, i + 1, __ATOMIC_SEQ_CST);
+    }
+    size_t n = 0;
+    while (thread != 0 && (n = __atomic_load_n(&n_inserted, __ATOMIC_SEQ_CST)) < n_all) {
+        wide value;
+        uint64_t k = n == 0 ? 0 : rng_below(&seed, n);
+        if (n != 0) {
+            bad(u64_wide_cache_get(&u64_wide_cache_, k, &value) != DLOAD_OK);
+            bad(u64_wide_version(&value, k) != 1);
+        }
+    }
+}
+
+static void test_growth(void **state)
+{
+    (void)state;
+    struct fake_env f;
+    uint64_t seed = test_seed("growth");
+    n_all = scaled(20000);
+    n_inserted = n_bad = 0;
+    fake_env_init_real(&f);
+    u64_wide_cache_config cfg;
+    memset(&cfg, 0, sizeof cfg);
+    cfg.env = &f.env;
+    cfg.capacity = DLOAD_UNBOUNDED;
+    cfg.shards = 1;
+    must_ok(u64_wide_cache_init(&u64_wide_cache_, &cfg));
+    run_threads(4, grow, &seed);
+    equal(n_bad, 0);
+    equal(u64_wide_cache_len(&u64_wide_cache_), n_all);
+    equal(u64_wide_cache_bytes(&u64_wide_cache_), f.live_bytes);
+    must_ok(u64_wide_cache_destroy(&u64_wide_cache_));
+    fake_env_check(&f);
+}
+
+/* ---- doubt ---- */
+
+/* While a writer is at work in every group, nothing is read but under the lock; and a table that the cache
+ * has grown out of stays what it was for those who still look at it. */
+static void test_doubt(void **state)
+{
+    (void)state;
+    struct fake_env f;
+    fake_env_init(&f);
+    u64_wide_cache c;
+    u64_wide_cache_config cfg;
+    memset(&cfg, 0, sizeof cfg);
+    cfg.env = &f.env;
+    cfg.capacity = DLOAD_UNBOUNDED;
+    cfg.shards = 1;
+    must_ok(u64_wide_cache_init(&c, &cfg));
+    u64_wide_shard *s = &c.shard[0];
+    wide value;
+    u64_wide_fill(&value, 5, 1);
+    must_ok(u64_wide_cache_set(&c, 5, &value, 0));
+    u64_wide_i_ident id = u64_wide_i_id(5, 0);
+    must_ok(u64_wide_i_read_free(&c, s, &id, &value));
+    for (uint32_t i = 0; i < s->n_groups; i++) {
+        dload_i_group_open(&s->groups[i]);
+    }
+    must(u64_wide_i_read_free(&c, s, &id, &value), DLOAD_EBUSY);
+    must_ok(u64_wide_cache_get(&c, 5, &value));
+    for (uint32_t i = 0; i < s->n_groups; i++) {
+        dload_i_group_shut(&s->groups[i]);
+    }
+    must_ok(u64_wide_i_read_free(&c, s, &id, &value));
+
+    const dload_i_group *old = s->groups;
+    dload_i_group image[8];
+    size_t n_bytes = s->n_groups * sizeof *old;
+    assert_true(n_bytes <= sizeof image);
+    for (uint64_t k = 6; s->groups == old; k++) {
+        memcpy(image, old, n_bytes);
+        must_ok(u64_wide_cache_set(&c, k, &value, 0));
+    }
+    assert_memory_equal(image, old, n_bytes);
+    assert_true(s->outgrown_bytes >= n_bytes);
+    equal(u64_wide_cache_bytes(&c), f.live_bytes);
+    must_ok(u64_wide_cache_destroy(&c));
+    fake_env_check(&f);
+}
+
+/* ---- what a hit writes ---- */
+
+/* Everything a cache holds but the threads' own counters. */
+static size_t image(const u64_wide_cache *c, unsigned char *to, size_t cap_bytes)
+{
+    size_t n = 0;
+    for (uint32_t i = 0; i < c->n_shards; i++) {
+        assert_true(n + sizeof c->shard[i] + c->shard[i].block_bytes <= cap_bytes);
+        memcpy(to + n, &c->shard[i], sizeof c->shard[i]);
+        n += sizeof c->shard[i];
+        memcpy(to + n, c->shard[i].block, c->shard[i].block_bytes);
+        n += c->shard[i].block_bytes;
+    }
+    memcpy(to + n, c, sizeof *c);
+    return n + sizeof *c;
+}
+
+static void test_repeated_hit_writes_nothing(void **state)
+{
+    (void)state;
+    static unsigned char before[1 << 20], after[1 << 20];
+    struct fake_env f;
+    fake_env_init(&f);
+    u64_wide_cache c;
+    u64_wide_cache_config cfg;
+    memset(&cfg, 0, sizeof cfg);
+    cfg.env = &f.env;
+    cfg.capacity = 1000;
+    cfg.ttl_ns = DLOAD_SECOND;
+    must_ok(u64_wide_cache_init(&c, &cfg));
+    wide value;
+    for (uint64_t k = 0; k < 1000; k++) {
+        u64_wide_fill(&value, k, 2);
+        must_ok(u64_wide_cache_set(&c, k, &value, 0));
+    }
+    for (size_t round = 0; round < 4; round++) { /* the count of uses reaches its end */
+        for (uint64_t k = 0; k < 1000; k++) {
+            (void)u64_wide_cache_get(&c, k, &value);
+        }
+    }
+    size_t n_bytes = image(&c, before, sizeof before);
+    size_t found = 0;
+    for (uint64_t k = 0; k < 1000; k++) {
+        found += u64_wide_cache_get(&c, k, &value) == DLOAD_OK;
+    }
+    assert_true(found > 900);
+    equal(image(&c, after, sizeof after), n_bytes);
+    assert_memory_equal(before, after, n_bytes);
+    must_ok(u64_wide_cache_destroy(&c));
+    fake_env_check(&f);
+}
+
+/* ---- counting ---- */
+
+static dload_status answer(u64_wide_batch *b)
+{
+    for (size_t i = 0; i < b->n; i++) {
+        wide value;
+        u64_wide_fill(&value, b->keys[i], 1);
+        must_ok(u64_wide_batch_set(b, i, &value));
+    }
+    return DLOAD_OK;
+}
+
+static void read_all(void *ctx, size_t thread)
+{
+    wide value;
+    (void)thread;
+    for (uint64_t i = 0; i < 3000; i++) {
+        bad(u64_wide_load((u64_wide *)ctx, i % 64, &value) != DLOAD_OK);
+    }
+}
+
+/* Sums are exact with more threads than stripes, at once and one generation after the other. */
+static void test_hits_are_counted(void **state)
+{
+    (void)state;
+    u64_wide l;
+    u64_wide_config cfg = u64_wide_config_default();
+    cfg.fetch = answer;
+    must_ok(u64_wide_init(&l, &cfg));
+    n_bad = 0;
+    for (size_t round = 0; round < 3; round++) {
+        run_threads(24, read_all, &l);
+    }
+    equal(n_bad, 0);
+    dload_stats stats = {0};
+    must_ok(u64_wide_stats(&l, &stats));
+    equal(stats.hits + stats.joins + stats.misses, 3 * 24 * 3000);
+    equal(stats.keys, 64);
+    must_ok(u64_wide_close(&l, DLOAD_DRAIN, 0));
+    must_ok(u64_wide_destroy(&l));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_u64_wide),
+        cmocka_unit_test(test_u16_byte),
+        cmocka_unit_test(test_dbl_u32),
+        cmocka_unit_test(test_id_ragged),
+        cmocka_unit_test(test_text_wide),
+        cmocka_unit_test(test_u64_large),
+        cmocka_unit_test(test_lru_wide),
+        cmocka_unit_test(test_grouped),
+        cmocka_unit_test(test_doubt),
+        cmocka_unit_test(test_growth),
+        cmocka_unit_test(test_repeated_hit_writes_nothing),
+        cmocka_unit_test(test_hits_are_counted),
+    };
+    return cmocka_run_group_tests_name("read", tests, NULL, NULL);
+}
