@@ -6027,7 +6027,7 @@ DLOAD_I_LOCAL uint64_t dload_i_stripe_sum(const dload_i_stripe *stripes)
 #endif /* DLOAD_I_STRIPE_H */
 
 /* For loaders with a lock only: nobody else gets <pthread.h>. */
-#if DLOAD_I_LOCKLESS && !defined(DLOAD_I_STRIPE_COUNT_H)
+#if defined(DLOAD_I_LOCKLESS) && DLOAD_I_LOCKLESS && !defined(DLOAD_I_STRIPE_COUNT_H)
 #define DLOAD_I_STRIPE_COUNT_H
 #if DLOAD_FREESTANDING
 
@@ -8013,7 +8013,186 @@ DLOAD_I_NOINLINE void DLOAD_I_FN(i_full_sweep)(DLOAD_I_CACHE *c)
         DLOAD_I_FN(i_sweep)(&c->shard[i], 0, 0);
 }
 
-/* ---- life ---- */
+/* ---- reading and writing ---- */
+
+DLOAD_I_INLINE dload_status DLOAD_I_FN(i_cache_get)(DLOAD_I_CACHE *c, uint64_t group, DLOAD_I_K key,
+                                                    DLOAD_I_V *out)
+{
+    dload_status st = DLOAD_I_FN(i_canon)(&key, c->max_key_bytes);
+    if (DLOAD_I_UNLIKELY(st < 0 || out == NULL))
+        return out == NULL ? DLOAD_EINVAL : st;
+    if (DLOAD_I_FORKED(c))
+        return DLOAD_EFORK;
+    DLOAD_I_ID id = DLOAD_I_FN(i_id)(key, group);
+    st = DLOAD_I_FN(i_lookup)(c, &id, out);
+    return st == DLOAD_PENDING ? DLOAD_MISSING : st;
+}
+
+DLOAD_I_HOT dload_status DLOAD_I_FN(cache_get)(DLOAD_I_CACHE *c, DLOAD_I_K key, DLOAD_I_V *out)
+{
+    return DLOAD_I_FN(i_cache_get)(c, 0, key, out);
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(cache_get_many)(DLOAD_I_CACHE *c, const DLOAD_I_K *keys,
+                                                    size_t n, DLOAD_I_V *out,
+                                                    dload_status *statuses, size_t *n_hits)
+{
+    if (n != 0 && (keys == NULL || out == NULL || statuses == NULL))
+        return DLOAD_EINVAL;
+    size_t hits = 0;
+    for (size_t i = 0; i < n; i++) {
+        statuses[i] = DLOAD_I_FN(cache_get)(c, keys[i], &out[i]);
+        hits += statuses[i] >= 0;
+    }
+    if (n_hits != NULL)
+        *n_hits = hits;
+    return DLOAD_OK;
+}
+
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_cache_set)(DLOAD_I_CACHE *c, uint64_t group, DLOAD_I_K key,
+                                                   const DLOAD_I_V *value, uint64_t ttl_ns)
+{
+    if (value == NULL || DLOAD_I_FORKED(c))
+        return value == NULL ? DLOAD_EINVAL : DLOAD_EFORK;
+    dload_status st = DLOAD_I_FN(i_canon)(&key, c->max_key_bytes);
+    if (st < 0 || c->n_shards == 0)
+        return st < 0 ? st : DLOAD_EFULL;
+    DLOAD_I_V copy;
+    st = DLOAD_I_FN(i_copy)(&copy, value);
+    if (st < 0)
+        return st;
+    DLOAD_I_FN(item) item;
+    item.id = DLOAD_I_FN(i_id)(key, group);
+    item.value = &copy;
+    item.status = DLOAD_OK;
+    item.ttl_ns = ttl_ns != 0 ? ttl_ns : c->ttl_ns;
+    item.now_ns = DLOAD_TTL ? DLOAD_I_FN(i_now)(c) : 0;
+    DLOAD_I_FN(i_before_store)(c, &item);
+    st = DLOAD_I_FN(i_store)(c, &item);
+    if (st < 0)
+        DLOAD_I_FN(i_release)(&copy);
+    DLOAD_I_FN(i_after_store)(&item);
+    return st;
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(cache_set)(DLOAD_I_CACHE *c, DLOAD_I_K key,
+                                               const DLOAD_I_V *value, uint64_t ttl_ns)
+{
+    return DLOAD_I_FN(i_cache_set)(c, 0, key, value, ttl_ns);
+}
+
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_cache_delete)(DLOAD_I_CACHE *c, uint64_t group,
+                                                      DLOAD_I_K key)
+{
+    if (DLOAD_I_FORKED(c))
+        return DLOAD_EFORK;
+    dload_status st = DLOAD_I_FN(i_canon)(&key, c->max_key_bytes);
+    if (st < 0)
+        return st;
+    DLOAD_I_V old;
+    DLOAD_I_ID id = DLOAD_I_FN(i_id)(key, group);
+    if (DLOAD_I_FN(i_drop)(c, &id, &old))
+        DLOAD_I_FN(i_release)(&old);
+    return DLOAD_OK;
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(cache_delete)(DLOAD_I_CACHE *c, DLOAD_I_K key)
+{
+    return DLOAD_I_FN(i_cache_delete)(c, 0, key);
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(cache_clear)(DLOAD_I_CACHE *c)
+{
+    if (DLOAD_I_FORKED(c))
+        return DLOAD_EFORK;
+    if (DLOAD_I_FN(i_new_epoch)(c) != 0)
+        DLOAD_I_FN(i_full_sweep)(c);
+    return DLOAD_OK;
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(cache_advance)(DLOAD_I_CACHE *c, uint64_t now_ns)
+{
+    if (DLOAD_I_FORKED(c))
+        return DLOAD_EFORK;
+    if (now_ns > DLOAD_I_LOAD_RELAXED(&c->manual_ns))
+        DLOAD_I_STORE_RELAXED(&c->manual_ns, now_ns);
+    for (uint32_t i = 0; i < c->n_shards; i++)
+        DLOAD_I_FN(i_sweep)(&c->shard[i], now_ns, 0);
+    return DLOAD_OK;
+}
+
+#if DLOAD_GROUP
+
+DLOAD_I_HOT dload_status DLOAD_I_FN(cache_get_in)(DLOAD_I_CACHE *c, DLOAD_I_K key, uint64_t group,
+                                                  DLOAD_I_V *out)
+{
+    return DLOAD_I_FN(i_cache_get)(c, group, key, out);
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(cache_set_in)(DLOAD_I_CACHE *c, DLOAD_I_K key, uint64_t group,
+                                                  const DLOAD_I_V *value, uint64_t ttl_ns)
+{
+    return DLOAD_I_FN(i_cache_set)(c, group, key, value, ttl_ns);
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(cache_delete_in)(DLOAD_I_CACHE *c, DLOAD_I_K key,
+                                                     uint64_t group)
+{
+    return DLOAD_I_FN(i_cache_delete)(c, group, key);
+}
+
+/* Removes up to DLOAD_I_TIDY_MAX entries of a group from slot *at on; *at is where to go on, n_slots at
+ * the end. Returns how many values there are to release. */
+DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_cut_group)(DLOAD_I_SHARD *s, uint64_t group, uint32_t *at,
+                                               DLOAD_I_V *old)
+{
+    uint32_t n_slots = s->n_groups * DLOAD_I_GROUP_SLOTS;
+    uint32_t n_old = 0;
+    for (; *at < n_slots && n_old < DLOAD_I_TIDY_MAX; ++*at) {
+        if (s->groups[*at / DLOAD_I_GROUP_SLOTS].tags[*at % DLOAD_I_GROUP_SLOTS] != 0 &&
+            s->slots[*at].group == group)
+            n_old += DLOAD_I_FN(i_remove)(s, *at, &old[n_old]);
+    }
+    return n_old;
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(cache_clear_group)(DLOAD_I_CACHE *c, uint64_t group)
+{
+    if (DLOAD_I_FORKED(c))
+        return DLOAD_EFORK;
+    for (uint32_t i = 0; i < c->n_shards; i++) {
+        DLOAD_I_SHARD *s = &c->shard[i];
+        DLOAD_I_V old[DLOAD_I_TIDY_MAX];
+        uint32_t at = 0;
+        uint32_t n_groups = 0;
+        bool more = true;
+        while (more) {
+            DLOAD_I_ACQUIRE(&s->lock);
+            if (n_groups != s->n_groups)
+                at = 0; /* it grew, and entries moved */
+            n_groups = s->n_groups;
+            uint32_t n_old = DLOAD_I_FN(i_cut_group)(s, group, &at, old);
+            more = at < n_groups * DLOAD_I_GROUP_SLOTS;
+            DLOAD_I_RELEASE(&s->lock);
+            for (uint32_t k = 0; k < n_old; k++)
+                DLOAD_I_FN(i_release)(&old[k]);
+        }
+    }
+    return DLOAD_OK;
+}
+
+#endif /* DLOAD_GROUP */
+
+#endif /* DLOAD_I_BODIES */
+#endif /* DLOAD_I_HAVE_CACHE */
+
+/* ==== typed/shards.h ==== */
+
+/* >>shards -- a cache's shards: how many, where they live, from init to destroy. */
+#ifndef DLOAD_I_HAVE_SHARDS
+#define DLOAD_I_HAVE_SHARDS
+
+#if DLOAD_I_BODIES
 
 /* Capacity of shard i of n: equal shares, the remainder to the first ones. */
 DLOAD_I_INLINE uint32_t DLOAD_I_FN(i_share)(size_t capacity, uint32_t n, uint32_t i)
@@ -8159,114 +8338,6 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_destroy)(DLOAD_I_CACHE *c)
     return DLOAD_OK;
 }
 
-/* ---- reading and writing ---- */
-
-DLOAD_I_INLINE dload_status DLOAD_I_FN(i_cache_get)(DLOAD_I_CACHE *c, uint64_t group, DLOAD_I_K key,
-                                                    DLOAD_I_V *out)
-{
-    dload_status st = DLOAD_I_FN(i_canon)(&key, c->max_key_bytes);
-    if (DLOAD_I_UNLIKELY(st < 0 || out == NULL))
-        return out == NULL ? DLOAD_EINVAL : st;
-    if (DLOAD_I_FORKED(c))
-        return DLOAD_EFORK;
-    DLOAD_I_ID id = DLOAD_I_FN(i_id)(key, group);
-    st = DLOAD_I_FN(i_lookup)(c, &id, out);
-    return st == DLOAD_PENDING ? DLOAD_MISSING : st;
-}
-
-DLOAD_I_HOT dload_status DLOAD_I_FN(cache_get)(DLOAD_I_CACHE *c, DLOAD_I_K key, DLOAD_I_V *out)
-{
-    return DLOAD_I_FN(i_cache_get)(c, 0, key, out);
-}
-
-DLOAD_I_API dload_status DLOAD_I_FN(cache_get_many)(DLOAD_I_CACHE *c, const DLOAD_I_K *keys,
-                                                    size_t n, DLOAD_I_V *out,
-                                                    dload_status *statuses, size_t *n_hits)
-{
-    if (n != 0 && (keys == NULL || out == NULL || statuses == NULL))
-        return DLOAD_EINVAL;
-    size_t hits = 0;
-    for (size_t i = 0; i < n; i++) {
-        statuses[i] = DLOAD_I_FN(cache_get)(c, keys[i], &out[i]);
-        hits += statuses[i] >= 0;
-    }
-    if (n_hits != NULL)
-        *n_hits = hits;
-    return DLOAD_OK;
-}
-
-DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_cache_set)(DLOAD_I_CACHE *c, uint64_t group, DLOAD_I_K key,
-                                                   const DLOAD_I_V *value, uint64_t ttl_ns)
-{
-    if (value == NULL || DLOAD_I_FORKED(c))
-        return value == NULL ? DLOAD_EINVAL : DLOAD_EFORK;
-    dload_status st = DLOAD_I_FN(i_canon)(&key, c->max_key_bytes);
-    if (st < 0 || c->n_shards == 0)
-        return st < 0 ? st : DLOAD_EFULL;
-    DLOAD_I_V copy;
-    st = DLOAD_I_FN(i_copy)(&copy, value);
-    if (st < 0)
-        return st;
-    DLOAD_I_FN(item) item;
-    item.id = DLOAD_I_FN(i_id)(key, group);
-    item.value = &copy;
-    item.status = DLOAD_OK;
-    item.ttl_ns = ttl_ns != 0 ? ttl_ns : c->ttl_ns;
-    item.now_ns = DLOAD_TTL ? DLOAD_I_FN(i_now)(c) : 0;
-    DLOAD_I_FN(i_before_store)(c, &item);
-    st = DLOAD_I_FN(i_store)(c, &item);
-    if (st < 0)
-        DLOAD_I_FN(i_release)(&copy);
-    DLOAD_I_FN(i_after_store)(&item);
-    return st;
-}
-
-DLOAD_I_API dload_status DLOAD_I_FN(cache_set)(DLOAD_I_CACHE *c, DLOAD_I_K key,
-                                               const DLOAD_I_V *value, uint64_t ttl_ns)
-{
-    return DLOAD_I_FN(i_cache_set)(c, 0, key, value, ttl_ns);
-}
-
-DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_cache_delete)(DLOAD_I_CACHE *c, uint64_t group,
-                                                      DLOAD_I_K key)
-{
-    if (DLOAD_I_FORKED(c))
-        return DLOAD_EFORK;
-    dload_status st = DLOAD_I_FN(i_canon)(&key, c->max_key_bytes);
-    if (st < 0)
-        return st;
-    DLOAD_I_V old;
-    DLOAD_I_ID id = DLOAD_I_FN(i_id)(key, group);
-    if (DLOAD_I_FN(i_drop)(c, &id, &old))
-        DLOAD_I_FN(i_release)(&old);
-    return DLOAD_OK;
-}
-
-DLOAD_I_API dload_status DLOAD_I_FN(cache_delete)(DLOAD_I_CACHE *c, DLOAD_I_K key)
-{
-    return DLOAD_I_FN(i_cache_delete)(c, 0, key);
-}
-
-DLOAD_I_API dload_status DLOAD_I_FN(cache_clear)(DLOAD_I_CACHE *c)
-{
-    if (DLOAD_I_FORKED(c))
-        return DLOAD_EFORK;
-    if (DLOAD_I_FN(i_new_epoch)(c) != 0)
-        DLOAD_I_FN(i_full_sweep)(c);
-    return DLOAD_OK;
-}
-
-DLOAD_I_API dload_status DLOAD_I_FN(cache_advance)(DLOAD_I_CACHE *c, uint64_t now_ns)
-{
-    if (DLOAD_I_FORKED(c))
-        return DLOAD_EFORK;
-    if (now_ns > DLOAD_I_LOAD_RELAXED(&c->manual_ns))
-        DLOAD_I_STORE_RELAXED(&c->manual_ns, now_ns);
-    for (uint32_t i = 0; i < c->n_shards; i++)
-        DLOAD_I_FN(i_sweep)(&c->shard[i], now_ns, 0);
-    return DLOAD_OK;
-}
-
 DLOAD_I_API size_t DLOAD_I_FN(cache_len)(DLOAD_I_CACHE *c)
 {
     size_t n = 0;
@@ -8299,70 +8370,8 @@ DLOAD_I_API size_t DLOAD_I_FN(cache_bytes)(DLOAD_I_CACHE *c)
     return n;
 }
 
-#if DLOAD_GROUP
-
-DLOAD_I_HOT dload_status DLOAD_I_FN(cache_get_in)(DLOAD_I_CACHE *c, DLOAD_I_K key, uint64_t group,
-                                                  DLOAD_I_V *out)
-{
-    return DLOAD_I_FN(i_cache_get)(c, group, key, out);
-}
-
-DLOAD_I_API dload_status DLOAD_I_FN(cache_set_in)(DLOAD_I_CACHE *c, DLOAD_I_K key, uint64_t group,
-                                                  const DLOAD_I_V *value, uint64_t ttl_ns)
-{
-    return DLOAD_I_FN(i_cache_set)(c, group, key, value, ttl_ns);
-}
-
-DLOAD_I_API dload_status DLOAD_I_FN(cache_delete_in)(DLOAD_I_CACHE *c, DLOAD_I_K key,
-                                                     uint64_t group)
-{
-    return DLOAD_I_FN(i_cache_delete)(c, group, key);
-}
-
-/* Removes up to DLOAD_I_TIDY_MAX entries of a group from slot *at on; *at is where to go on, n_slots at
- * the end. Returns how many values there are to release. */
-DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_cut_group)(DLOAD_I_SHARD *s, uint64_t group, uint32_t *at,
-                                               DLOAD_I_V *old)
-{
-    uint32_t n_slots = s->n_groups * DLOAD_I_GROUP_SLOTS;
-    uint32_t n_old = 0;
-    for (; *at < n_slots && n_old < DLOAD_I_TIDY_MAX; ++*at) {
-        if (s->groups[*at / DLOAD_I_GROUP_SLOTS].tags[*at % DLOAD_I_GROUP_SLOTS] != 0 &&
-            s->slots[*at].group == group)
-            n_old += DLOAD_I_FN(i_remove)(s, *at, &old[n_old]);
-    }
-    return n_old;
-}
-
-DLOAD_I_API dload_status DLOAD_I_FN(cache_clear_group)(DLOAD_I_CACHE *c, uint64_t group)
-{
-    if (DLOAD_I_FORKED(c))
-        return DLOAD_EFORK;
-    for (uint32_t i = 0; i < c->n_shards; i++) {
-        DLOAD_I_SHARD *s = &c->shard[i];
-        DLOAD_I_V old[DLOAD_I_TIDY_MAX];
-        uint32_t at = 0;
-        uint32_t n_groups = 0;
-        bool more = true;
-        while (more) {
-            DLOAD_I_ACQUIRE(&s->lock);
-            if (n_groups != s->n_groups)
-                at = 0; /* it grew, and entries moved */
-            n_groups = s->n_groups;
-            uint32_t n_old = DLOAD_I_FN(i_cut_group)(s, group, &at, old);
-            more = at < n_groups * DLOAD_I_GROUP_SLOTS;
-            DLOAD_I_RELEASE(&s->lock);
-            for (uint32_t k = 0; k < n_old; k++)
-                DLOAD_I_FN(i_release)(&old[k]);
-        }
-    }
-    return DLOAD_OK;
-}
-
-#endif /* DLOAD_GROUP */
-
 #endif /* DLOAD_I_BODIES */
-#endif /* DLOAD_I_HAVE_CACHE */
+#endif /* DLOAD_I_HAVE_SHARDS */
 
 /* ==== typed/ops.h ==== */
 
@@ -9972,6 +9981,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats)
 #undef DLOAD_I_HAVE_STALE
 #undef DLOAD_I_HAVE_STORE
 #undef DLOAD_I_HAVE_CACHE
+#undef DLOAD_I_HAVE_SHARDS
 #undef DLOAD_I_TIDY_MAX
 #undef DLOAD_I_HAVE_OPS
 #undef DLOAD_I_BATCH

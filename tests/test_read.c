@@ -181,6 +181,15 @@ static void test_growth(void **state)
 
 /* ---- doubt ---- */
 
+static size_t seq_sum(const u64_wide_shard *s)
+{
+    size_t sum = 0;
+    for (uint32_t i = 0; i < s->n_groups; i++) {
+        sum += s->groups[i].seq;
+    }
+    return sum;
+}
+
 /* While a writer is at work in every group, nothing is read but under the lock; and a table that the cache
  * has grown out of stays what it was for those who still look at it. */
 static void test_doubt(void **state)
@@ -210,6 +219,15 @@ static void test_doubt(void **state)
         dload_i_group_shut(&s->groups[i]);
     }
     must_ok(u64_wide_i_read_free(&c, s, &id, &value));
+
+    /* Whatever happens to an entry moves the number of its group. */
+    size_t seq = seq_sum(s);
+    must_ok(u64_wide_cache_set(&c, 5, &value, 0));
+    equal(seq_sum(s), seq + 2);
+    must_ok(u64_wide_cache_delete(&c, 5));
+    equal(seq_sum(s), seq + 4);
+    must_ok(u64_wide_cache_set(&c, 5, &value, 0));
+    equal(seq_sum(s), seq + 6);
 
     const dload_i_group *old = s->groups;
     dload_i_group image[8];

@@ -27,7 +27,7 @@ DLOAD_I_LOCAL uint64_t dload_i_stripe_sum(const dload_i_stripe *stripes)
 #endif /* DLOAD_I_STRIPE_H */
 
 /* For loaders with a lock only: nobody else gets <pthread.h>. */
-#if DLOAD_I_LOCKLESS && !defined(DLOAD_I_STRIPE_COUNT_H)
+#if defined(DLOAD_I_LOCKLESS) && DLOAD_I_LOCKLESS && !defined(DLOAD_I_STRIPE_COUNT_H)
 #define DLOAD_I_STRIPE_COUNT_H
 #if DLOAD_FREESTANDING
 

@@ -341,7 +341,7 @@ mutant("oom_arena_not_undone", "typed/store.h",
        "        dload_i_arena_drop(&s->arena, bytes, item->id.key.len);\n",
        "",
        "test_cache")
-mutant("oom_shards_leak", "typed/cache.h",
+mutant("oom_shards_leak", "typed/shards.h",
        "            (void)DLOAD_I_FN(cache_destroy)(c);\n"
        "            return st;",
        "            return st;",
@@ -922,9 +922,13 @@ mutant("seq_not_checked", "typed/read.h",
 mutant("replaced_unseen", "typed/store.h",
        "    dload_i_group_open(g); /* mutant REPLACED_UNSEEN */\n"
        "    DLOAD_I_META_WRITE(e, (meta & keep) | s->epoch);\n"
+       "    if (cleared)\n"
+       "        dload_i_evict_insert(&s->evict, slot, false);\n"
        "    DLOAD_I_FN(i_fill)(c, s, slot, item);\n"
        "    dload_i_group_shut(g);\n",
        "    DLOAD_I_META_WRITE(e, (meta & keep) | s->epoch);\n"
+       "    if (cleared)\n"
+       "        dload_i_evict_insert(&s->evict, slot, false);\n"
        "    DLOAD_I_FN(i_fill)(c, s, slot, item);\n"
        "    (void)g;\n",
        "test_read:SPIN")
@@ -942,4 +946,11 @@ mutant("out_written_early", "typed/read.h",
        "        dload_i_words_load(words, &e->u.value, sizeof(DLOAD_I_V), UNIT);\n",
        "        dload_i_words_load(words, &e->u.value, sizeof(DLOAD_I_V), UNIT);\n"
        "        dload_i_words_give(out, words, sizeof(DLOAD_I_V), UNIT);\n",
+       "test_read:SPIN")
+mutant("removed_unseen", "typed/table.h",
+       "    dload_i_group_open(g); /* mutant REMOVED_UNSEEN */\n"
+       "    dload_i_give_slot(s->groups, s->n_groups, DLOAD_I_FN(i_home_hash)(e), slot);\n"
+       "    dload_i_group_shut(g);\n",
+       "    dload_i_give_slot(s->groups, s->n_groups, DLOAD_I_FN(i_home_hash)(e), slot);\n"
+       "    (void)g;\n",
        "test_read:SPIN")
