@@ -181,7 +181,7 @@ mutant("wheel_due_at_next_tick_plain", "runtime/wheel.h",
        "test_wheel_plain")
 mutant("wheel_free_slot_expires", "typed/table.h",
        " == 0 ||\n"
-       "                (e->meta & DLOAD_I_META_EXPIRES) == 0) {\n"
+       "                (DLOAD_I_META(e) & DLOAD_I_META_EXPIRES) == 0) {\n"
        "                dload_i_wheel_forget",
        " == 0) {\n"
        "                dload_i_wheel_forget",
