@@ -3,6 +3,7 @@
 #   QUICK=1                 smaller, within 45 s each; the page stays in the build folder
 #   SIZES="1000 50000"      other numbers of entries, for bench-hit, bench-many and bench-readers
 #   RESULTS=folder          where pages and plots go (default bench/results)
+#   AS_IS=1                 install nothing
 #   CC=clang                the other compiler, for every C and C++ contender
 #   OPT="-O3 -march=native" other flags, for every C and C++ contender (default -O2)
 # Included by the top Makefile; `make -f bench/bench.mk bench-hit` works too. All names here begin
@@ -58,7 +59,7 @@ bench: bench-setup
 
 # A peer that cannot be installed is left out; only a missing compiler ends the benchmark.
 bench-setup:
-	@if [ -x mk/setup ]; then DLOAD_PACKAGES=bench/packages.txt mk/setup bench || true; fi
+	@if [ -x mk/setup ] && [ -z "$(AS_IS)" ]; then DLOAD_PACKAGES=bench/packages.txt mk/setup bench || true; fi
 
 $(BENCH_PROGRAMS): | bench-setup
 

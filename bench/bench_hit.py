@@ -35,8 +35,10 @@ MISS_GOAL, REPLACE_GOAL = 1.25, 2.5
 REPLAY_SIZE, REPLAY_UNIVERSE, REPLAY_GOAL_NS = 100000, 10, 50
 
 
-def counts(size, quick):
+def counts(size, quick, tiny):
     """How many keys a round's list has, how often it is walked, how many replacements it does."""
+    if tiny:
+        return {"list": 1 << 12, "passes": 2, "replace": 4000}
     n_list = min(max(1 << 16, size), 1 << 21)
     n_lookups = 1 << 18 if quick else 1 << 22
     return {"list": n_list, "passes": max(1, n_lookups // n_list if size < 1000000 else 1),
@@ -60,7 +62,7 @@ def fill(report, contenders, size, n, sequential):
 
 def measure_size(report, contenders, size):
     names = [c.name for c in contenders]
-    n = counts(size, report.quick)
+    n = counts(size, report.quick, report.tiny)
     replaced, n_live, same = fill(report, contenders, size, n, False)
     hits = measure(report, contenders, "hit", same_work=same, passes=n["passes"])
     misses = measure(report, contenders, "miss", passes=n["passes"])
@@ -101,7 +103,7 @@ def many_command(contender):
 
 
 def measure_mixes(report, contenders, same):
-    n_mixed = 1 << 16 if report.quick else 1 << 20
+    n_mixed = 1 << 12 if report.tiny else 1 << 16 if report.quick else 1 << 19
     return [measure(report, contenders, "mix", n_rounds=MIN_ROUNDS, same_work=same, n=n_mixed, **mix)
             for mix in MIXES]
 
@@ -169,7 +171,7 @@ def measure_kind(report, find, sizes, kind):
         taking_part = contenders
         if size == max(FULL_SIZES) and not os.environ.get("ALL"):
             taking_part = [c for c in contenders if c.name not in SLOW]
-        n = dict(counts(size, report.quick), few=True)
+        n = dict(counts(size, report.quick, report.tiny), few=True)
         n["list"] = min(n["list"], 1 << 20)
         replaced, _, same = fill(report, taking_part, size, n, sequential)
         passes = max(1, n["passes"] // 2)

@@ -24,8 +24,8 @@ def label(name, batch):
 
 
 def measure_size(report, contenders, size):
-    n_list = min(max(1 << 16, size), 1 << 21)
-    passes = max(1, (1 << 17 if report.quick else 1 << 21) // n_list)
+    n_list = 1 << 12 if report.tiny else min(max(1 << 16, size), 1 << 21)
+    passes = max(1, (1 << 13 if report.tiny else 1 << 17 if report.quick else 1 << 21) // n_list)
     ask_all(contenders, "setup", capacity=size, churn=CHURN, list=n_list, replace=1)
     lists = ask_all(contenders, "list")
     same = len({answer["fingerprint"] for answer in lists.values()}) == 1

@@ -40,13 +40,14 @@ def measure_size(report, contenders, size):
     answers = ask_all(contenders, "setup", capacity=size, churn=CHURN)
     by_writes = {}
     for write_pct in WRITE_PCTS:
-        n_list = 1 << 14 if report.quick else 1 << 17
+        n_list = 1 << 12 if report.tiny else 1 << 14 if report.quick else 1 << 17
         ask_all(contenders, "plan", list=n_list, write_pct=write_pct)
         taking_part = [Alias(c, label(c.name, n), "run", threads=n)
                        for c in contenders for n in thread_counts()]
         by_writes[write_pct] = measure(report, taking_part, "run", same_work=False,
                                        n_rounds=MIN_ROUNDS if report.quick else ROUNDS,
-                                       passes=LOOKUPS[write_pct][report.quick] // n_list)
+                                       passes=2 if report.tiny else
+                                       LOOKUPS[write_pct][report.quick] // n_list)
     ask_all(contenders, "drop")
     return by_writes, {name: answer["load_pct"] for name, answer in answers.items()}
 

@@ -2,8 +2,9 @@
 
 Report is what a benchmark writes to. bench/run makes it: the page of a full run goes to
 bench/results/<benchmark>-<compiler and flags>.md with its plots beside it, that of a QUICK run, and
-that of a run on request elsewhere, to a folder that nobody commits. Plots are SVG by gnuplot; without
-gnuplot the page says that they are missing.
+that of a run on request elsewhere, to a folder that nobody commits. With SIZES a QUICK run is tiny,
+as tests/tools/bench wants it. Plots are SVG by gnuplot; without gnuplot the page says that they are
+missing.
 """
 
 import os
@@ -41,6 +42,7 @@ class Report:
 
     name: of the page and the prefix of its plots, or None to write no files
     folder: where they go
+    quick, tiny: how much is measured
     """
 
     def __init__(self, title, quick, name=None, folder=None):
@@ -50,7 +52,8 @@ class Report:
         self.started = time.monotonic()
         self.ratios = []
         self.n_disturbed = 0
-        self.patience_s = 1 if os.environ.get("SIZES") else PATIENCE_S[quick]
+        self.tiny = quick and bool(os.environ.get("SIZES"))  # to see that it runs
+        self.patience_s = 0.2 if self.tiny else PATIENCE_S[quick]
         self.machine = machine()
         self.lines = []
         self.text(f"# {title}")

@@ -12,7 +12,7 @@ CORE_STEPS := header compile-fail-$(CC) $(SUITES:%=plain-%)
 CHECK_STEPS := $(if $(wildcard tests/mutants/run.py),mutants) models \
     matrix-clang++ matrix-g++ matrix-clang matrix-gcc $(SUITES:%=asan-%) $(THREADS:%=tsan-%) \
     compile-fail-g++ compile-fail-clang++ compile-fail-gcc compile-fail-clang \
-    depgraph make-demo selftest setup install mkloader readme examples-gcc examples-clang \
+    depgraph make-demo selftest setup install bench mkloader readme examples-gcc examples-clang \
     parts-gcc parts-clang symbols-gcc symbols-clang names shape format parameters version amalgamate golden \
     $(SUITES:%=plain-%)
 # A figure, not a verdict on code: measured by itself, before the others use the machine.
@@ -70,7 +70,7 @@ step/mutants:
 	@$(STEP) mutants $(PYTHON) tests/mutants/run.py
 step/models:
 	@$(STEP) models $(PYTHON) tests/models/run.py
-step/format step/shape step/names step/parameters step/readme step/install step/selftest step/setup: step/%:
+step/format step/shape step/names step/parameters step/readme step/install step/bench step/selftest step/setup: step/%:
 	@$(STEP) $* tests/tools/$*
 step/version:
 	@$(STEP) version tests/tools/version --check
