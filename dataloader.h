@@ -8033,22 +8033,6 @@ DLOAD_I_HOT dload_status DLOAD_I_FN(cache_get)(DLOAD_I_CACHE *c, DLOAD_I_K key, 
     return DLOAD_I_FN(i_cache_get)(c, 0, key, out);
 }
 
-DLOAD_I_API dload_status DLOAD_I_FN(cache_get_many)(DLOAD_I_CACHE *c, const DLOAD_I_K *keys,
-                                                    size_t n, DLOAD_I_V *out,
-                                                    dload_status *statuses, size_t *n_hits)
-{
-    if (n != 0 && (keys == NULL || out == NULL || statuses == NULL))
-        return DLOAD_EINVAL;
-    size_t hits = 0;
-    for (size_t i = 0; i < n; i++) {
-        statuses[i] = DLOAD_I_FN(cache_get)(c, keys[i], &out[i]);
-        hits += statuses[i] >= 0;
-    }
-    if (n_hits != NULL)
-        *n_hits = hits;
-    return DLOAD_OK;
-}
-
 DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_cache_set)(DLOAD_I_CACHE *c, uint64_t group, DLOAD_I_K key,
                                                    const DLOAD_I_V *value, uint64_t ttl_ns)
 {
@@ -8372,6 +8356,92 @@ DLOAD_I_API size_t DLOAD_I_FN(cache_bytes)(DLOAD_I_CACHE *c)
 
 #endif /* DLOAD_I_BODIES */
 #endif /* DLOAD_I_HAVE_SHARDS */
+
+/* ==== typed/many.h ==== */
+
+/* >>many -- looking many keys up at once: their memory is on its way before the first is compared.
+ *
+ * In a table that the processor's caches do not hold, a look-up waits twice: for the line of tags, then
+ * for the slot. So keys go in blocks: all are hashed and their tags asked for, then the slots that the
+ * tags point at, and only then each is looked up in the ordinary way (the idea of DRAMHiT, Narayanan et
+ * al., EuroSys 2023). In a small table nothing waits, and asking would only cost.
+ */
+#ifndef DLOAD_I_HAVE_MANY
+#define DLOAD_I_HAVE_MANY
+
+#if DLOAD_I_BODIES
+
+#define DLOAD_I_MANY       16u                   /* keys of a block */
+#define DLOAD_I_MANY_BYTES (UINT32_C(512) << 10) /* of slots; a smaller table is near anyway */
+
+/* Is the cache too large to be near? */
+DLOAD_I_INLINE bool DLOAD_I_FN(i_is_far)(const DLOAD_I_CACHE *c)
+{
+    return c->n_shards != 0 && (size_t)DLOAD_I_LOAD_RELAXED(&c->shard[0].n_groups) * c->n_shards *
+                                       DLOAD_I_GROUP_SLOTS * sizeof(DLOAD_I_SLOT) >
+                                   DLOAD_I_MANY_BYTES;
+}
+
+/* Asks for what looking n keys up will need; n is DLOAD_I_MANY at most. Touches nothing that a lock
+ * protects, but where reading it without one is allowed. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_fetch_ahead)(const DLOAD_I_CACHE *c, uint64_t group,
+                                             const DLOAD_I_K *keys, size_t n)
+{
+    const dload_i_group *groups[DLOAD_I_MANY];
+    const DLOAD_I_SLOT *slots[DLOAD_I_MANY];
+    uint8_t tags[DLOAD_I_MANY];
+    size_t n_asked = 0;
+    for (size_t i = 0; i < n; i++) {
+        DLOAD_I_K key = keys[i];
+        if (DLOAD_I_FN(i_canon)(&key, c->max_key_bytes) < 0)
+            continue;
+        uint64_t hash = DLOAD_I_FN(i_id)(key, group).hash;
+        const DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(c, hash);
+        uint32_t at = dload_i_home(hash, DLOAD_I_LOAD_ACQUIRE(&s->n_groups));
+        groups[n_asked] = DLOAD_I_LOAD_ACQUIRE(&s->groups) + at;
+        slots[n_asked] = DLOAD_I_LOAD_ACQUIRE(&s->slots) + (size_t)at * DLOAD_I_GROUP_SLOTS;
+        tags[n_asked] = dload_i_tag(hash);
+        DLOAD_I_PREFETCH(groups[n_asked++]);
+    }
+#if DLOAD_I_LOCKLESS || !DLOAD_I_THREADED
+    for (size_t i = 0; i < n_asked; i++) {
+#if DLOAD_I_LOCKLESS
+        dload_i_match m = dload_i_find_tag_shared(groups[i], tags[i]);
+#else
+        dload_i_match m = dload_i_find_tag(groups[i], tags[i]);
+#endif
+        if (!dload_i_match_any(m))
+            continue;
+        const char *slot = (const char *)(slots[i] + dload_i_match_first(m));
+        DLOAD_I_PREFETCH(slot);
+        DLOAD_I_PREFETCH(slot + sizeof(DLOAD_I_SLOT) - 1);
+    }
+#endif
+    (void)slots;
+    (void)tags;
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(cache_get_many)(DLOAD_I_CACHE *c, const DLOAD_I_K *keys,
+                                                    size_t n, DLOAD_I_V *out,
+                                                    dload_status *statuses, size_t *n_hits)
+{
+    if (n != 0 && (keys == NULL || out == NULL || statuses == NULL))
+        return DLOAD_EINVAL;
+    bool far = !DLOAD_I_FORKED(c) && DLOAD_I_FN(i_is_far)(c);
+    size_t hits = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (far && i % DLOAD_I_MANY == 0)
+            DLOAD_I_FN(i_fetch_ahead)(c, 0, keys + i, n - i < DLOAD_I_MANY ? n - i : DLOAD_I_MANY);
+        statuses[i] = DLOAD_I_FN(cache_get)(c, keys[i], &out[i]);
+        hits += statuses[i] >= 0;
+    }
+    if (n_hits != NULL)
+        *n_hits = hits;
+    return DLOAD_OK;
+}
+
+#endif /* DLOAD_I_BODIES */
+#endif /* DLOAD_I_HAVE_MANY */
 
 /* ==== typed/ops.h ==== */
 
@@ -9253,7 +9323,11 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_ask_many)(DLOAD_I_FN(i_many) * m, const 
 {
     struct DLOAD_NAME *l = m->loader;
     dload_status result = DLOAD_OK;
+    bool far = DLOAD_I_FN(i_is_far)(&l->cache);
     for (size_t i = 0; i < n; i++) {
+        if (far && i % DLOAD_I_MANY == 0)
+            DLOAD_I_FN(i_fetch_ahead)
+            (&l->cache, m->group, keys + i, n - i < DLOAD_I_MANY ? n - i : DLOAD_I_MANY);
         dload_status st = DLOAD_I_FN(i_ask_one)(m, keys[i], i, &out[i]);
         if (st == DLOAD_EAGAIN && m->parker->first != NULL) {
             /* The queue is full, partly of ours: let those finish first. */
@@ -9982,6 +10056,9 @@ DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats)
 #undef DLOAD_I_HAVE_STORE
 #undef DLOAD_I_HAVE_CACHE
 #undef DLOAD_I_HAVE_SHARDS
+#undef DLOAD_I_HAVE_MANY
+#undef DLOAD_I_MANY
+#undef DLOAD_I_MANY_BYTES
 #undef DLOAD_I_TIDY_MAX
 #undef DLOAD_I_HAVE_OPS
 #undef DLOAD_I_BATCH

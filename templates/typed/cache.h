@@ -175,22 +175,6 @@ DLOAD_I_HOT dload_status DLOAD_I_FN(cache_get)(DLOAD_I_CACHE *c, DLOAD_I_K key, 
     return DLOAD_I_FN(i_cache_get)(c, 0, key, out);
 }
 
-DLOAD_I_API dload_status DLOAD_I_FN(cache_get_many)(DLOAD_I_CACHE *c, const DLOAD_I_K *keys,
-                                                    size_t n, DLOAD_I_V *out,
-                                                    dload_status *statuses, size_t *n_hits)
-{
-    if (n != 0 && (keys == NULL || out == NULL || statuses == NULL))
-        return DLOAD_EINVAL;
-    size_t hits = 0;
-    for (size_t i = 0; i < n; i++) {
-        statuses[i] = DLOAD_I_FN(cache_get)(c, keys[i], &out[i]);
-        hits += statuses[i] >= 0;
-    }
-    if (n_hits != NULL)
-        *n_hits = hits;
-    return DLOAD_OK;
-}
-
 DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_cache_set)(DLOAD_I_CACHE *c, uint64_t group, DLOAD_I_K key,
                                                    const DLOAD_I_V *value, uint64_t ttl_ns)
 {

@@ -5,7 +5,7 @@
 #ifndef DLOAD_I_HAVE_OPS
 #define DLOAD_I_HAVE_OPS
 
-#include "shards.h"
+#include "many.h"
 #include "../runtime/drive.h"
 
 #if DLOAD_I_BODIES

@@ -954,3 +954,9 @@ mutant("removed_unseen", "typed/table.h",
        "    dload_i_give_slot(s->groups, s->n_groups, DLOAD_I_FN(i_home_hash)(e), slot);\n"
        "    (void)g;\n",
        "test_read:SPIN")
+
+# ---- many keys at once ----
+mutant("many_block_runs_over", "typed/many.h",
+       "            DLOAD_I_FN(i_fetch_ahead)(c, 0, keys + i, n - i < DLOAD_I_MANY ? n - i : DLOAD_I_MANY);\n",
+       "            DLOAD_I_FN(i_fetch_ahead)(c, 0, keys + i, n - i);\n",
+       "test_many")
