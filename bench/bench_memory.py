@@ -24,6 +24,11 @@ def overhead(answer):
     return (answer["heap_bytes"] - answer["payload_bytes"]) / answer["n_live"]
 
 
+def measured(series):
+    """Those of which there is a figure: a contender may not have been built."""
+    return [(label, ys) for label, ys in series if any(y is not None for y in ys)]
+
+
 def measure_ours(contenders, sizes):
     """(variant, policy, size) -> bytes an entry. All sizes for numbers as keys, one for strings."""
     found = {}
@@ -66,9 +71,9 @@ def show_configurations(report, found, size):
     report.table(["key, TTL, lock"] + [policy.upper() for policy in POLICIES], rows)
     report.bars_plot("", f"Overhead, uint64 to {VALUE_BYTES} bytes, {size_name(size)} entries", "policy",
                      "bytes an entry", [policy.upper() for policy in POLICIES],
-                     [(f"{lock.upper()}{', TTL' if 'ttl' in kind else ''}",
-                       [found.get((f"{lock}-{kind}", policy, size)) for policy in POLICIES])
-                      for kind in KINDS[:2] for lock in LOCKS])
+                     measured((f"{lock.upper()}{', TTL' if 'ttl' in kind else ''}",
+                               [found.get((f"{lock}-{kind}", policy, size)) for policy in POLICIES])
+                              for kind in KINDS[:2] for lock in LOCKS))
 
 
 def show_peers(report, found, peers, text_peers, sizes):
@@ -90,7 +95,7 @@ def show_peers(report, found, peers, text_peers, sizes):
                  [f"strings, {size_name(DETAIL_SIZE)}"], rows)
     report.bars_plot("peers", f"Overhead beside hash maps, uint64 to {VALUE_BYTES} bytes", "entries",
                      "bytes an entry", [size_name(size) for size in sizes],
-                     [(label, ys) for label, ys, _ in series])
+                     measured((label, ys) for label, ys, _ in series))
 
 
 def ratios(report, found, sizes):
@@ -113,10 +118,11 @@ def run(report, find, options):
     text_peers = open_contenders([(f"hit_{p}_text", find(f"hit_{p}_text")) for p in PEERS])
     report.head(ours + peers, f"uint64 or strings -> {VALUE_BYTES} bytes; sizes "
                               f"{', '.join(map(str, sizes))}; full, then {CHURN} x capacity replaced")
-    found = measure_ours(ours, sorted(set(sizes) | {DETAIL_SIZE}))
+    our_sizes = sorted(set(sizes) | {DETAIL_SIZE})
+    found = measure_ours(ours, our_sizes)
     show_configurations(report, found, DETAIL_SIZE)
     show_peers(report, found, measure_peers(peers, sizes, 8),
                measure_peers(text_peers, [DETAIL_SIZE], TEXT_KEY_BYTES), sizes)
     for contender in ours + peers + text_peers:
         contender.close()
-    ratios(report, found, sizes)
+    ratios(report, found, our_sizes)
