@@ -50,12 +50,15 @@ endef
 
 include $(sort $(wildcard bench/rules/*.mk))
 
+# Another make for a part: it would take the CC of the environment, which the top Makefile has set to cc.
+BENCH_MAKE = $(MAKE) --no-print-directory CC=$(BENCH_CC)
+
 # Builds go side by side; what is measured goes one after the other, whatever -j says.
 .PHONY: $(sort $(BENCH_TARGETS) bench-threads) bench bench-build bench-clean bench-setup
 bench-build: $(BENCH_PROGRAMS)
 bench: bench-setup
-	@$(MAKE) --no-print-directory -j$$(nproc) bench-build
-	@for t in $(BENCH_TARGETS); do $(MAKE) --no-print-directory -j1 $$t || exit 1; echo; done
+	+@$(BENCH_MAKE) -j$$(nproc) bench-build
+	+@for t in $(BENCH_TARGETS); do $(BENCH_MAKE) -j1 $$t || exit 1; echo; done
 
 # A peer that cannot be installed is left out; only a missing compiler ends the benchmark.
 bench-setup:

@@ -93,8 +93,8 @@ def run(report, find, options):
     report.head(contenders, f"uint64 -> 32 bytes; sizes {', '.join(map(str, sizes))}; {CHURN} x capacity "
                             "replaced before; keys in random order, all of them there; threads on "
                             "processors of their own")
-    report.text("\nboost::concurrent_flat_map is not among them: it needs boost 1.83, and the headers "
-                "that are unpacked here are older.")
+    report.text("\nboost::concurrent_flat_map is not among them: it needs boost 1.83, newer than what "
+                "bench/boost-headers unpacks.")
     plot = []
     for size in sizes:
         by_writes, load_pct = measure_size(report, contenders, size)
