@@ -59,6 +59,8 @@
  *   DLOAD_CLOCK        _ENV      what expiry goes by: DLOAD_CLOCK_ENV (env->now), _COARSE (fast, 1 to
  *                                10 ms late), _PRECISE, _MANUAL (what _cache_advance said last)
  *   DLOAD_STATS        1         0 = hits are not counted
+ *   DLOAD_SNAPSHOT     0         1 = _save and _restore, their _file forms, and the same for a cache alone;
+ *                                hosted: includes <fcntl.h>, <unistd.h> and what else files take
  *   DLOAD_LINKAGE      _STATIC   DLOAD_LINKAGE_STATIC; _DECLARE in headers and _DEFINE in one file
  *
  * And for the whole translation unit, before the first include:
@@ -108,6 +110,12 @@
  * old value. A refresh is no use of an entry. DLOAD_FRESH gets the source's answer, whatever it is. Cached
  * errors are never handed out late. Exact to a tick of 1.05 ms; windows are rounded down.
  *
+ * SNAPSHOTS  With DLOAD_SNAPSHOT 1 _save_file writes what is cached to a file, and _restore_file puts it back
+ * when the program starts again: what was used most first, until the cache is full, each entry with what is
+ * left of its TTL. Other calls go on meanwhile; each entry of a snapshot was there at some moment of
+ * the save. The file is replaced in one step, by a crash not at all; a damaged one is refused whole.
+ * It is checked against damage, not against forgery: keep it where only you can write. See NAME_snapshot.
+ *
  * CHAINS  Loaders of one dload_registry are dispatched together, so that N callers who load from A and then
  * from B cost two batches. Loops and fibers: dload_registry_dispatch when all callers wait. Threads:
  * each calls dload_registry_join, and whoever waits last sends.
@@ -126,6 +134,9 @@
  *                            >>run >>crew >>drive >>registry
  *   once a loader: >>params >>fork >>lock_pthread >>types >>api >>table >>stale >>store >>cache >>ops >>answer
  *                  >>refresh >>load >>outside >>control >>undef
+ *
+ *   once a loader: >>params >>fork >>lock_pthread >>snapshot >>snapshot_file >>worth >>types >>api >>table >>store
+ *                  >>cache >>ops >>answer >>load >>outside >>control >>save >>restore >>undef
  */
 /* A name of the user's own, or -Wshadow, never decides whether this compiles without warnings. */
 #pragma GCC diagnostic push
@@ -380,8 +391,9 @@ DLOAD_I_NOINLINE size_t dload_i_carve(size_t *total_bytes, size_t n, size_t item
     X(EBUSY, -17, "a batch is out or the waiter is already being completed: try again later")      \
     X(EFORK, -18, "the loader belongs to the parent process: initialise one after fork()")         \
     X(ELOCK, -19, "a named lock was lost or could not be taken")                                   \
-    X(ELAYOUT, -20, "caller and implementation were compiled with different DLOAD_ parameters")    \
-    X(ECORRUPT, -21, "an internal invariant does not hold: memory was overwritten")
+    X(ELAYOUT, -20, "made with other DLOAD_ parameters: caller and implementation, or a snapshot") \
+    X(ECORRUPT, -21, "damaged: a snapshot's checksum is wrong, or memory was overwritten")         \
+    X(EIO, -22, "a file could not be written, read or replaced (errno says why)")
 /* clang-format on */
 
 #define DLOAD_I_STATUS_ENUM(name, value, text) DLOAD_##name = (value),
@@ -5636,6 +5648,13 @@ DLOAD_I_LOCAL size_t dload_registry_dispatch(dload_registry *r)
 #error "dataloader.h: DLOAD_STATS must be 0 (no counters) or 1"
 #endif
 
+#ifndef DLOAD_SNAPSHOT
+#define DLOAD_SNAPSHOT 0
+#endif
+#if DLOAD_SNAPSHOT != 0 && DLOAD_SNAPSHOT != 1
+#error "dataloader.h: DLOAD_SNAPSHOT must be 0 or 1 (the cache can be saved and restored)"
+#endif
+
 /* ---- the key: recognised by name, because sizeof says nothing about meaning ---- */
 #ifdef DLOAD_KEY_AS
 #define DLOAD_I_KEY_NAME DLOAD_KEY_AS
@@ -6112,6 +6131,742 @@ DLOAD_I_INLINE void dload_i_stripe_count(dload_i_stripe *stripes)
 #endif
 #endif /* DLOAD_I_LOCKLESS */
 
+/* ==== runtime/snapshot.h ==== */
+
+/* >>snapshot -- the form in which entries leave the process: blocks that say what they are and can be checked.
+ *
+ * A snapshot is a row of blocks: one that opens it, any number with entries, one that ends it. A block is a
+ * frame of 48 bytes and a body. The frame has a mark, which reads differently on a machine of another byte
+ * order, a version, the layout of what is inside, the length, and two checksums: of the body, and of the
+ * frame itself, begun with the checksum of the block before. So a flipped bit, a missing, doubled or moved
+ * block and the blocks of another snapshot are all found, and a length is known to be right before it is
+ * used. A single value with a frame of its own (the chain begins at 0) is the same thing with one block.
+ *
+ * Nothing here knows a key or a value, or where the bytes go. Included by the first loader that has
+ * DLOAD_SNAPSHOT, so that nobody else compiles it.
+ */
+
+#if DLOAD_SNAPSHOT && !defined(DLOAD_I_SNAPSHOT_H)
+#define DLOAD_I_SNAPSHOT_H
+
+#define DLOAD_I_FRAME_MARK    UINT32_C(0x31534c44) /* "DLS1" where the lowest byte comes first */
+#define DLOAD_I_FRAME_SWAPPED UINT32_C(0x444c5331)
+#define DLOAD_I_FRAME_VERSION 1u
+#define DLOAD_I_FRAME_OPENS   1u
+#define DLOAD_I_FRAME_ENTRIES 2u
+#define DLOAD_I_FRAME_ENDS    3u
+#define DLOAD_I_FRAME_MAX     (UINT32_C(1) << 30) /* bytes of a body at most */
+#define DLOAD_I_SNAP_BYTES    32768u /* of a block, as long as one entry is no longer */
+
+/* Padding would carry out of the process whatever lay there before. */
+#ifdef __has_builtin
+#if __has_builtin(__builtin_clear_padding)
+#define DLOAD_I_CLEAR_PADDING(value) __builtin_clear_padding(value)
+#endif
+#endif
+#ifndef DLOAD_I_CLEAR_PADDING
+#define DLOAD_I_CLEAR_PADDING(value) ((void)(value))
+#endif
+
+typedef struct dload_i_frame {
+    uint32_t mark;
+    uint16_t version;
+    uint16_t kind;
+    uint64_t layout;
+    uint64_t n_bytes;   /* of the body */
+    uint32_t n_entries; /* in it */
+    uint32_t index;     /* of the block, from 0 */
+    uint64_t body_sum;
+    uint64_t frame_sum; /* of all above, begun with the frame_sum of the block before */
+} dload_i_frame;
+
+DLOAD_I_STATIC_ASSERT(sizeof(dload_i_frame) == 48, "dataloader.h: a frame has no padding");
+
+/* ---- the checksum ---- */
+
+/* Every step can be undone, so that two inputs which differ within one word never have one sum; others do
+ * by chance of 2^-64. (The round is that of XXH64's tail, Collet 2012.) It is part of the form: unlike the
+ * hash of a table it may never change. */
+DLOAD_I_INLINE uint64_t dload_i_sum_word(uint64_t sum, uint64_t word)
+{
+    word *= UINT64_C(0x9fb21c651e98df25);
+    word = (word << 31) | (word >> 33);
+    sum ^= word * UINT64_C(0xd6e8feb86659fd93);
+    sum = (sum << 27) | (sum >> 37);
+    return sum * UINT64_C(0xd6e8feb86659fd93) + UINT64_C(0x52dce729da3ed7bb);
+}
+
+DLOAD_I_LOCAL uint64_t dload_i_sum(uint64_t seed, const void *bytes, size_t n_bytes)
+{
+    const char *p = (const char *)bytes;
+    uint64_t sum = dload_i_sum_word(seed, (uint64_t)n_bytes);
+    uint64_t word = 0;
+    for (; n_bytes >= sizeof word; n_bytes -= sizeof word, p += sizeof word) {
+        memcpy(&word, p, sizeof word);
+        sum = dload_i_sum_word(sum, word);
+    }
+    word = 0;
+    if (n_bytes != 0)
+        memcpy(&word, p, n_bytes);
+    sum = dload_i_sum_word(sum, word);
+    sum ^= sum >> 32; /* the last multiplication leaves the low bits weak */
+    return sum * UINT64_C(0x9fb21c651e98df25);
+}
+
+/* ---- the frame ---- */
+
+DLOAD_I_LOCAL void dload_i_frame_seal(dload_i_frame *f, const void *body, uint64_t chain)
+{
+    f->mark = DLOAD_I_FRAME_MARK;
+    f->version = DLOAD_I_FRAME_VERSION;
+    f->body_sum = dload_i_sum(0, body, (size_t)f->n_bytes);
+    f->frame_sum = dload_i_sum(chain, f, offsetof(dload_i_frame, frame_sum));
+}
+
+/* Is this frame one that we can read, and whole? Its body is not looked at. DLOAD_OK; DLOAD_ELAYOUT of
+ * another version, byte order or layout; DLOAD_ECORRUPT. */
+DLOAD_I_LOCAL dload_status dload_i_frame_check(const dload_i_frame *f, uint64_t layout,
+                                               uint64_t chain)
+{
+    if (f->mark == DLOAD_I_FRAME_SWAPPED)
+        return DLOAD_ELAYOUT;
+    if (f->mark != DLOAD_I_FRAME_MARK)
+        return DLOAD_ECORRUPT;
+    if (f->version != DLOAD_I_FRAME_VERSION)
+        return DLOAD_ELAYOUT; /* what its other fields mean is not ours to say */
+    if (f->frame_sum != dload_i_sum(chain, f, offsetof(dload_i_frame, frame_sum)) ||
+        f->n_bytes > DLOAD_I_FRAME_MAX)
+        return DLOAD_ECORRUPT;
+    return f->layout == layout ? DLOAD_OK : DLOAD_ELAYOUT;
+}
+
+/* ---- a row of blocks, written or read ---- */
+
+typedef struct dload_i_snap {
+    const dload_env *env;
+    dload_status (*write)(void *ctx, const void *bytes, size_t n_bytes);
+    dload_status (*read)(void *ctx, void *bytes, size_t n_bytes, size_t *n_read);
+    void *ctx;
+    char *buf; /* a block: its frame, its body */
+    size_t cap_bytes;
+    size_t n_bytes; /* of the body: written so far, or there to be read */
+    size_t at;      /* reading: how much of it was taken */
+    uint64_t layout;
+    uint64_t chain;   /* frame_sum of the block before */
+    uint64_t n_total; /* entries in all blocks before */
+    uint32_t n_entries;
+    uint32_t index;
+    uint16_t kind; /* reading: of the block in buf */
+} dload_i_snap;
+
+/* What the first block says. */
+typedef struct dload_i_snap_info {
+    uint64_t wall_ns; /* when the save began, by a clock that goes on; DLOAD_NEVER = not known */
+    uint64_t spare;
+} dload_i_snap_info;
+
+/* Everything but write, read and ctx. */
+DLOAD_I_LOCAL dload_status dload_i_snap_begin(dload_i_snap *s, const dload_env *env,
+                                              uint64_t layout)
+{
+    memset(s, 0, sizeof *s);
+    s->env = env;
+    s->layout = layout;
+    s->buf = (char *)dload_i_alloc(env, DLOAD_I_SNAP_BYTES);
+    if (s->buf == NULL)
+        return DLOAD_ENOMEM;
+    s->cap_bytes = DLOAD_I_SNAP_BYTES;
+    return DLOAD_OK;
+}
+
+DLOAD_I_LOCAL void dload_i_snap_end(dload_i_snap *s)
+{
+    dload_i_free(s->env, s->buf, s->cap_bytes);
+    s->buf = NULL;
+}
+
+/* Makes the buffer larger; the first n_keep bytes stay. */
+DLOAD_I_LOCAL dload_status dload_i_snap_grow(dload_i_snap *s, size_t cap_bytes, size_t n_keep)
+{
+    char *buf = (char *)dload_i_alloc(s->env, cap_bytes);
+    if (buf == NULL)
+        return DLOAD_ENOMEM;
+    memcpy(buf, s->buf, n_keep);
+    dload_i_free(s->env, s->buf, s->cap_bytes);
+    s->buf = buf;
+    s->cap_bytes = cap_bytes;
+    return DLOAD_OK;
+}
+
+/* What a callback returns when it does not work is what the call returns; none of them may say PENDING. */
+DLOAD_I_LOCAL dload_status dload_i_snap_said(dload_status st)
+{
+    if (st >= 0)
+        return DLOAD_OK;
+    return st == DLOAD_PENDING ? DLOAD_EINVAL : st;
+}
+
+/* Sends the block off, even an empty one, and begins the next. */
+DLOAD_I_LOCAL dload_status dload_i_snap_flush(dload_i_snap *s, uint16_t kind)
+{
+    dload_i_frame f;
+    memset(&f, 0, sizeof f);
+    f.kind = kind;
+    f.layout = s->layout;
+    f.n_bytes = s->n_bytes;
+    f.n_entries = s->n_entries;
+    f.index = s->index++;
+    dload_i_frame_seal(&f, s->buf + sizeof f, s->chain);
+    memcpy(s->buf, &f, sizeof f);
+    dload_status st = s->write(s->ctx, s->buf, sizeof f + s->n_bytes);
+    s->chain = f.frame_sum;
+    s->n_total += s->n_entries;
+    s->n_entries = 0;
+    s->n_bytes = 0;
+    return dload_i_snap_said(st);
+}
+
+/* Room for one more entry of n bytes, in this block or in the next. DLOAD_ETOOBIG when no block is so
+ * large. */
+DLOAD_I_LOCAL dload_status dload_i_snap_room(dload_i_snap *s, size_t n)
+{
+    dload_status st = DLOAD_OK;
+    if (n > DLOAD_I_FRAME_MAX)
+        return DLOAD_ETOOBIG;
+    if (s->n_bytes != 0 && n > s->cap_bytes - sizeof(dload_i_frame) - s->n_bytes)
+        st = dload_i_snap_flush(s, DLOAD_I_FRAME_ENTRIES);
+    if (st >= 0 && n > s->cap_bytes - sizeof(dload_i_frame))
+        st = dload_i_snap_grow(s, n + sizeof(dload_i_frame), sizeof(dload_i_frame));
+    return st;
+}
+
+/* Where the next byte of the body goes. */
+DLOAD_I_LOCAL char *dload_i_snap_tail(const dload_i_snap *s)
+{
+    return s->buf + sizeof(dload_i_frame) + s->n_bytes;
+}
+
+/* There is room. */
+DLOAD_I_LOCAL void dload_i_snap_put(dload_i_snap *s, const void *bytes, size_t n)
+{
+    if (n != 0)
+        memcpy(dload_i_snap_tail(s), bytes, n);
+    s->n_bytes += n;
+}
+
+/* ---- reading ---- */
+
+DLOAD_I_LOCAL dload_status dload_i_snap_read(dload_i_snap *s, size_t at, size_t n)
+{
+    while (n != 0) {
+        size_t n_read = 0;
+        dload_status st = dload_i_snap_said(s->read(s->ctx, s->buf + at, n, &n_read));
+        if (st < 0)
+            return st;
+        if (n_read == 0 || n_read > n)
+            return n_read == 0 ? DLOAD_ECORRUPT : DLOAD_EINVAL;
+        at += n_read;
+        n -= n_read;
+    }
+    return DLOAD_OK;
+}
+
+/* Reads a body of n bytes. The buffer never grows beyond twice of what really came: a length is not
+ * believed before. */
+DLOAD_I_LOCAL dload_status dload_i_snap_body(dload_i_snap *s, size_t n)
+{
+    size_t at = sizeof(dload_i_frame);
+    size_t end = at + n;
+    for (;;) {
+        size_t step = end - at < s->cap_bytes - at ? end - at : s->cap_bytes - at;
+        dload_status st = dload_i_snap_read(s, at, step);
+        at += step;
+        if (st < 0 || at == end)
+            return st;
+        st = dload_i_snap_grow(s, end - at < at ? end : at * 2, at);
+        if (st < 0)
+            return st;
+    }
+}
+
+/* Reads the next block and checks all of it. DLOAD_OK, and kind, n_entries and the body are there. */
+DLOAD_I_LOCAL dload_status dload_i_snap_next(dload_i_snap *s)
+{
+    dload_i_frame f;
+    s->n_total += s->n_entries;
+    s->n_entries = 0;
+    s->at = s->n_bytes = 0;
+    dload_status st = dload_i_snap_read(s, 0, sizeof f);
+    if (st < 0)
+        return st;
+    memcpy(&f, s->buf, sizeof f);
+    st = dload_i_frame_check(&f, s->layout, s->chain);
+    if (st < 0)
+        return st;
+    bool first = s->index == 0;
+    if (f.index != s->index || first != (f.kind == DLOAD_I_FRAME_OPENS) ||
+        f.kind > DLOAD_I_FRAME_ENDS)
+        return DLOAD_ECORRUPT;
+    st = dload_i_snap_body(s, (size_t)f.n_bytes);
+    if (st < 0)
+        return st;
+    if (f.body_sum != dload_i_sum(0, s->buf + sizeof f, (size_t)f.n_bytes))
+        return DLOAD_ECORRUPT;
+    s->kind = f.kind;
+    s->chain = f.frame_sum;
+    s->n_entries = f.n_entries;
+    s->n_bytes = (size_t)f.n_bytes;
+    s->index++;
+    return DLOAD_OK;
+}
+
+/* The next n bytes of the body, or NULL when there are fewer. */
+DLOAD_I_LOCAL const char *dload_i_snap_take(dload_i_snap *s, uint64_t n)
+{
+    if (n > s->n_bytes - s->at)
+        return NULL;
+    const char *p = s->buf + sizeof(dload_i_frame) + s->at;
+    s->at += (size_t)n;
+    return p;
+}
+
+/* The same, copied to where it can be used. */
+DLOAD_I_LOCAL bool dload_i_snap_get(dload_i_snap *s, void *to, size_t n)
+{
+    const char *p = dload_i_snap_take(s, n);
+    if (p != NULL)
+        memcpy(to, p, n);
+    return p != NULL;
+}
+
+/* The first block and the last one. */
+DLOAD_I_LOCAL dload_status dload_i_snap_put_info(dload_i_snap *s, uint64_t wall_ns)
+{
+    dload_i_snap_info info;
+    info.wall_ns = wall_ns;
+    info.spare = 0;
+    dload_i_snap_put(s, &info, sizeof info);
+    return dload_i_snap_flush(s, DLOAD_I_FRAME_OPENS);
+}
+
+DLOAD_I_LOCAL dload_status dload_i_snap_get_info(dload_i_snap *s, uint64_t *wall_ns)
+{
+    dload_i_snap_info info;
+    dload_status st = dload_i_snap_next(s);
+    if (st < 0)
+        return st;
+    if (!dload_i_snap_get(s, &info, sizeof info))
+        return DLOAD_ECORRUPT;
+    *wall_ns = info.wall_ns;
+    return DLOAD_OK;
+}
+
+DLOAD_I_LOCAL dload_status dload_i_snap_put_total(dload_i_snap *s)
+{
+    dload_status st = s->n_bytes != 0 ? dload_i_snap_flush(s, DLOAD_I_FRAME_ENTRIES) : DLOAD_OK;
+    if (st < 0)
+        return st;
+    dload_i_snap_put(s, &s->n_total, sizeof s->n_total);
+    return dload_i_snap_flush(s, DLOAD_I_FRAME_ENDS);
+}
+
+/* The last block was just read. */
+DLOAD_I_LOCAL dload_status dload_i_snap_get_total(dload_i_snap *s)
+{
+    uint64_t n_total = 0;
+    return dload_i_snap_get(s, &n_total, sizeof n_total) && n_total == s->n_total ? DLOAD_OK
+                                                                                  : DLOAD_ECORRUPT;
+}
+
+/* Reads everything from the first block to the last one, and keeps nothing. */
+DLOAD_I_LOCAL dload_status dload_i_snap_verify(dload_i_snap *s)
+{
+    uint64_t wall_ns = 0;
+    dload_status st = dload_i_snap_get_info(s, &wall_ns);
+    while (st >= 0) {
+        st = dload_i_snap_next(s);
+        if (st >= 0 && s->kind == DLOAD_I_FRAME_ENDS)
+            return dload_i_snap_get_total(s);
+    }
+    return st;
+}
+
+/* How much of a TTL has passed since the save: nothing when one of the clocks is not known, or the
+ * second is behind the first. */
+DLOAD_I_LOCAL uint64_t dload_i_snap_age(uint64_t saved_ns, uint64_t wall_ns)
+{
+    return saved_ns == DLOAD_NEVER || wall_ns == DLOAD_NEVER || wall_ns < saved_ns
+               ? 0
+               : wall_ns - saved_ns;
+}
+
+#endif /* DLOAD_I_SNAPSHOT_H */
+
+/* ==== runtime/snapshot_file.h ==== */
+
+/* >>snapshot_file -- a snapshot in a file: written beside it, synced, and put in its place in one step.
+ *
+ * Whoever crashes, at whatever point, leaves the file as it was or the new one. What was written beside it
+ * has the file's name and ".tmp", and a lock: two savers exclude each other, and what a crash has left
+ * there is used again by the next save. Hosted programs only.
+ */
+
+#if DLOAD_SNAPSHOT && !DLOAD_FREESTANDING && !defined(DLOAD_I_SNAPSHOT_FILE_H)
+#define DLOAD_I_SNAPSHOT_FILE_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* A strict -std=c11 with a header of the C library included before us hides some of these. */
+#ifdef O_CLOEXEC
+#define DLOAD_I_O_CLOEXEC O_CLOEXEC
+#else
+#define DLOAD_I_O_CLOEXEC 0
+#endif
+#ifdef O_NOFOLLOW
+#define DLOAD_I_O_NOFOLLOW O_NOFOLLOW
+#else
+#define DLOAD_I_O_NOFOLLOW 0
+#endif
+#ifdef CLOCK_REALTIME
+#define DLOAD_I_CLOCK_WALL CLOCK_REALTIME
+#else
+#define DLOAD_I_CLOCK_WALL 0
+#endif
+#ifndef _POSIX_C_SOURCE
+#ifdef __cplusplus
+extern "C" {
+#endif
+int fsync(int fd);
+#ifdef __cplusplus
+}
+#endif
+#endif
+
+typedef struct dload_i_file {
+    const dload_env *env;
+    char *names; /* the file's, what is written beside it, and their folder's, each with its NUL */
+    size_t n_names;
+    const char *path, *beside, *folder;
+    int fd;
+} dload_i_file;
+
+DLOAD_I_LOCAL uint64_t dload_i_clock_wall(void)
+{
+    struct timespec ts;
+    (void)clock_gettime(DLOAD_I_CLOCK_WALL, &ts);
+    return (uint64_t)ts.tv_sec * DLOAD_SECOND + (uint64_t)ts.tv_nsec;
+}
+
+DLOAD_I_LOCAL int dload_i_file_open(const char *path, int flags)
+{
+    int fd = -1;
+    do
+        fd = open(path, flags | DLOAD_I_O_CLOEXEC, 0600);
+    while (fd < 0 && errno == EINTR);
+    return fd;
+}
+
+DLOAD_I_LOCAL void dload_i_file_close(dload_i_file *f)
+{
+    int kept = errno; /* what is said of the failure, not of the cleaning up */
+    if (f->fd >= 0)
+        (void)close(f->fd);
+    f->fd = -1;
+    dload_i_free(f->env, f->names, f->n_names);
+    f->names = NULL;
+    errno = kept;
+}
+
+/* ---- writing ---- */
+
+DLOAD_I_LOCAL dload_status dload_i_file_write(void *ctx, const void *bytes, size_t n_bytes)
+{
+    const dload_i_file *f = (const dload_i_file *)ctx;
+    const char *p = (const char *)bytes;
+    while (n_bytes != 0) {
+        ssize_t n = write(f->fd, p, n_bytes);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return DLOAD_EIO;
+        p += n;
+        n_bytes -= (size_t)n;
+    }
+    return DLOAD_OK;
+}
+
+/* Is what we have open still what has the name beside? Another saver may have put it in the file's place
+ * after we opened it and before we had the lock. */
+DLOAD_I_LOCAL bool dload_i_file_is_beside(const dload_i_file *f)
+{
+    struct stat ours, there;
+    return fstat(f->fd, &ours) == 0 && stat(f->beside, &there) == 0 &&
+           ours.st_dev == there.st_dev && ours.st_ino == there.st_ino;
+}
+
+/* What a crash has left there goes. (ftruncate() is one of the hidden ones, with a type that is hidden, too.) */
+DLOAD_I_LOCAL dload_status dload_i_file_empty(const dload_i_file *f)
+{
+    int fd = dload_i_file_open(f->beside, O_WRONLY | O_TRUNC | DLOAD_I_O_NOFOLLOW);
+    if (fd < 0)
+        return DLOAD_EIO;
+    (void)close(fd);
+    return DLOAD_OK;
+}
+
+/* Opens what will be the file. DLOAD_EBUSY while another save to it goes on. */
+DLOAD_I_LOCAL dload_status dload_i_file_create(dload_i_file *f, const dload_env *env,
+                                               const char *path)
+{
+    size_t len = strlen(path);
+    size_t folder = len;
+    while (folder > 0 && path[folder - 1] != '/')
+        folder--;
+    memset(f, 0, sizeof *f);
+    f->env = env;
+    f->fd = -1;
+    f->n_names = 3 * len + 16;
+    f->names = (char *)dload_i_alloc(env, f->n_names);
+    if (f->names == NULL)
+        return DLOAD_ENOMEM;
+    char *beside = f->names + len + 1, *in = beside + len + 5;
+    memcpy(f->names, path, len + 1);
+    memcpy(beside, path, len);
+    memcpy(beside + len, ".tmp", 5);
+    memcpy(in, folder != 0 ? path : ".", folder != 0 ? folder : 1);
+    in[folder != 0 ? folder : 1] = '\0';
+    f->path = f->names;
+    f->beside = beside;
+    f->folder = in;
+    for (int i = 0; i < 100; i++) {
+        f->fd = dload_i_file_open(f->beside, O_WRONLY | O_CREAT | DLOAD_I_O_NOFOLLOW);
+        if (f->fd < 0)
+            return DLOAD_EIO;
+        if (flock(f->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+            return DLOAD_EBUSY; /* where there are no locks, there is nothing to wait for */
+        if (dload_i_file_is_beside(f))
+            return dload_i_file_empty(f);
+        (void)close(f->fd);
+        f->fd = -1;
+    }
+    return DLOAD_EBUSY;
+}
+
+/* Makes the folder remember its new entry. */
+DLOAD_I_LOCAL dload_status dload_i_file_sync_folder(const dload_i_file *f)
+{
+    int fd = dload_i_file_open(f->folder, O_RDONLY);
+    if (fd < 0)
+        return DLOAD_EIO;
+    bool done =
+        fsync(fd) == 0 || errno == EINVAL; /* some file systems have nothing to sync there */
+    int kept = errno;
+    (void)close(fd);
+    errno = kept;
+    return done ? DLOAD_OK : DLOAD_EIO;
+}
+
+/* The end of a save that went as st says: the file is replaced, or what was written is removed. */
+DLOAD_I_LOCAL dload_status dload_i_file_commit(dload_i_file *f, dload_status st)
+{
+    if (st >= 0 && fsync(f->fd) != 0)
+        st = DLOAD_EIO;
+    if (st >= 0 && rename(f->beside, f->path) != 0)
+        st = DLOAD_EIO;
+    if (st >= 0) {
+        st = dload_i_file_sync_folder(f);
+    } else {
+        int kept = errno;
+        (void)unlink(f->beside); /* before the lock goes: nobody else's */
+        errno = kept;
+    }
+    dload_i_file_close(f);
+    return st;
+}
+
+/* ---- reading ---- */
+
+DLOAD_I_LOCAL dload_status dload_i_file_read(void *ctx, void *bytes, size_t n_bytes, size_t *n_read)
+{
+    const dload_i_file *f = (const dload_i_file *)ctx;
+    ssize_t n = -1;
+    do
+        n = read(f->fd, bytes, n_bytes);
+    while (n < 0 && errno == EINTR);
+    *n_read = n > 0 ? (size_t)n : 0;
+    return n < 0 ? DLOAD_EIO : DLOAD_OK;
+}
+
+/* DLOAD_MISSING when there is no such file. */
+DLOAD_I_LOCAL dload_status dload_i_file_find(dload_i_file *f, const dload_env *env,
+                                             const char *path)
+{
+    memset(f, 0, sizeof *f);
+    f->env = env;
+    f->fd = dload_i_file_open(path, O_RDONLY);
+    if (f->fd >= 0)
+        return DLOAD_OK;
+    return errno == ENOENT ? DLOAD_MISSING : DLOAD_EIO;
+}
+
+/* Back to the first byte. */
+DLOAD_I_LOCAL dload_status dload_i_file_rewind(const dload_i_file *f)
+{
+    return lseek(f->fd, 0, SEEK_SET) == 0 ? DLOAD_OK : DLOAD_EIO;
+}
+
+#endif /* DLOAD_I_SNAPSHOT_FILE_H */
+
+/* ==== runtime/worth.h ==== */
+
+/* >>worth -- for snapshots: what an entry is worth to its policy, and an entry that comes back.
+ *
+ * Included by the first loader that has DLOAD_SNAPSHOT.
+ */
+
+#if DLOAD_SNAPSHOT && !defined(DLOAD_I_WORTH_H)
+#define DLOAD_I_WORTH_H
+
+#define DLOAD_I_WORTH_MAX 32u
+
+/* Is the worth of an entry in its meta word? FIFO and LRU have it in the order of their queue alone. */
+DLOAD_I_INLINE bool dload_i_worth_in_meta(const dload_i_evict *e)
+{
+    return e->kind != DLOAD_EVICT_FIFO && e->kind != DLOAD_EVICT_LRU;
+}
+
+/* 1 .. DLOAD_I_WORTH_MAX, more is better: the main queue before the small one, then uses. */
+DLOAD_I_LOCAL uint8_t dload_i_worth(const dload_i_evict *e, uint32_t slot)
+{
+    uint32_t meta = dload_i_meta_of(e, slot);
+    uint32_t uses = (meta & DLOAD_I_META_USES) < 3 ? meta & DLOAD_I_META_USES : 3;
+    return (uint8_t)(1 + uses + ((meta & DLOAD_I_META_MAIN) != 0 ? 4 : 0));
+}
+
+/* The worth of the entry that i of n are older than. */
+DLOAD_I_LOCAL uint8_t dload_i_worth_at(uint32_t i, uint32_t n)
+{
+    uint32_t band = i < n ? (uint32_t)((uint64_t)i * DLOAD_I_WORTH_MAX / n) : DLOAD_I_WORTH_MAX - 1;
+    return (uint8_t)(band + 1);
+}
+
+/* FIFO: the queue from the oldest side on. The last reference to a slot is the one that counts. */
+DLOAD_I_LOCAL void dload_i_worth_by_queue(const dload_i_evict *e, uint8_t *worth)
+{
+    const dload_i_fifos *qs = &e->queues;
+    const dload_i_fifo *q = &qs->q[DLOAD_I_SMALL];
+    uint32_t n = 0;
+    for (uint32_t at = q->tail; at != q->head; n++) {
+        if (dload_i_fifo_at_link(at))
+            at = qs->refs[at];
+        worth[qs->refs[at++]] = dload_i_worth_at(n, q->n + qs->n_stale);
+    }
+}
+
+/* Where a look through a list has come to, from the newest side on. */
+typedef struct dload_i_walk {
+    uint32_t next, last; /* slots */
+    uint32_t n_seen;
+} dload_i_walk;
+
+DLOAD_I_LOCAL void dload_i_walk_begin(dload_i_walk *w)
+{
+    w->next = w->last = DLOAD_I_NO_SLOT;
+    w->n_seen = 0;
+}
+
+/* LRU: gives the next n entries of the list, which has n_all, their worth by their place in it. The list may
+ * have changed since the last call: when the place is lost, the entries that are left (older than all that
+ * were seen) keep none. False at the end. */
+DLOAD_I_LOCAL bool dload_i_walk_on(const dload_i_evict *e, dload_i_walk *w, uint8_t *worth,
+                                   uint32_t n_all, uint32_t n)
+{
+    uint32_t slot = w->n_seen == 0 ? e->list.head : w->next;
+    if (slot == DLOAD_I_NO_SLOT || (w->n_seen != 0 && e->links[slot].newer != w->last))
+        return false;
+    for (; n > 0 && slot != DLOAD_I_NO_SLOT; n--) {
+        w->n_seen++;
+        worth[slot] = dload_i_worth_at(w->n_seen < n_all ? n_all - w->n_seen : 0, n_all);
+        w->last = slot;
+        slot = e->links[slot].older;
+    }
+    w->next = slot;
+    return slot != DLOAD_I_NO_SLOT;
+}
+
+/* ---- coming back ---- */
+
+/* Links the entry at the oldest side. */
+DLOAD_I_LOCAL void dload_i_list_put_back(dload_i_evict *e, uint32_t slot)
+{
+    e->links[slot].older = DLOAD_I_NO_SLOT;
+    e->links[slot].newer = e->list.tail;
+    if (e->list.tail != DLOAD_I_NO_SLOT)
+        e->links[e->list.tail].older = slot;
+    else
+        e->list.head = slot;
+    e->list.tail = slot;
+}
+
+/* The same for a queue that has references. */
+DLOAD_I_LOCAL void dload_i_fifo_put_back(dload_i_fifos *qs, uint32_t which, uint32_t slot)
+{
+    dload_i_fifo *q = &qs->q[which];
+    if ((q->tail & DLOAD_I_CHAIN) == 0) {
+        if (qs->free_chunk == DLOAD_I_NO_REF)
+            dload_i_fifos_pack(qs);
+        uint32_t chunk = dload_i_fifo_chunk_take(qs);
+        qs->refs[chunk | DLOAD_I_CHAIN] = q->tail;
+        q->tail = chunk | DLOAD_I_CHAIN;
+    }
+    qs->refs[--q->tail] = slot;
+    q->n++;
+}
+
+/* Takes the newest reference of a queue back, if it is slot's and does not begin a chunk: a head never stands
+ * there (but in a queue that nobody has been in). */
+DLOAD_I_LOCAL bool dload_i_fifo_take_back(dload_i_fifos *qs, uint32_t which, uint32_t slot)
+{
+    dload_i_fifo *q = &qs->q[which];
+    if (q->head == q->tail || (q->head & DLOAD_I_CHAIN) < 2 || qs->refs[q->head - 1] != slot)
+        return false;
+    q->head--;
+    q->n--;
+    return true;
+}
+
+/* An entry that was just inserted is one that was here before: it has its uses and its queue again, and is
+ * older than all others. (The first one of a queue stays where it is.) */
+DLOAD_I_LOCAL void dload_i_evict_revive(dload_i_evict *e, uint32_t slot, uint32_t uses,
+                                        bool in_main)
+{
+    if (e->kind == DLOAD_EVICT_NONE)
+        return;
+    uint32_t meta = dload_i_meta_of(e, slot);
+    uint32_t which = (meta & DLOAD_I_META_MAIN) != 0 ? DLOAD_I_MAIN : DLOAD_I_SMALL;
+    if (e->links != NULL) {
+        dload_i_evict_remove(e, slot);
+        dload_i_list_put_back(e, slot);
+    } else if (dload_i_fifo_take_back(&e->queues, which, slot)) {
+        bool two = e->kind == DLOAD_EVICT_S3FIFO || e->kind == DLOAD_EVICT_ADAPTIVE;
+        which = in_main && two ? DLOAD_I_MAIN : DLOAD_I_SMALL;
+        if (e->queues.q[which].head == e->queues.q[which].tail)
+            dload_i_fifo_push(&e->queues, which, slot);
+        else
+            dload_i_fifo_put_back(&e->queues, which, slot);
+    }
+    meta &= ~(DLOAD_I_META_USES | DLOAD_I_META_MAIN);
+    meta |= which == DLOAD_I_MAIN ? DLOAD_I_META_MAIN : 0;
+    dload_i_meta_set(e, slot, meta | (uses < e->max_uses ? uses : e->max_uses));
+}
+
+#endif /* DLOAD_I_WORTH_H */
+
 /* ==== typed/types.h ==== */
 
 /* >>types -- the structs of one loader. Fields marked "private" may change in any release. */
@@ -6376,6 +7131,30 @@ typedef struct DLOAD_I_FN(sleeper) {
     dload_i_parker parker;
     DLOAD_I_COND_T cond;
 } DLOAD_I_FN(sleeper);
+
+#if DLOAD_SNAPSHOT
+/* How a snapshot is made, and restored. Zeros are the defaults; what one direction does not need is not
+ * looked at. No callback runs with a lock held, and each may call the loader. */
+typedef struct DLOAD_I_FN(snapshot) {
+    /* Takes n_bytes, all of them: DLOAD_OK, or an error, which ends the save and is its result. */
+    dload_status (*write)(void *ctx, const void *bytes, size_t n_bytes);
+    /* Gives 1 .. n_bytes bytes and says how many, 0 at the end; an error ends the call, as above. */
+    dload_status (*read)(void *ctx, void *bytes, size_t n_bytes, size_t *n_read);
+    /* For values that are more than their bytes: puts *value into bytes, *n_bytes of them; where cap_bytes are
+     * too few, says how many it takes and is called again. With an error the entry is left out.
+     * NULL = plain values are written as they lie in memory, blobs as their bytes; others cannot be. */
+    dload_status (*encode)(void *ctx, const DLOAD_I_V *value, void *bytes, size_t cap_bytes,
+                           size_t *n_bytes);
+    /* The reverse: makes a value, which is the cache's then. With an error the entry is left out. */
+    dload_status (*decode)(void *ctx, const void *bytes, size_t n_bytes, DLOAD_I_V *value);
+    void *ctx;              /* handed to each of these */
+    uint64_t value_version; /* of what a value means: a snapshot of another is refused; default 0 */
+    /* The time by a clock that goes on while the program does not, ns: what passes between save and restore
+     * is taken off the TTLs. 0 = the host's calendar clock (freestanding: not known); DLOAD_NEVER = not
+     * known, and then nothing is taken off. A clock that went back takes nothing off. */
+    uint64_t wall_ns;
+} DLOAD_I_FN(snapshot);
+#endif
 
 /* What two translation units must agree on. */
 #define DLOAD_I_FINGERPRINT                                                                    \
@@ -6648,6 +7427,63 @@ DLOAD_I_API size_t DLOAD_I_FN(cache_len)(DLOAD_I_FN(cache) * c);
 
 /* Bytes the cache holds from its allocator, string keys included, the owned values not. */
 DLOAD_I_API size_t DLOAD_I_FN(cache_bytes)(DLOAD_I_FN(cache) * c);
+
+#if DLOAD_SNAPSHOT
+
+/* ---- snapshots: DLOAD_SNAPSHOT 1 ---- */
+
+/* Writes what is cached through how->write, what was used most first: keys, values, groups, what is left of
+ * each TTL, and DLOAD_MISSING answers; other errors, and what has expired, are not. *n (may be NULL) is
+ * how many entries there are; each was there at some moment of the call, and one that was there all the time is
+ * in it, once (an unbounded cache that grows meanwhile: at least once).
+ * Plain values are written as they lie in memory; compilers that can (gcc from 11 on) zero their padding.
+ * Returns DLOAD_OK; what write said; DLOAD_EINVAL without write, or without encode for values with REF or
+ * COPY; DLOAD_ENOMEM; DLOAD_EFORK. An entry of more than 1 GiB is left out.
+ * Threads: any; holds a shard's lock for 32 entries at a time (FIFO: once for a look through its queue). Allocates for its own length: 32 KiB, a byte a
+ * slot, and the longest entry. O(capacity). */
+DLOAD_I_API dload_status DLOAD_I_FN(save)(DLOAD_NAME *l, const DLOAD_I_FN(snapshot) * how,
+                                          size_t *n);
+
+/* Puts back what _save wrote, read through how->read, until the cache is full. Nothing that is there, in flight
+ * or was cleared since _init changes, and nothing is evicted; *n (may be NULL) is how many entries came.
+ * TTLs have what was left of them at the save, less the time that passed (see how->wall_ns), less
+ * config.ttl_jitter_pct. Reads on to the last block even when the cache is full, and not beyond.
+ * Returns DLOAD_OK; DLOAD_ECORRUPT: damaged, or ends early; DLOAD_ELAYOUT: another key, value,
+ * value_version, byte order or version of the form; what read said; DLOAD_EINVAL, DLOAD_ENOMEM,
+ * DLOAD_EFORK. After an error the *n entries of the blocks before it, each verified, are in the cache.
+ * Whatever the snapshot says, no more memory is taken than twice what was read, and the cache's own. */
+DLOAD_I_API dload_status DLOAD_I_FN(restore)(DLOAD_NAME *l, const DLOAD_I_FN(snapshot) * how,
+                                             size_t *n);
+
+/* The same for a cache alone. A key that is cleared while this runs may come back. */
+DLOAD_I_API dload_status DLOAD_I_FN(cache_save)(DLOAD_I_FN(cache) * c,
+                                                const DLOAD_I_FN(snapshot) * how, size_t *n);
+DLOAD_I_API dload_status DLOAD_I_FN(cache_restore)(DLOAD_I_FN(cache) * c,
+                                                   const DLOAD_I_FN(snapshot) * how, size_t *n);
+
+#if !DLOAD_FREESTANDING
+/* _save to a file, which its owner alone may read. It is replaced in one step, after the new one is on the
+ * disk: a crash at any moment leaves the old one or the new one. What is written meanwhile is beside it, by the
+ * name of path and ".tmp", and removed when the save fails. how may be NULL; write and read are not used.
+ * Returns as _save; DLOAD_EIO, and errno says why; DLOAD_EBUSY while another save to path runs, of any
+ * process. */
+DLOAD_I_API dload_status DLOAD_I_FN(save_file)(DLOAD_NAME *l, const char *path,
+                                               const DLOAD_I_FN(snapshot) * how, size_t *n);
+
+/* _restore from a file; how may be NULL. The file is checked from beginning to end before the first entry is
+ * put: when it is damaged, or of another layout, the cache does not change.
+ * Returns as _restore; DLOAD_MISSING when there is no such file; DLOAD_EIO, and errno says why. */
+DLOAD_I_API dload_status DLOAD_I_FN(restore_file)(DLOAD_NAME *l, const char *path,
+                                                  const DLOAD_I_FN(snapshot) * how, size_t *n);
+
+/* The same for a cache alone. */
+DLOAD_I_API dload_status DLOAD_I_FN(cache_save_file)(DLOAD_I_FN(cache) * c, const char *path,
+                                                     const DLOAD_I_FN(snapshot) * how, size_t *n);
+DLOAD_I_API dload_status DLOAD_I_FN(cache_restore_file)(DLOAD_I_FN(cache) * c, const char *path,
+                                                        const DLOAD_I_FN(snapshot) * how,
+                                                        size_t *n);
+#endif
+#endif
 
 /* ---- inlined, so that the caller's own view of the parameters reaches the implementation ---- */
 
@@ -9980,6 +10816,782 @@ DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats)
 #endif /* DLOAD_I_BODIES */
 #endif /* DLOAD_I_HAVE_CONTROL */
 
+/* ==== typed/save.h ==== */
+
+/* >>save -- a cache into a snapshot, while other calls go on.
+ *
+ * First every entry's worth is noted, a byte a slot; then the slots are gone through once for each worth,
+ * the highest first, so that whoever reads the snapshot into a smaller cache may stop when it is full.
+ * Entries are picked under their shard's lock, a few at a time, and written without it. Entries never change
+ * their slot (but for a cache that grows, whose entries are worth the same): whoever is there all the time is
+ * found.
+ *
+ * An entry: flags, uses and two bytes 0; the rest of its TTL in ns, if it expires; its group, if the loader
+ * has them; the key, a string's length (4 bytes) before it; the value, a blob's or an encoded one's length
+ * (8 bytes) before it, or the status of an error.
+ */
+#ifndef DLOAD_I_HAVE_SAVE
+#define DLOAD_I_HAVE_SAVE
+
+#if DLOAD_I_BODIES && DLOAD_SNAPSHOT
+
+#define DLOAD_I_SNAPSHOT DLOAD_I_FN(snapshot)
+
+/* Flags of an entry. */
+#ifndef DLOAD_I_SAVED_EXPIRES
+#define DLOAD_I_SAVED_EXPIRES 1u
+#define DLOAD_I_SAVED_ERROR   2u
+#define DLOAD_I_SAVED_MAIN    4u
+#define DLOAD_I_SAVED_NULL    8u /* a blob without bytes */
+#define DLOAD_I_SAVED_FLAGS   15u
+#define DLOAD_I_SCAN_SLOTS    256u /* looked at under one lock */
+#endif
+
+/* How values are written unless there is an encode: 0 not at all, 1 as they lie in memory, 2 as a blob's bytes;
+ * with one, 3. */
+#if DLOAD_I_VALUE_IS_BLOB
+#define DLOAD_I_VALUE_FORM 2u
+#elif DLOAD_I_OWNED
+#define DLOAD_I_VALUE_FORM 0u
+#else
+#define DLOAD_I_VALUE_FORM 1u
+#endif
+
+/* An entry on its way out. Private. */
+typedef struct DLOAD_I_FN(i_picked) {
+    DLOAD_I_V value;
+    uint64_t left_ns, group;
+    DLOAD_I_K key; /* a string's bytes are in the saver's keys, one after the other */
+    int32_t status;
+    uint8_t flags, uses;
+} DLOAD_I_FN(i_picked);
+
+typedef struct DLOAD_I_FN(i_saver) {
+    dload_i_snap out;
+    const DLOAD_I_SNAPSHOT *how;
+    DLOAD_I_CACHE *c;
+    uint8_t *worth; /* by slot, shard after shard; 0 = nothing to write; NULL = all the same */
+    size_t n_worth;
+    char *keys; /* of the picks, when they are strings */
+    size_t keys_cap, keys_len;
+    size_t key_wanted; /* a key of so many bytes found no room there */
+    uint32_t n_picks;
+    uint32_t has[DLOAD_I_WORTH_MAX + 1]; /* how many entries there are of each worth */
+    DLOAD_I_FN(i_picked) picks[DLOAD_I_TIDY_MAX];
+} DLOAD_I_FN(i_saver);
+
+/* What must be the same on both sides. How it is locked, evicted and counted need not be. */
+DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_layout)(const DLOAD_I_SNAPSHOT *how, bool encoded)
+{
+    uint64_t form = encoded ? 3u : DLOAD_I_VALUE_FORM;
+    uint64_t part[6];
+    part[0] = DLOAD_I_KEY_KIND;
+    part[1] = DLOAD_I_IS_STRING ? 0 : sizeof(DLOAD_I_K);
+    part[2] = form;
+    part[3] = form == 1 ? sizeof(DLOAD_I_V) : 0;
+    part[4] = DLOAD_GROUP;
+    part[5] = how->value_version;
+    return dload_i_sum(0, part, sizeof part);
+}
+
+DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_wall)(const DLOAD_I_SNAPSHOT *how)
+{
+    if (how->wall_ns != 0)
+        return how->wall_ns;
+#if DLOAD_FREESTANDING
+    return DLOAD_NEVER;
+#else
+    return dload_i_clock_wall();
+#endif
+}
+
+/* ---- what an entry is worth ---- */
+
+/* Notes the worth of a shard's entries; *worth is where its slots begin. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_weigh)(DLOAD_I_FN(i_saver) * v, DLOAD_I_SHARD *s, uint8_t *worth)
+{
+    uint32_t n_slots = s->n_groups * DLOAD_I_GROUP_SLOTS;
+    dload_i_walk walk;
+    dload_i_walk_begin(&walk);
+    bool in_meta = dload_i_worth_in_meta(&s->evict);
+    for (bool more = !in_meta; more;) {
+        DLOAD_I_ACQUIRE(&s->lock);
+        if (s->evict.links != NULL) {
+            more = dload_i_walk_on(&s->evict, &walk, worth, s->n_used, DLOAD_I_SCAN_SLOTS);
+        } else {
+            dload_i_worth_by_queue(&s->evict, worth);
+            more = false;
+        }
+        DLOAD_I_RELEASE(&s->lock);
+    }
+    for (uint32_t at = 0; at < n_slots; at += DLOAD_I_GROUP_SLOTS) {
+        DLOAD_I_ACQUIRE(&s->lock);
+        for (uint32_t i = at; i < at + DLOAD_I_GROUP_SLOTS; i++) {
+            if (s->groups[at / DLOAD_I_GROUP_SLOTS].tags[i - at] == 0)
+                worth[i] = 0; /* gone since it was seen in the queue */
+            else if (in_meta)
+                worth[i] = dload_i_worth(&s->evict, i);
+            else if (worth[i] == 0)
+                worth[i] = 1;
+        }
+        DLOAD_I_RELEASE(&s->lock);
+        for (uint32_t i = at; i < at + DLOAD_I_GROUP_SLOTS; i++)
+            v->has[worth[i]]++;
+    }
+}
+
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_weigh_all)(DLOAD_I_FN(i_saver) * v)
+{
+    DLOAD_I_CACHE *c = v->c;
+    v->has[1] = 1;
+    if (c->unbounded || DLOAD_EVICT == DLOAD_EVICT_NONE || c->n_shards == 0)
+        return DLOAD_OK; /* nothing is known of them */
+    for (uint32_t i = 0; i < c->n_shards; i++)
+        v->n_worth += (size_t)c->shard[i].n_groups * DLOAD_I_GROUP_SLOTS;
+    v->worth = (uint8_t *)dload_i_alloc(c->env, v->n_worth);
+    if (v->worth == NULL)
+        return DLOAD_ENOMEM;
+    memset(v->worth, 0, v->n_worth);
+    uint8_t *worth = v->worth;
+    for (uint32_t i = 0; i < c->n_shards; i++) {
+        DLOAD_I_FN(i_weigh)(v, &c->shard[i], worth);
+        worth += (size_t)c->shard[i].n_groups * DLOAD_I_GROUP_SLOTS;
+    }
+    return DLOAD_OK;
+}
+
+/* ---- picking, with the shard's lock held ---- */
+
+#if DLOAD_TTL
+/* ns until the entry's TTL ends; 0 = it has, DLOAD_NEVER = it does not. Exact, like i_expired_far. */
+DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_left)(const DLOAD_I_CACHE *c, const DLOAD_I_SHARD *s,
+                                          const DLOAD_I_SLOT *e, uint64_t now_ns)
+{
+    (void)c;
+#if DLOAD_REFRESH
+    if (now_ns >> DLOAD_I_TICK_SHIFT >= DLOAD_I_FN(i_gone)(s, e))
+        return 0;
+    if (e->end >= DLOAD_I_LAST_TICK - c->keep_ticks)
+        return DLOAD_NEVER; /* it goes when nobody reads it */
+    uint64_t end_ns = e->end << DLOAD_I_TICK_SHIFT;
+#else
+    uint64_t end_ns = dload_i_wheel_end(&s->wheel, (uint32_t)(e - s->slots), e->expiry)
+                      << DLOAD_I_TICK_SHIFT;
+#endif
+    return end_ns > now_ns ? end_ns - now_ns : 0;
+}
+#endif
+
+/* Makes room for a string key's bytes after those of the other picks, or says how much is wanted. */
+DLOAD_I_LOCAL bool DLOAD_I_FN(i_pick_key)(DLOAD_I_FN(i_saver) * v, DLOAD_I_FN(i_picked) * p,
+                                          const DLOAD_I_SLOT *e)
+{
+#if DLOAD_I_IS_STRING
+    p->key.ptr = NULL;
+    p->key.len = e->key.len;
+    if (e->key.len > v->keys_cap - v->keys_len) {
+        v->key_wanted = e->key.len;
+        return false;
+    }
+    if (e->key.len != 0)
+        memcpy(v->keys + v->keys_len, e->key.ptr, e->key.len);
+    v->keys_len += e->key.len;
+#else
+    (void)v;
+    p->key = e->key;
+#endif
+    return true;
+}
+
+/* Picks the entry in slot, if there is one to be saved. False when it has to be asked for again. */
+DLOAD_I_LOCAL bool DLOAD_I_FN(i_pick)(DLOAD_I_FN(i_saver) * v, DLOAD_I_SHARD *s, uint32_t slot,
+                                      uint64_t now_ns, dload_status *st)
+{
+    const DLOAD_I_SLOT *e = &s->slots[slot];
+    DLOAD_I_FN(i_picked) *p = &v->picks[v->n_picks];
+    if (s->groups[slot / DLOAD_I_GROUP_SLOTS].tags[slot % DLOAD_I_GROUP_SLOTS] == 0)
+        return true;
+    uint32_t meta = DLOAD_I_META(e);
+    bool error = (meta & DLOAD_I_META_ERROR) != 0;
+    if (((meta ^ s->epoch) & DLOAD_I_EPOCH_MASK) != 0 || (error && e->u.status != DLOAD_MISSING))
+        return true;
+    p->flags = (uint8_t)((error ? DLOAD_I_SAVED_ERROR : 0) |
+                         ((meta & DLOAD_I_META_MAIN) != 0 ? DLOAD_I_SAVED_MAIN : 0));
+    p->uses = (uint8_t)(meta & DLOAD_I_META_USES);
+    p->left_ns = p->group = 0;
+#if DLOAD_TTL
+    if ((meta & DLOAD_I_META_EXPIRES) != 0) {
+        p->left_ns = DLOAD_I_FN(i_left)(v->c, s, e, now_ns);
+        p->flags |= p->left_ns != DLOAD_NEVER ? DLOAD_I_SAVED_EXPIRES : 0;
+        if (p->left_ns == 0)
+            return true;
+    }
+#endif
+    (void)now_ns;
+#if DLOAD_GROUP
+    p->group = e->group;
+#endif
+    if (!DLOAD_I_FN(i_pick_key)(v, p, e))
+        return false;
+    if (error)
+        p->status = e->u.status;
+    else
+        *st = DLOAD_I_FN(i_copy)(&p->value, &e->u.value);
+    if (*st >= 0)
+        v->n_picks++;
+    return true;
+}
+
+/* ---- writing, without a lock ---- */
+
+DLOAD_I_LOCAL void DLOAD_I_FN(i_put_front)(dload_i_snap *out, const DLOAD_I_FN(i_picked) * p)
+{
+    uint8_t head[4];
+    head[0] = p->flags;
+    head[1] = p->uses;
+    head[2] = head[3] = 0;
+    dload_i_snap_put(out, head, sizeof head);
+    if ((p->flags & DLOAD_I_SAVED_EXPIRES) != 0)
+        dload_i_snap_put(out, &p->left_ns, sizeof p->left_ns);
+#if DLOAD_GROUP
+    dload_i_snap_put(out, &p->group, sizeof p->group);
+#endif
+#if DLOAD_I_IS_STRING
+    uint32_t len = (uint32_t)p->key.len;
+    dload_i_snap_put(out, &len, sizeof len);
+    dload_i_snap_put(out, p->key.ptr, p->key.len);
+#else
+    dload_i_snap_put(out, &p->key, sizeof p->key);
+#endif
+}
+
+DLOAD_I_LOCAL size_t DLOAD_I_FN(i_front_bytes)(const DLOAD_I_FN(i_picked) * p)
+{
+    size_t n = 4 + ((p->flags & DLOAD_I_SAVED_EXPIRES) != 0 ? sizeof p->left_ns : 0);
+    n += DLOAD_GROUP ? sizeof p->group : 0;
+#if DLOAD_I_IS_STRING
+    return n + sizeof(uint32_t) + p->key.len;
+#else
+    return n + sizeof p->key;
+#endif
+}
+
+/* An entry whose value the user encodes, straight into the block. */
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_write_encoded)(DLOAD_I_FN(i_saver) * v,
+                                                       const DLOAD_I_FN(i_picked) * p, size_t front)
+{
+    dload_i_snap *out = &v->out;
+    size_t before = front + sizeof(uint64_t);
+    size_t n = 0;
+    for (int i = 0; i < 2; i++) {
+        if (n > DLOAD_I_FRAME_MAX)
+            return DLOAD_OK; /* left out */
+        dload_status st = dload_i_snap_room(out, before + n);
+        if (st < 0)
+            return st == DLOAD_ETOOBIG ? DLOAD_OK : st;
+        size_t cap = out->cap_bytes - sizeof(dload_i_frame) - out->n_bytes - before;
+        n = 0;
+        if (v->how->encode(v->how->ctx, &p->value, dload_i_snap_tail(out) + before, cap, &n) < 0)
+            return DLOAD_OK;
+        if (n > cap)
+            continue;
+        uint64_t n_bytes = n;
+        DLOAD_I_FN(i_put_front)(out, p);
+        dload_i_snap_put(out, &n_bytes, sizeof n_bytes);
+        out->n_bytes += n;
+        out->n_entries++;
+        return DLOAD_OK;
+    }
+    return DLOAD_OK; /* it did not keep its word */
+}
+
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_write_pick)(DLOAD_I_FN(i_saver) * v,
+                                                    DLOAD_I_FN(i_picked) * p)
+{
+    dload_i_snap *out = &v->out;
+    bool error = (p->flags & DLOAD_I_SAVED_ERROR) != 0;
+    size_t front = DLOAD_I_FN(i_front_bytes)(p);
+    if (!error && v->how->encode != NULL)
+        return DLOAD_I_FN(i_write_encoded)(v, p, front);
+#if DLOAD_I_VALUE_IS_BLOB
+    uint64_t len = error ? 0 : p->value.len;
+    const void *bytes = error ? NULL : p->value.ptr;
+    size_t n = sizeof len + (size_t)len;
+    if (!error && bytes == NULL)
+        p->flags |= DLOAD_I_SAVED_NULL;
+    if (len > DLOAD_I_FRAME_MAX)
+        return DLOAD_OK; /* left out */
+#else
+    size_t n = sizeof p->value;
+#endif
+    dload_status st = dload_i_snap_room(out, front + (error ? sizeof p->status : n));
+    if (st < 0)
+        return st == DLOAD_ETOOBIG ? DLOAD_OK : st;
+    DLOAD_I_FN(i_put_front)(out, p);
+    if (error) {
+        dload_i_snap_put(out, &p->status, sizeof p->status);
+    } else {
+#if DLOAD_I_VALUE_IS_BLOB
+        dload_i_snap_put(out, &len, sizeof len);
+        dload_i_snap_put(out, bytes, (size_t)len);
+#else
+        DLOAD_I_CLEAR_PADDING(&p->value);
+        dload_i_snap_put(out, &p->value, n);
+#endif
+    }
+    out->n_entries++;
+    return DLOAD_OK;
+}
+
+/* Writes and releases what was picked. */
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_write_picks)(DLOAD_I_FN(i_saver) * v, dload_status st)
+{
+    size_t at = 0;
+    for (uint32_t i = 0; i < v->n_picks; i++) {
+        DLOAD_I_FN(i_picked) *p = &v->picks[i];
+#if DLOAD_I_IS_STRING
+        p->key.ptr = v->keys + at;
+        at += p->key.len;
+#endif
+        if (st >= 0)
+            st = DLOAD_I_FN(i_write_pick)(v, p);
+        if ((p->flags & DLOAD_I_SAVED_ERROR) == 0)
+            DLOAD_I_FN(i_release)(&p->value);
+    }
+    (void)at;
+    v->n_picks = 0;
+    v->keys_len = 0;
+    if (st < 0 || v->key_wanted <= v->keys_cap)
+        return st;
+    dload_i_free(v->c->env, v->keys, v->keys_cap);
+    v->keys_cap = v->key_wanted < 2048 ? 2048 : v->key_wanted;
+    v->keys = (char *)dload_i_alloc(v->c->env, v->keys_cap);
+    if (v->keys != NULL)
+        return st;
+    v->keys_cap = 0;
+    return DLOAD_ENOMEM;
+}
+
+/* ---- the whole ---- */
+
+/* Goes through a shard for the entries of one worth; worth is where its slots begin, or NULL. */
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_save_shard)(DLOAD_I_FN(i_saver) * v, DLOAD_I_SHARD *s,
+                                                    const uint8_t *worth, uint32_t wanted)
+{
+    dload_status st = DLOAD_OK;
+    uint32_t n_groups = 0;
+    uint32_t at = 0;
+    for (bool more = true; more && st >= 0;) {
+        uint64_t now_ns = DLOAD_TTL ? DLOAD_I_FN(i_now)(v->c) : 0;
+        DLOAD_I_ACQUIRE(&s->lock);
+        if (n_groups != s->n_groups)
+            at = 0; /* it grew, and entries moved */
+        n_groups = s->n_groups;
+        uint32_t n_slots = n_groups * DLOAD_I_GROUP_SLOTS;
+        uint32_t end = n_slots - at < DLOAD_I_SCAN_SLOTS ? n_slots : at + DLOAD_I_SCAN_SLOTS;
+        for (; at < end && v->n_picks < DLOAD_I_TIDY_MAX && st >= 0; at++) {
+            if ((worth == NULL || worth[at] == wanted) &&
+                !DLOAD_I_FN(i_pick)(v, s, at, now_ns, &st))
+                break;
+        }
+        more = at < n_slots;
+        DLOAD_I_RELEASE(&s->lock);
+        st = DLOAD_I_FN(i_write_picks)(v, st);
+        while (worth != NULL && at < n_slots && worth[at] != wanted)
+            at++;
+    }
+    return st;
+}
+
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_save_all)(DLOAD_I_FN(i_saver) * v)
+{
+    DLOAD_I_CACHE *c = v->c;
+    dload_status st = dload_i_snap_put_info(&v->out, DLOAD_I_FN(i_wall)(v->how));
+    if (st >= 0)
+        st = DLOAD_I_FN(i_weigh_all)(v);
+    for (uint32_t wanted = DLOAD_I_WORTH_MAX; wanted > 0; wanted--) {
+        const uint8_t *worth = v->worth;
+        for (uint32_t i = 0; i < c->n_shards && st >= 0 && v->has[wanted] != 0; i++) {
+            st = DLOAD_I_FN(i_save_shard)(v, &c->shard[i], worth, wanted);
+            if (worth != NULL)
+                worth += (size_t)c->shard[i].n_groups * DLOAD_I_GROUP_SLOTS;
+        }
+    }
+    return st >= 0 ? dload_i_snap_put_total(&v->out) : st;
+}
+
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_save)(DLOAD_I_CACHE *c, const DLOAD_I_SNAPSHOT *how,
+                                              dload_status (*write)(void *, const void *, size_t),
+                                              void *ctx, size_t *n)
+{
+    if (n != NULL)
+        *n = 0;
+    if (write == NULL || (DLOAD_I_VALUE_FORM == 0 && how->encode == NULL))
+        return DLOAD_EINVAL;
+    if (DLOAD_I_FORKED(c))
+        return DLOAD_EFORK;
+    DLOAD_I_FN(i_saver) *v = (DLOAD_I_FN(i_saver) *)dload_i_alloc(c->env, sizeof *v);
+    if (v == NULL)
+        return DLOAD_ENOMEM;
+    memset(v, 0, sizeof *v);
+    int before = DLOAD_I_HOLD();
+    v->c = c;
+    v->how = how;
+    dload_status st =
+        dload_i_snap_begin(&v->out, c->env, DLOAD_I_FN(i_layout)(how, how->encode != NULL));
+    v->out.write = write;
+    v->out.ctx = ctx;
+    if (st >= 0)
+        st = DLOAD_I_FN(i_save_all)(v);
+    if (n != NULL && st >= 0)
+        *n = (size_t)v->out.n_total;
+    dload_i_snap_end(&v->out);
+    dload_i_free(c->env, v->worth, v->n_worth);
+    dload_i_free(c->env, v->keys, v->keys_cap);
+    dload_i_free(c->env, v, sizeof *v);
+    DLOAD_I_UNHOLD(before);
+    return st;
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(cache_save)(DLOAD_I_CACHE *c, const DLOAD_I_SNAPSHOT *how,
+                                                size_t *n)
+{
+    return how != NULL ? DLOAD_I_FN(i_save)(c, how, how->write, how->ctx, n) : DLOAD_EINVAL;
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(save)(DLOAD_NAME *l, const DLOAD_I_SNAPSHOT *how, size_t *n)
+{
+    return DLOAD_I_FN(cache_save)(&l->cache, how, n);
+}
+
+#if !DLOAD_FREESTANDING
+
+DLOAD_I_API dload_status DLOAD_I_FN(cache_save_file)(DLOAD_I_CACHE *c, const char *path,
+                                                     const DLOAD_I_SNAPSHOT *how, size_t *n)
+{
+    DLOAD_I_SNAPSHOT none;
+    dload_i_file f;
+    memset(&none, 0, sizeof none);
+    if (path == NULL)
+        return DLOAD_EINVAL;
+    if (DLOAD_I_FORKED(c))
+        return DLOAD_EFORK;
+    int before = DLOAD_I_HOLD();
+    dload_status st = dload_i_file_create(&f, c->env, path);
+    if (st >= 0) {
+        st = DLOAD_I_FN(i_save)(c, how != NULL ? how : &none, dload_i_file_write, &f, n);
+        st = dload_i_file_commit(&f, st);
+    } else {
+        dload_i_file_close(&f);
+    }
+    DLOAD_I_UNHOLD(before);
+    return st;
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(save_file)(DLOAD_NAME *l, const char *path,
+                                               const DLOAD_I_SNAPSHOT *how, size_t *n)
+{
+    return DLOAD_I_FN(cache_save_file)(&l->cache, path, how, n);
+}
+
+#endif
+
+#endif /* DLOAD_I_BODIES && DLOAD_SNAPSHOT */
+#endif /* DLOAD_I_HAVE_SAVE */
+
+/* ==== typed/restore.h ==== */
+
+/* >>restore -- a snapshot back into a cache.
+ *
+ * Every block is checked before anything in it is believed. What is there already, or on its way, is newer
+ * than the snapshot and stays; what was cleared stays cleared; nothing is evicted.
+ */
+#ifndef DLOAD_I_HAVE_RESTORE
+#define DLOAD_I_HAVE_RESTORE
+
+#if DLOAD_I_BODIES && DLOAD_SNAPSHOT
+
+typedef struct DLOAD_I_FN(i_restorer) {
+    dload_i_snap in;
+    const DLOAD_I_SNAPSHOT *how;
+    DLOAD_I_CACHE *c;
+    DLOAD_NAME *l; /* whose cache it is; NULL = nobody's */
+    uint64_t age_ns;
+    uint64_t n; /* entries that came */
+} DLOAD_I_FN(i_restorer);
+
+/* Puts an entry as one that was used before, under the locks it takes: true when it is in the cache. */
+DLOAD_I_LOCAL bool DLOAD_I_FN(i_revive)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, DLOAD_I_FN(item) * item,
+                                        const DLOAD_I_FN(i_picked) * p, dload_status *st)
+{
+    const DLOAD_I_SLOT *e = DLOAD_I_FN(i_locate)(s, &item->id);
+    if ((e != NULL && ((DLOAD_I_META(e) ^ s->epoch) & DLOAD_I_EPOCH_MASK) == 0) ||
+        (!c->unbounded && s->n_live >= s->cap))
+        return false;
+    *st = DLOAD_I_FN(i_put)(c, s, item);
+    if (*st < 0)
+        return false;
+    e = DLOAD_I_FN(i_locate)(s, &item->id);
+    dload_i_evict_revive(&s->evict, DLOAD_I_FN(i_slot_of)(s, e), p->uses,
+                         (p->flags & DLOAD_I_SAVED_MAIN) != 0);
+    return true;
+}
+
+/* Brings one entry, whose value is ours to give or to release. */
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_bring_back)(DLOAD_I_FN(i_restorer) * r,
+                                                    DLOAD_I_FN(i_picked) * p, uint64_t now_ns)
+{
+    DLOAD_I_CACHE *c = r->c;
+    DLOAD_I_FN(item) item;
+    bool error = (p->flags & DLOAD_I_SAVED_ERROR) != 0;
+    bool came = false;
+    dload_status st = DLOAD_OK;
+    item.id = DLOAD_I_FN(i_id)(p->key, p->group);
+    item.value = &p->value;
+    item.status = error ? p->status : DLOAD_OK;
+    item.ttl_ns = (p->flags & DLOAD_I_SAVED_EXPIRES) != 0 ? p->left_ns : DLOAD_NEVER;
+    item.now_ns = now_ns;
+    item.garbage = false;
+    DLOAD_I_FN(i_before_store)(c, &item);
+    DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(c, item.id.hash);
+    if (r->l != NULL)
+        DLOAD_I_ACQUIRE(&r->l->mutex);
+    if (r->l == NULL || (!DLOAD_I_FN(i_cleared_since)(r->l, &item.id, 0) &&
+                         DLOAD_I_FN(i_flight)(r->l, &item.id) == NULL)) {
+        DLOAD_I_ACQUIRE(&s->lock);
+        came = DLOAD_I_FN(i_revive)(c, s, &item, p, &st);
+        DLOAD_I_RELEASE(&s->lock);
+    }
+    if (r->l != NULL)
+        DLOAD_I_LEAVE(r->l);
+    if (!came && !error)
+        DLOAD_I_FN(i_release)(&p->value);
+    DLOAD_I_FN(i_after_store)(&item);
+    r->n += came;
+    return st == DLOAD_EFULL ? DLOAD_OK : st;
+}
+
+/* ---- from bytes to an entry ---- */
+
+/* DLOAD_ECORRUPT: what the checksum let pass no save has written. DLOAD_ETOOBIG: longer than allowed here. */
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_take_key)(DLOAD_I_FN(i_restorer) * r,
+                                                  DLOAD_I_FN(i_picked) * p)
+{
+#if DLOAD_I_IS_STRING
+    uint32_t len = 0;
+    if (!dload_i_snap_get(&r->in, &len, sizeof len))
+        return DLOAD_ECORRUPT;
+    p->key.ptr = dload_i_snap_take(&r->in, len);
+    p->key.len = len;
+    if (p->key.ptr == NULL)
+        return DLOAD_ECORRUPT;
+#elif DLOAD_I_KEY_KIND == DLOAD_I_KIND_BOOL
+    uint8_t byte = 0;
+    if (!dload_i_snap_get(&r->in, &byte, sizeof byte))
+        return DLOAD_ECORRUPT;
+    p->key = (DLOAD_I_K)(byte != 0);
+#else
+    if (!dload_i_snap_get(&r->in, &p->key, sizeof p->key))
+        return DLOAD_ECORRUPT;
+#endif
+    dload_status st = DLOAD_I_FN(i_canon)(&p->key, r->c->max_key_bytes);
+    return st == DLOAD_EKEY ? DLOAD_ECORRUPT : st;
+}
+
+/* Makes the value; DLOAD_EDECODE when this one is to be left out. wanted: the key may come in. */
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_take_value)(DLOAD_I_FN(i_restorer) * r,
+                                                    DLOAD_I_FN(i_picked) * p, bool wanted)
+{
+    dload_i_snap *in = &r->in;
+    if ((p->flags & DLOAD_I_SAVED_ERROR) != 0)
+        return !dload_i_snap_get(in, &p->status, sizeof p->status) || p->status >= 0 ||
+                       p->status == DLOAD_PENDING
+                   ? DLOAD_ECORRUPT
+                   : DLOAD_OK;
+    if (DLOAD_I_VALUE_FORM == 1 && r->how->decode == NULL)
+        return dload_i_snap_get(in, &p->value, sizeof p->value) ? DLOAD_OK : DLOAD_ECORRUPT;
+    uint64_t len = 0;
+    if (!dload_i_snap_get(in, &len, sizeof len))
+        return DLOAD_ECORRUPT;
+    const char *bytes = dload_i_snap_take(in, len);
+    if (bytes == NULL)
+        return DLOAD_ECORRUPT;
+    if (!wanted)
+        return DLOAD_EDECODE;
+    if (r->how->decode != NULL)
+        return r->how->decode(r->how->ctx, bytes, (size_t)len, &p->value) < 0 ? DLOAD_EDECODE
+                                                                              : DLOAD_OK;
+#if DLOAD_I_VALUE_IS_BLOB
+    p->value.ptr = NULL;
+    p->value.len = 0;
+    if ((p->flags & DLOAD_I_SAVED_NULL) == 0)
+        return dload_blob_make(r->c->env, bytes, (size_t)len, &p->value);
+#endif
+    return DLOAD_OK;
+}
+
+/* One entry of the block, which has been verified. */
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_take_entry)(DLOAD_I_FN(i_restorer) * r, uint64_t now_ns)
+{
+    DLOAD_I_FN(i_picked) p;
+    uint8_t head[4];
+    if (!dload_i_snap_get(&r->in, head, sizeof head) || (head[0] & ~DLOAD_I_SAVED_FLAGS) != 0)
+        return DLOAD_ECORRUPT;
+    p.flags = head[0];
+    p.uses = head[1];
+    p.left_ns = p.group = 0;
+    p.status = DLOAD_OK;
+    bool expires = (p.flags & DLOAD_I_SAVED_EXPIRES) != 0;
+    if (expires && !dload_i_snap_get(&r->in, &p.left_ns, sizeof p.left_ns))
+        return DLOAD_ECORRUPT;
+#if DLOAD_GROUP
+    if (!dload_i_snap_get(&r->in, &p.group, sizeof p.group))
+        return DLOAD_ECORRUPT;
+#endif
+    dload_status st = DLOAD_I_FN(i_take_key)(r, &p);
+    if (st < 0 && st != DLOAD_ETOOBIG)
+        return st;
+    /* Without TTLs nothing that expires may come in: it would stay for ever. */
+    bool wanted =
+        st >= 0 && r->c->n_shards != 0 && (!expires || (DLOAD_TTL && p.left_ns > r->age_ns));
+    st = DLOAD_I_FN(i_take_value)(r, &p, wanted);
+    if (st == DLOAD_EDECODE || (st >= 0 && !wanted))
+        return DLOAD_OK;
+    if (st < 0)
+        return st;
+    p.left_ns -= expires ? r->age_ns : 0;
+    return DLOAD_I_FN(i_bring_back)(r, &p, now_ns);
+}
+
+/* ---- the whole ---- */
+
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_restore_all)(DLOAD_I_FN(i_restorer) * r)
+{
+    dload_i_snap *in = &r->in;
+    uint64_t saved_ns = 0;
+    dload_status st = dload_i_snap_get_info(in, &saved_ns);
+    r->age_ns = dload_i_snap_age(saved_ns, DLOAD_I_FN(i_wall)(r->how));
+    while (st >= 0) {
+        st = dload_i_snap_next(in);
+        if (st < 0)
+            break;
+        if (in->kind == DLOAD_I_FRAME_ENDS)
+            return dload_i_snap_get_total(in);
+        uint64_t now_ns = DLOAD_TTL ? DLOAD_I_FN(i_now)(r->c) : 0;
+        for (uint32_t i = 0; i < in->n_entries && st >= 0; i++)
+            st = DLOAD_I_FN(i_take_entry)(r, now_ns);
+        if (st >= 0 && in->at != in->n_bytes)
+            st = DLOAD_ECORRUPT;
+    }
+    return st;
+}
+
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_restore)(DLOAD_I_CACHE *c, DLOAD_NAME *l,
+                                                 const DLOAD_I_SNAPSHOT *how, dload_i_snap *in,
+                                                 size_t *n)
+{
+    if (n != NULL)
+        *n = 0;
+    if (in->read == NULL || (DLOAD_I_VALUE_FORM == 0 && how->decode == NULL))
+        return DLOAD_EINVAL;
+    if (DLOAD_I_FORKED(c))
+        return DLOAD_EFORK;
+    DLOAD_I_FN(i_restorer) r;
+    r.how = how;
+    r.c = c;
+    r.l = l;
+    r.age_ns = r.n = 0;
+    int before = DLOAD_I_HOLD();
+    dload_status st =
+        dload_i_snap_begin(&r.in, c->env, DLOAD_I_FN(i_layout)(how, how->decode != NULL));
+    r.in.read = in->read;
+    r.in.ctx = in->ctx;
+    if (st >= 0)
+        st = DLOAD_I_FN(i_restore_all)(&r);
+    if (n != NULL)
+        *n = (size_t)r.n;
+    dload_i_snap_end(&r.in);
+    DLOAD_I_UNHOLD(before);
+    return st;
+}
+
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_restore_from)(DLOAD_I_CACHE *c, DLOAD_NAME *l,
+                                                      const DLOAD_I_SNAPSHOT *how, size_t *n)
+{
+    dload_i_snap in;
+    if (how == NULL)
+        return DLOAD_EINVAL;
+    memset(&in, 0, sizeof in);
+    in.read = how->read;
+    in.ctx = how->ctx;
+    return DLOAD_I_FN(i_restore)(c, l, how, &in, n);
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(cache_restore)(DLOAD_I_CACHE *c, const DLOAD_I_SNAPSHOT *how,
+                                                   size_t *n)
+{
+    return DLOAD_I_FN(i_restore_from)(c, NULL, how, n);
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(restore)(DLOAD_NAME *l, const DLOAD_I_SNAPSHOT *how, size_t *n)
+{
+    return DLOAD_I_FN(i_restore_from)(&l->cache, l, how, n);
+}
+
+#if !DLOAD_FREESTANDING
+
+/* Checks all of the file, then goes back to its beginning and puts what is in it. */
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_restore_file)(DLOAD_I_CACHE *c, DLOAD_NAME *l,
+                                                      const char *path, const DLOAD_I_SNAPSHOT *how,
+                                                      size_t *n)
+{
+    DLOAD_I_SNAPSHOT none;
+    dload_i_snap in;
+    dload_i_file f;
+    memset(&none, 0, sizeof none);
+    how = how != NULL ? how : &none;
+    if (n != NULL)
+        *n = 0;
+    if (path == NULL || (DLOAD_I_VALUE_FORM == 0 && how->decode == NULL))
+        return DLOAD_EINVAL;
+    if (DLOAD_I_FORKED(c))
+        return DLOAD_EFORK;
+    int before = DLOAD_I_HOLD();
+    dload_status st = dload_i_file_find(&f, c->env, path);
+    if (st >= 0) {
+        st = dload_i_snap_begin(&in, c->env, DLOAD_I_FN(i_layout)(how, how->decode != NULL));
+        in.read = dload_i_file_read;
+        in.ctx = &f;
+        if (st >= 0)
+            st = dload_i_snap_verify(&in);
+        dload_i_snap_end(&in);
+        if (st >= 0)
+            st = dload_i_file_rewind(&f);
+        if (st >= 0)
+            st = DLOAD_I_FN(i_restore)(c, l, how, &in, n);
+    }
+    dload_i_file_close(&f);
+    DLOAD_I_UNHOLD(before);
+    return st;
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(cache_restore_file)(DLOAD_I_CACHE *c, const char *path,
+                                                        const DLOAD_I_SNAPSHOT *how, size_t *n)
+{
+    return DLOAD_I_FN(i_restore_file)(c, NULL, path, how, n);
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(restore_file)(DLOAD_NAME *l, const char *path,
+                                                  const DLOAD_I_SNAPSHOT *how, size_t *n)
+{
+    return DLOAD_I_FN(i_restore_file)(&l->cache, l, path, how, n);
+}
+
+#endif
+
+#endif /* DLOAD_I_BODIES && DLOAD_SNAPSHOT */
+#endif /* DLOAD_I_HAVE_RESTORE */
+
 /* ==== typed/undef.h ==== */
 
 /* >>undef -- nothing of one loader's parameters is left for the next; order as in the manual. */
@@ -9998,6 +11610,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats)
 #undef DLOAD_GROUP
 #undef DLOAD_CLOCK
 #undef DLOAD_STATS
+#undef DLOAD_SNAPSHOT
 #undef DLOAD_LINKAGE
 /* private, by part */
 #undef DLOAD_I_HAVE_PARAMS
@@ -10070,6 +11683,10 @@ DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats)
 #undef DLOAD_I_SLEEPER
 #undef DLOAD_I_HAVE_OUTSIDE
 #undef DLOAD_I_HAVE_CONTROL
+#undef DLOAD_I_HAVE_SAVE
+#undef DLOAD_I_HAVE_RESTORE
+#undef DLOAD_I_SNAPSHOT
+#undef DLOAD_I_VALUE_FORM
 
 #pragma GCC diagnostic pop
 

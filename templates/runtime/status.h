@@ -29,8 +29,9 @@
     X(EBUSY, -17, "a batch is out or the waiter is already being completed: try again later")      \
     X(EFORK, -18, "the loader belongs to the parent process: initialise one after fork()")         \
     X(ELOCK, -19, "a named lock was lost or could not be taken")                                   \
-    X(ELAYOUT, -20, "caller and implementation were compiled with different DLOAD_ parameters")    \
-    X(ECORRUPT, -21, "an internal invariant does not hold: memory was overwritten")
+    X(ELAYOUT, -20, "made with other DLOAD_ parameters: caller and implementation, or a snapshot") \
+    X(ECORRUPT, -21, "damaged: a snapshot's checksum is wrong, or memory was overwritten")         \
+    X(EIO, -22, "a file could not be written, read or replaced (errno says why)")
 /* clang-format on */
 
 #define DLOAD_I_STATUS_ENUM(name, value, text) DLOAD_##name = (value),

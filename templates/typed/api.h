@@ -247,6 +247,63 @@ DLOAD_I_API size_t DLOAD_I_FN(cache_len)(DLOAD_I_FN(cache) * c);
 /* Bytes the cache holds from its allocator, string keys included, the owned values not. */
 DLOAD_I_API size_t DLOAD_I_FN(cache_bytes)(DLOAD_I_FN(cache) * c);
 
+#if DLOAD_SNAPSHOT
+
+/* ---- snapshots: DLOAD_SNAPSHOT 1 ---- */
+
+/* Writes what is cached through how->write, what was used most first: keys, values, groups, what is left of
+ * each TTL, and DLOAD_MISSING answers; other errors, and what has expired, are not. *n (may be NULL) is
+ * how many entries there are; each was there at some moment of the call, and one that was there all the time is
+ * in it, once (an unbounded cache that grows meanwhile: at least once).
+ * Plain values are written as they lie in memory; compilers that can (gcc from 11 on) zero their padding.
+ * Returns DLOAD_OK; what write said; DLOAD_EINVAL without write, or without encode for values with REF or
+ * COPY; DLOAD_ENOMEM; DLOAD_EFORK. An entry of more than 1 GiB is left out.
+ * Threads: any; holds a shard's lock for 32 entries at a time (FIFO: once for a look through its queue). Allocates for its own length: 32 KiB, a byte a
+ * slot, and the longest entry. O(capacity). */
+DLOAD_I_API dload_status DLOAD_I_FN(save)(DLOAD_NAME *l, const DLOAD_I_FN(snapshot) * how,
+                                          size_t *n);
+
+/* Puts back what _save wrote, read through how->read, until the cache is full. Nothing that is there, in flight
+ * or was cleared since _init changes, and nothing is evicted; *n (may be NULL) is how many entries came.
+ * TTLs have what was left of them at the save, less the time that passed (see how->wall_ns), less
+ * config.ttl_jitter_pct. Reads on to the last block even when the cache is full, and not beyond.
+ * Returns DLOAD_OK; DLOAD_ECORRUPT: damaged, or ends early; DLOAD_ELAYOUT: another key, value,
+ * value_version, byte order or version of the form; what read said; DLOAD_EINVAL, DLOAD_ENOMEM,
+ * DLOAD_EFORK. After an error the *n entries of the blocks before it, each verified, are in the cache.
+ * Whatever the snapshot says, no more memory is taken than twice what was read, and the cache's own. */
+DLOAD_I_API dload_status DLOAD_I_FN(restore)(DLOAD_NAME *l, const DLOAD_I_FN(snapshot) * how,
+                                             size_t *n);
+
+/* The same for a cache alone. A key that is cleared while this runs may come back. */
+DLOAD_I_API dload_status DLOAD_I_FN(cache_save)(DLOAD_I_FN(cache) * c,
+                                                const DLOAD_I_FN(snapshot) * how, size_t *n);
+DLOAD_I_API dload_status DLOAD_I_FN(cache_restore)(DLOAD_I_FN(cache) * c,
+                                                   const DLOAD_I_FN(snapshot) * how, size_t *n);
+
+#if !DLOAD_FREESTANDING
+/* _save to a file, which its owner alone may read. It is replaced in one step, after the new one is on the
+ * disk: a crash at any moment leaves the old one or the new one. What is written meanwhile is beside it, by the
+ * name of path and ".tmp", and removed when the save fails. how may be NULL; write and read are not used.
+ * Returns as _save; DLOAD_EIO, and errno says why; DLOAD_EBUSY while another save to path runs, of any
+ * process. */
+DLOAD_I_API dload_status DLOAD_I_FN(save_file)(DLOAD_NAME *l, const char *path,
+                                               const DLOAD_I_FN(snapshot) * how, size_t *n);
+
+/* _restore from a file; how may be NULL. The file is checked from beginning to end before the first entry is
+ * put: when it is damaged, or of another layout, the cache does not change.
+ * Returns as _restore; DLOAD_MISSING when there is no such file; DLOAD_EIO, and errno says why. */
+DLOAD_I_API dload_status DLOAD_I_FN(restore_file)(DLOAD_NAME *l, const char *path,
+                                                  const DLOAD_I_FN(snapshot) * how, size_t *n);
+
+/* The same for a cache alone. */
+DLOAD_I_API dload_status DLOAD_I_FN(cache_save_file)(DLOAD_I_FN(cache) * c, const char *path,
+                                                     const DLOAD_I_FN(snapshot) * how, size_t *n);
+DLOAD_I_API dload_status DLOAD_I_FN(cache_restore_file)(DLOAD_I_FN(cache) * c, const char *path,
+                                                        const DLOAD_I_FN(snapshot) * how,
+                                                        size_t *n);
+#endif
+#endif
+
 /* ---- inlined, so that the caller's own view of the parameters reaches the implementation ---- */
 
 /* Prepares a loader. Copies *config. Returns DLOAD_OK; DLOAD_EINVAL when a field is out of range or

@@ -87,6 +87,13 @@
 #error "dataloader.h: DLOAD_STATS must be 0 (no counters) or 1"
 #endif
 
+#ifndef DLOAD_SNAPSHOT
+#define DLOAD_SNAPSHOT 0
+#endif
+#if DLOAD_SNAPSHOT != 0 && DLOAD_SNAPSHOT != 1
+#error "dataloader.h: DLOAD_SNAPSHOT must be 0 or 1 (the cache can be saved and restored)"
+#endif
+
 /* ---- the key: recognised by name, because sizeof says nothing about meaning ---- */
 #ifdef DLOAD_KEY_AS
 #define DLOAD_I_KEY_NAME DLOAD_KEY_AS

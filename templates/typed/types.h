@@ -10,6 +10,9 @@
 #include "../runtime/lock_pthread.h"
 #include "../runtime/stripe.h"
 #include "../runtime/words.h"
+#include "../runtime/snapshot.h"
+#include "../runtime/snapshot_file.h"
+#include "../runtime/worth.h"
 #include "../runtime/arena.h"
 #include "../runtime/evict.h"
 #include "../runtime/wheel.h"
@@ -276,6 +279,30 @@ typedef struct DLOAD_I_FN(sleeper) {
     dload_i_parker parker;
     DLOAD_I_COND_T cond;
 } DLOAD_I_FN(sleeper);
+
+#if DLOAD_SNAPSHOT
+/* How a snapshot is made, and restored. Zeros are the defaults; what one direction does not need is not
+ * looked at. No callback runs with a lock held, and each may call the loader. */
+typedef struct DLOAD_I_FN(snapshot) {
+    /* Takes n_bytes, all of them: DLOAD_OK, or an error, which ends the save and is its result. */
+    dload_status (*write)(void *ctx, const void *bytes, size_t n_bytes);
+    /* Gives 1 .. n_bytes bytes and says how many, 0 at the end; an error ends the call, as above. */
+    dload_status (*read)(void *ctx, void *bytes, size_t n_bytes, size_t *n_read);
+    /* For values that are more than their bytes: puts *value into bytes, *n_bytes of them; where cap_bytes are
+     * too few, says how many it takes and is called again. With an error the entry is left out.
+     * NULL = plain values are written as they lie in memory, blobs as their bytes; others cannot be. */
+    dload_status (*encode)(void *ctx, const DLOAD_I_V *value, void *bytes, size_t cap_bytes,
+                           size_t *n_bytes);
+    /* The reverse: makes a value, which is the cache's then. With an error the entry is left out. */
+    dload_status (*decode)(void *ctx, const void *bytes, size_t n_bytes, DLOAD_I_V *value);
+    void *ctx;              /* handed to each of these */
+    uint64_t value_version; /* of what a value means: a snapshot of another is refused; default 0 */
+    /* The time by a clock that goes on while the program does not, ns: what passes between save and restore
+     * is taken off the TTLs. 0 = the host's calendar clock (freestanding: not known); DLOAD_NEVER = not
+     * known, and then nothing is taken off. A clock that went back takes nothing off. */
+    uint64_t wall_ns;
+} DLOAD_I_FN(snapshot);
+#endif
 
 /* What two translation units must agree on. */
 #define DLOAD_I_FINGERPRINT                                                                    \

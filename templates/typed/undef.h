@@ -14,6 +14,7 @@
 #undef DLOAD_GROUP
 #undef DLOAD_CLOCK
 #undef DLOAD_STATS
+#undef DLOAD_SNAPSHOT
 #undef DLOAD_LINKAGE
 /* private, by part */
 #undef DLOAD_I_HAVE_PARAMS
@@ -86,3 +87,7 @@
 #undef DLOAD_I_SLEEPER
 #undef DLOAD_I_HAVE_OUTSIDE
 #undef DLOAD_I_HAVE_CONTROL
+#undef DLOAD_I_HAVE_SAVE
+#undef DLOAD_I_HAVE_RESTORE
+#undef DLOAD_I_SNAPSHOT
+#undef DLOAD_I_VALUE_FORM

@@ -201,12 +201,16 @@ def xxhash(temporary):
 
 
 def prototypes_complete(temporary):
-    """Every function of api.h is in the header, blobs' own only for blobs, groups' own only with groups."""
+    """Every function of api.h is in the header, blobs' own only for blobs, groups' and snapshots' own only
+    with them (the spec that has groups has snapshots, too)."""
     api = re.sub(r"/\*.*?\*/", "", read(os.path.join(PROJECT, "templates/typed/api.h")).decode(), flags=re.DOTALL)
     words = set(re.findall(r"DLOAD_I_FN\((\w+)\)\(", api)) - {"init_checked"}
     need(len(words) > 30, "found only %s in api.h" % sorted(words))
     grouped = {w for w in words if w.endswith(("_in", "clear_group"))}
     need(len(grouped) == 10, "found %s for groups in api.h" % sorted(grouped))
+    saving = {w for w in words if re.search("(^|_)(save|restore)(_file)?$", w)}
+    need(len(saving) == 8, "found %s for snapshots in api.h" % sorted(saving))
+    grouped |= saving
     for spec, name, blob, groups in (("scalar", "quotes", False, False), ("bytes", "files", True, False),
                                      ("grouped", "prices", False, True)):
         text = expected(spec)[name + ".h"].decode()

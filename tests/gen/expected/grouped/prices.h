@@ -18,18 +18,20 @@
  *     prices_close(&l, DLOAD_DRAIN, 0);
  *     prices_destroy(&l);
  *
- * lock = pthread   group = yes   queue_wait = yes   strict = yes   linkage = static
+ * lock = pthread   group = yes   queue_wait = yes   snapshot = yes   strict = yes
+ * linkage = static
  */
 #ifndef DLOAD_WRAPPER_prices_H
 #define DLOAD_WRAPPER_prices_H
 
 #include "types.h"
 
-#define DLOAD_NAME  prices
-#define DLOAD_KEY   uint32_t
-#define DLOAD_VALUE struct quote
-#define DLOAD_LOCK  DLOAD_LOCK_PTHREAD
-#define DLOAD_GROUP 1
+#define DLOAD_NAME     prices
+#define DLOAD_KEY      uint32_t
+#define DLOAD_VALUE    struct quote
+#define DLOAD_LOCK     DLOAD_LOCK_PTHREAD
+#define DLOAD_GROUP    1
+#define DLOAD_SNAPSHOT 1
 #include "dataloader.h"
 
 #if DLOAD_TEMPLATE_VERSION != 1
@@ -127,6 +129,20 @@ static dload_status prices_cache_clear(prices_cache *c);
 static dload_status prices_cache_advance(prices_cache *c, uint64_t now_ns);
 static size_t prices_cache_len(prices_cache *c);
 static size_t prices_cache_bytes(prices_cache *c);
+
+/* ---- snapshots: DLOAD_SNAPSHOT 1 ---- */
+static dload_status prices_save(prices *l, const prices_snapshot *how, size_t *n);
+static dload_status prices_restore(prices *l, const prices_snapshot *how, size_t *n);
+static dload_status prices_cache_save(prices_cache *c, const prices_snapshot *how, size_t *n);
+static dload_status prices_cache_restore(prices_cache *c, const prices_snapshot *how, size_t *n);
+static dload_status prices_save_file(prices *l, const char *path, const prices_snapshot *how,
+                                     size_t *n);
+static dload_status prices_restore_file(prices *l, const char *path, const prices_snapshot *how,
+                                        size_t *n);
+static dload_status prices_cache_save_file(prices_cache *c, const char *path,
+                                           const prices_snapshot *how, size_t *n);
+static dload_status prices_cache_restore_file(prices_cache *c, const char *path,
+                                              const prices_snapshot *how, size_t *n);
 
 /* ---- inlined, so that the caller's own view of the parameters reaches the implementation ---- */
 static inline dload_status prices_init(prices *l, const prices_config *config);
