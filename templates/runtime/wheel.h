@@ -69,20 +69,25 @@ DLOAD_I_LOCAL void dload_i_wheel_init(dload_i_wheel *w, size_t n_slots, uint64_t
 
 /* ---- blocks in buckets ---- */
 
-/* The lowest level on which tick is fewer than 64 buckets ahead of now. */
+/* The lowest level on which tick, which is ahead of now, is fewer than 64 buckets ahead; its bucket there. */
 DLOAD_I_INLINE uint32_t dload_i_wheel_bucket(uint32_t now, uint32_t tick)
 {
-    for (uint32_t level = 0; level < DLOAD_I_WHEEL_LEVELS; level++) {
-        uint32_t shift = level * 6;
-        uint32_t ahead = ((tick >> shift) - (now >> shift)) & (UINT32_MAX >> shift);
-        if (ahead < 64)
-            return level * 64 + ((tick >> shift) & 63u);
+    uint32_t level = 0;
+    uint32_t shift = 0;
+    for (uint32_t ahead = tick - now; ahead >= 64; ahead >>= 6) {
+        level++;
+        shift += 6;
     }
-    return DLOAD_I_WHEEL_TODO; /* not reached: a block is less than two rounds ahead */
+    if ((((tick >> shift) - (now >> shift)) & (UINT32_MAX >> shift)) >=
+        64) { /* by what was cut off */
+        level++;
+        shift += 6;
+    }
+    return level * 64 + ((tick >> shift) & 63u);
 }
 
 /* Puts a block that is not on the wheel there, for tick. */
-DLOAD_I_LOCAL void dload_i_wheel_link(dload_i_wheel *w, uint32_t block, uint32_t tick)
+DLOAD_I_INLINE void dload_i_wheel_link(dload_i_wheel *w, uint32_t block, uint32_t tick)
 {
     uint32_t now = (uint32_t)w->now;
     uint32_t bucket = DLOAD_I_WHEEL_TODO;
@@ -103,6 +108,18 @@ DLOAD_I_LOCAL void dload_i_wheel_link(dload_i_wheel *w, uint32_t block, uint32_t
     }
     w->first[bucket] = block;
     w->n_on++;
+}
+
+/* Takes the first block of _TODO from the wheel. */
+DLOAD_I_INLINE void dload_i_wheel_pop(dload_i_wheel *w, uint32_t block)
+{
+    dload_i_wheel_block *b = &w->blocks[block];
+    bool is_last = (b->next & DLOAD_I_LIST_END) != 0;
+    w->first[DLOAD_I_WHEEL_TODO] = is_last ? DLOAD_I_NO_BLOCK : b->next;
+    if (!is_last)
+        w->blocks[b->next].prev = b->prev;
+    b->next = DLOAD_I_NO_BLOCK;
+    w->n_on--;
 }
 
 DLOAD_I_LOCAL void dload_i_wheel_unlink(dload_i_wheel *w, uint32_t block)
@@ -149,7 +166,7 @@ DLOAD_I_LOCAL void dload_i_wheel_detach(dload_i_wheel *w, uint32_t bucket)
 /* Arms the slot for end, a tick of which at most 44 bits are used, whatever it was armed for before. Returns
  * what the slot's expiry is to be: the low bits of a tick at which it has expired if it is near, and before
  * which it is fresh in any case, as seen within a round from the wheel's time. */
-DLOAD_I_INLINE uint32_t dload_i_wheel_arm(dload_i_wheel *w, uint32_t slot, uint64_t end)
+DLOAD_I_LOCAL uint32_t dload_i_wheel_arm(dload_i_wheel *w, uint32_t slot, uint64_t end)
 {
     const uint64_t low = (UINT64_C(1) << DLOAD_I_FAR_SHIFT) - 1;
     uint32_t block = slot / DLOAD_I_WHEEL_LANES;
@@ -234,32 +251,40 @@ DLOAD_I_NOINLINE bool dload_i_wheel_turn(dload_i_wheel *w, uint64_t tick)
  * the others is, 0 when there is none. */
 #if DLOAD_I_SSE2
 
+/* The smaller numbers of two vectors. */
+DLOAD_I_INLINE __m128i dload_i_wheel_min(__m128i a, __m128i b)
+{
+    __m128i less = _mm_cmpgt_epi32(a, b);
+    return _mm_or_si128(_mm_and_si128(less, b), _mm_andnot_si128(less, a));
+}
+
+/* Four lanes: which need no look; and *key orders those that are due later by their distance, as signed
+ * numbers, with INT32_MAX for the others. */
+DLOAD_I_INLINE __m128i dload_i_wheel_four(const uint32_t *lanes, __m128i now_lane, __m128i *key)
+{
+    __m128i lane = _mm_load_si128((const __m128i *)(const void *)lanes);
+    __m128i gap = _mm_sub_epi32(lane, now_lane);
+    __m128i is_near = _mm_srai_epi32(_mm_slli_epi32(lane, 31), 31);
+    __m128i later = _mm_and_si128(_mm_cmpgt_epi32(gap, _mm_setzero_si128()), is_near);
+    *key = _mm_add_epi32(_mm_and_si128(gap, later), _mm_set1_epi32(INT32_MAX));
+    return _mm_or_si128(later, _mm_cmpeq_epi32(lane, _mm_setzero_si128()));
+}
+
 DLOAD_I_INLINE uint32_t dload_i_wheel_read(const uint32_t *lanes, uint32_t now, uint32_t *ahead)
 {
-    const __m128i zero = _mm_setzero_si128();
     const __m128i now_lane = _mm_set1_epi32((int32_t)(now << 1 | 1));
-    const __m128i flip = _mm_set1_epi32(INT32_MAX);
-    __m128i least = flip;
-    uint32_t others = 0;
-    for (uint32_t i = 0; i < DLOAD_I_WHEEL_LANES; i += 4) {
-        __m128i lane = _mm_load_si128((const __m128i *)(const void *)(lanes + i));
-        __m128i gap = _mm_sub_epi32(lane, now_lane);
-        __m128i is_near = _mm_srai_epi32(_mm_slli_epi32(lane, 31), 31);
-        __m128i later = _mm_and_si128(_mm_cmpgt_epi32(gap, zero), is_near);
-        __m128i other = _mm_or_si128(later, _mm_cmpeq_epi32(lane, zero));
-        others |= (uint32_t)_mm_movemask_ps(_mm_castsi128_ps(other)) << i;
-        /* gaps as signed numbers in their order, and the largest of them for what is not later */
-        __m128i key = _mm_add_epi32(_mm_and_si128(gap, later), flip);
-        __m128i less = _mm_cmpgt_epi32(least, key);
-        least = _mm_or_si128(_mm_and_si128(less, key), _mm_andnot_si128(less, least));
-    }
-    __m128i half = _mm_shuffle_epi32(least, 0x4e);
-    __m128i less = _mm_cmpgt_epi32(least, half);
-    least = _mm_or_si128(_mm_and_si128(less, half), _mm_andnot_si128(less, least));
-    int32_t a = _mm_cvtsi128_si32(least);
-    int32_t b = _mm_cvtsi128_si32(_mm_shuffle_epi32(least, 0x55));
-    *ahead = ((uint32_t)(a < b ? a : b) - (uint32_t)INT32_MAX) / 2;
-    return ~others & (UINT32_MAX >> (32 - DLOAD_I_WHEEL_LANES));
+    __m128i key[4];
+    __m128i a = dload_i_wheel_four(lanes, now_lane, &key[0]);
+    __m128i b = dload_i_wheel_four(lanes + 4, now_lane, &key[1]);
+    __m128i c = dload_i_wheel_four(lanes + 8, now_lane, &key[2]);
+    __m128i d = dload_i_wheel_four(lanes + 12, now_lane, &key[3]);
+    __m128i others = _mm_packs_epi16(_mm_packs_epi32(a, b), _mm_packs_epi32(c, d));
+    __m128i least =
+        dload_i_wheel_min(dload_i_wheel_min(key[0], key[1]), dload_i_wheel_min(key[2], key[3]));
+    least = dload_i_wheel_min(least, _mm_shuffle_epi32(least, 0x4e));
+    least = dload_i_wheel_min(least, _mm_shuffle_epi32(least, 0xb1));
+    *ahead = ((uint32_t)_mm_cvtsi128_si32(least) - (uint32_t)INT32_MAX) / 2;
+    return (uint32_t)_mm_movemask_epi8(others) ^ 0xffffu;
 }
 
 #else
@@ -294,9 +319,8 @@ DLOAD_I_NOINLINE uint32_t dload_i_wheel_next(dload_i_wheel *w, uint32_t *budget,
             DLOAD_I_PREFETCH(w->lanes + (size_t)b->next * DLOAD_I_WHEEL_LANES);
         (*budget)--;
         if ((int32_t)(b->tick - now) > 0) { /* to a lower level */
-            uint32_t tick = b->tick;
-            dload_i_wheel_unlink(w, block);
-            dload_i_wheel_link(w, block, tick);
+            dload_i_wheel_pop(w, block);
+            dload_i_wheel_link(w, block, b->tick);
             continue;
         }
         *first = block * DLOAD_I_WHEEL_LANES;
@@ -307,7 +331,7 @@ DLOAD_I_NOINLINE uint32_t dload_i_wheel_next(dload_i_wheel *w, uint32_t *budget,
                 return 0; /* the block is looked at all at once, the next time */
             (*budget)--;
         }
-        dload_i_wheel_unlink(w, block);
+        dload_i_wheel_pop(w, block);
         if (ahead != 0)
             dload_i_wheel_link(w, block, now + ahead);
         if (looks != 0)

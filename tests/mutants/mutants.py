@@ -145,7 +145,7 @@ mutant("cleared_entry_keeps_its_place", "typed/store.h",
 
 # ---- time ----
 mutant("wheel_cascade_dropped", "runtime/wheel.h",
-       "            dload_i_wheel_link(w, block, tick);\n"
+       "            dload_i_wheel_link(w, block, b->tick);\n"
        "            continue;",
        "            continue;",
        "test_wheel")
@@ -172,7 +172,7 @@ mutant("wheel_block_moved_when_later", "runtime/wheel.h",
        "w->blocks[block].tick) == 0))",
        "test_wheel")
 mutant("wheel_due_at_next_tick", "runtime/wheel.h",
-       "_mm_cmpgt_epi32(gap, zero)",
+       "_mm_cmpgt_epi32(gap, _mm_setzero_si128())",
        "_mm_cmpgt_epi32(gap, _mm_set1_epi32(-1))",
        "test_wheel")
 mutant("wheel_due_at_next_tick_plain", "runtime/wheel.h",
