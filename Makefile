@@ -32,6 +32,7 @@ help:
 	@echo 'make bench-hit     a cached hit against the hash maps it is measured by; QUICK=1 is smaller'
 	@echo 'make bench-many    cached hits by many keys a call'
 	@echo 'make bench-memory  bytes an entry beyond key and value'
+	@echo 'make bench-missratio  what the eviction policies miss, and how fast'
 	@echo 'make bench-load    a load against the alternatives; QUICK=1 is smaller'
 	@echo 'make bench-readers hits by threads that share a cache, against concurrent maps'
 	@echo 'make bench-threads that, and loads by threads, against a database 200 us away'
