@@ -2395,6 +2395,12 @@ DLOAD_I_INLINE uint32_t dload_i_past_chain(const dload_i_past *p, uint64_t hash)
     return (uint32_t)(((hash >> 32) * p->n_head) >> 32);
 }
 
+/* Brings what looking for a hash begins with near. */
+DLOAD_I_INLINE void dload_i_past_prefetch(const dload_i_past *p, uint64_t hash)
+{
+    DLOAD_I_PREFETCH(&p->head[dload_i_past_chain(p, hash)]);
+}
+
 DLOAD_I_INLINE uint32_t dload_i_past_print(uint64_t hash)
 {
     uint32_t print = (uint32_t)(hash ^ (hash >> 32));
@@ -2668,6 +2674,17 @@ DLOAD_I_LOCAL void dload_i_lru_touch(dload_i_evict *e, uint32_t slot)
     dload_i_list_push(e, slot);
 }
 
+/* Brings what dload_i_evict_meet begins with near. */
+DLOAD_I_INLINE void dload_i_evict_prefetch_key(const dload_i_evict *e, uint64_t hash)
+{
+    if (e->adaptive != NULL) {
+        dload_i_past_prefetch(&e->adaptive->of_small, hash);
+        dload_i_past_prefetch(&e->adaptive->of_main, hash);
+    } else {
+        dload_i_ghost_prefetch(&e->ghost, hash);
+    }
+}
+
 /* A key is about to come in that was not there. True when the policy wants it in main. */
 DLOAD_I_INLINE bool dload_i_evict_meet(dload_i_evict *e, uint64_t hash, bool full)
 {
@@ -2934,6 +2951,7 @@ DLOAD_I_LOCAL uint32_t dload_i_adaptive_victim(dload_i_evict *e)
         uint32_t queue =
             dload_i_adaptive_main_gives(e, a->comes_back ? 0 : 1) ? DLOAD_I_MAIN : DLOAD_I_SMALL;
         uint32_t slot = dload_i_fifo_oldest(&e->queues, queue);
+        dload_i_evict_prefetch(e, queue);
         uint32_t uses = dload_i_adaptive_uses(e, slot);
         if (queue == DLOAD_I_MAIN) {
             if (uses != 0) {
@@ -8679,7 +8697,7 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_put)(DLOAD_I_CACHE *c, DLOAD_I_SHARD 
     bool more = false;
     if (!DLOAD_I_OWNED && DLOAD_I_FN(i_untidy)(s, item->now_ns))
         (void)DLOAD_I_FN(i_tidy)(s, item->now_ns, NULL, DLOAD_I_GROUP_SLOTS, &more);
-    dload_i_ghost_prefetch(&s->evict.ghost, item->id.hash);
+    dload_i_evict_prefetch_key(&s->evict, item->id.hash);
     DLOAD_I_SLOT *e = DLOAD_I_FN(i_locate)(s, &item->id);
     if (e != NULL) {
         DLOAD_I_FN(i_replace)(c, s, DLOAD_I_FN(i_slot_of)(s, e), item);

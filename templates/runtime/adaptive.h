@@ -128,6 +128,7 @@ DLOAD_I_LOCAL uint32_t dload_i_adaptive_victim(dload_i_evict *e)
         uint32_t queue =
             dload_i_adaptive_main_gives(e, a->comes_back ? 0 : 1) ? DLOAD_I_MAIN : DLOAD_I_SMALL;
         uint32_t slot = dload_i_fifo_oldest(&e->queues, queue);
+        dload_i_evict_prefetch(e, queue);
         uint32_t uses = dload_i_adaptive_uses(e, slot);
         if (queue == DLOAD_I_MAIN) {
             if (uses != 0) {

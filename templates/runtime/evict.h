@@ -160,6 +160,17 @@ DLOAD_I_LOCAL void dload_i_lru_touch(dload_i_evict *e, uint32_t slot)
     dload_i_list_push(e, slot);
 }
 
+/* Brings what dload_i_evict_meet begins with near. */
+DLOAD_I_INLINE void dload_i_evict_prefetch_key(const dload_i_evict *e, uint64_t hash)
+{
+    if (e->adaptive != NULL) {
+        dload_i_past_prefetch(&e->adaptive->of_small, hash);
+        dload_i_past_prefetch(&e->adaptive->of_main, hash);
+    } else {
+        dload_i_ghost_prefetch(&e->ghost, hash);
+    }
+}
+
 /* A key is about to come in that was not there. True when the policy wants it in main. */
 DLOAD_I_INLINE bool dload_i_evict_meet(dload_i_evict *e, uint64_t hash, bool full)
 {

@@ -48,6 +48,12 @@ DLOAD_I_INLINE uint32_t dload_i_past_chain(const dload_i_past *p, uint64_t hash)
     return (uint32_t)(((hash >> 32) * p->n_head) >> 32);
 }
 
+/* Brings what looking for a hash begins with near. */
+DLOAD_I_INLINE void dload_i_past_prefetch(const dload_i_past *p, uint64_t hash)
+{
+    DLOAD_I_PREFETCH(&p->head[dload_i_past_chain(p, hash)]);
+}
+
 DLOAD_I_INLINE uint32_t dload_i_past_print(uint64_t hash)
 {
     uint32_t print = (uint32_t)(hash ^ (hash >> 32));
