@@ -309,7 +309,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_ask_many)(DLOAD_I_FN(i_many) * m, const 
     for (size_t i = 0; i < n; i++) {
         if (far && i % DLOAD_I_MANY == 0)
             DLOAD_I_FN(i_fetch_ahead)
-            (&l->cache, m->group, keys + i, n - i < DLOAD_I_MANY ? n - i : DLOAD_I_MANY);
+        (&l->cache, m->group, keys + i, n - i < DLOAD_I_MANY ? n - i : DLOAD_I_MANY);
         dload_status st = DLOAD_I_FN(i_ask_one)(m, keys[i], i, &out[i]);
         if (st == DLOAD_EAGAIN && m->parker->first != NULL) {
             /* The queue is full, partly of ours: let those finish first. */
