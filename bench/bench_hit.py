@@ -19,6 +19,7 @@ KINDS = (("sequential keys, 32 bytes", "", "sequential", True),
 # Left out where the other kinds are measured at the largest size, unless ALL is set: filling and churning
 # them takes longest.
 SLOW = ("stb_ds", "uthash", "GLib")
+SLOW_TEXT = SLOW + ("absl", "std", "ours-spin")
 QUICK_KIND_SIZES = (1000, 20000)
 HIT_PCTS = (25, 50, 75, 90)  # beside misses only and hits only
 ZIPF_PCT = 99                # hundredths of the exponent
@@ -170,7 +171,8 @@ def measure_kind(report, find, sizes, kind):
     for size in sizes:
         taking_part = contenders
         if size == max(FULL_SIZES) and not os.environ.get("ALL"):
-            taking_part = [c for c in contenders if c.name not in SLOW]
+            slow = SLOW_TEXT if suffix == "_text" else SLOW
+            taking_part = [c for c in contenders if c.name not in slow]
         n = dict(counts(size, report.quick, report.tiny), few=True)
         n["list"] = min(n["list"], 1 << 20)
         replaced, _, same = fill(report, taking_part, size, n, sequential)
