@@ -8147,11 +8147,8 @@ DLOAD_I_LOCAL int DLOAD_I_FN(i_age)(const DLOAD_I_CACHE *c, const DLOAD_I_SHARD 
         return DLOAD_I_AGE_FRESH;
     if ((DLOAD_I_META(e) & DLOAD_I_META_ERROR) != 0)
         return DLOAD_I_AGE_NONE;
-    uint64_t late = tick - e->end;
-    if (late < c->stale_ticks)
+    if (tick - e->end < c->stale_ticks)
         return DLOAD_I_AGE_STALE;
-    if (late >= c->error_ticks)
-        return DLOAD_I_AGE_NONE;
     return DLOAD_I_FN(i_failed_lately)(e, tick) ? DLOAD_I_AGE_STALE : DLOAD_I_AGE_SPARE;
 }
 
@@ -8170,27 +8167,34 @@ DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_ahead_from)(const DLOAD_I_CACHE *c, const DL
     return e->end > span ? e->end - span : 0;
 }
 
-/* How far hits need not look at an entry that was written or read at tick. */
-DLOAD_I_LOCAL void DLOAD_I_FN(i_set_horizon)(const DLOAD_I_CACHE *c, const DLOAD_I_SHARD *s,
-                                             DLOAD_I_SLOT *e, uint64_t tick)
+/* When an entry goes that everybody reads. */
+DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_latest)(const DLOAD_I_CACHE *c, const DLOAD_I_SLOT *e)
 {
-    uint64_t now = s->wheel.now;
-    uint64_t horizon = DLOAD_I_FN(i_ahead_from)(c, e);
-    if (c->idle_ticks != 0 && horizon > tick + c->idle_ticks / 8)
-        horizon = tick + c->idle_ticks / 8;
-    horizon = horizon > now ? horizon : now;
-    if (horizon - now > DLOAD_I_WHEEL_ROUND)
-        horizon = now + DLOAD_I_WHEEL_ROUND; /* ticks compare as 32-bit numbers */
-    DLOAD_I_STORE_RELAXED(&e->expiry, (uint32_t)horizon);
+    return e->end + ((DLOAD_I_META(e) & DLOAD_I_META_ERROR) != 0 ? 0 : c->keep_ticks);
 }
 
 /* When an entry goes that is written or read at tick. */
 DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_goes_at)(const DLOAD_I_CACHE *c, const DLOAD_I_SLOT *e,
                                              uint64_t tick)
 {
-    uint64_t gone = e->end + ((DLOAD_I_META(e) & DLOAD_I_META_ERROR) != 0 ? 0 : c->keep_ticks);
+    uint64_t gone = DLOAD_I_FN(i_latest)(c, e);
     uint64_t idle = tick + c->idle_ticks + c->idle_ticks / 8 + 1;
     return c->idle_ticks != 0 && idle < gone ? idle : gone;
+}
+
+/* How far hits need not look at the entry: nobody draws yet, and who reads it need not make it stay. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_set_horizon)(const DLOAD_I_CACHE *c, const DLOAD_I_SHARD *s,
+                                             DLOAD_I_SLOT *e)
+{
+    uint64_t now = s->wheel.now;
+    uint64_t gone = DLOAD_I_FN(i_gone)(s, e);
+    uint64_t horizon = DLOAD_I_FN(i_ahead_from)(c, e);
+    if (gone < DLOAD_I_FN(i_latest)(c, e) && horizon > gone - c->idle_ticks)
+        horizon = gone - c->idle_ticks;
+    horizon = horizon > now ? horizon : now;
+    if (horizon - now > DLOAD_I_WHEEL_ROUND)
+        horizon = now + DLOAD_I_WHEEL_ROUND; /* ticks compare as 32-bit numbers */
+    DLOAD_I_STORE_RELEASE(&e->expiry, (uint32_t)horizon);
 }
 
 DLOAD_I_LOCAL void DLOAD_I_FN(i_schedule)(DLOAD_I_SHARD *s, uint32_t slot, uint64_t gone)
@@ -8214,8 +8218,8 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_arm)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uint32_
         e->end = DLOAD_I_LAST_TICK - c->keep_ticks;
     e->retry = (uint32_t)tick;
     DLOAD_I_META_WRITE(e, DLOAD_I_META(e) | DLOAD_I_META_EXPIRES);
-    DLOAD_I_FN(i_set_horizon)(c, s, e, tick);
     DLOAD_I_FN(i_schedule)(s, slot, DLOAD_I_FN(i_goes_at)(c, e, tick));
+    DLOAD_I_FN(i_set_horizon)(c, s, e);
 }
 
 /* The tick at which the slot's entry is gone was far, and has come nearer. A horizon that lies behind
@@ -8225,7 +8229,7 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_rearm)(DLOAD_I_SHARD *s, uint32_t slot, uint64_t
     DLOAD_I_SLOT *e = &s->slots[slot];
     uint32_t now = (uint32_t)s->wheel.now;
     if ((int32_t)(e->expiry - now) < 0)
-        DLOAD_I_STORE_RELAXED(&e->expiry, now);
+        DLOAD_I_STORE_RELEASE(&e->expiry, now);
     DLOAD_I_FN(i_schedule)(s, slot, end);
 }
 
@@ -8240,6 +8244,17 @@ DLOAD_I_LOCAL bool DLOAD_I_FN(i_draw)(const DLOAD_I_CACHE *c, const DLOAD_I_SLOT
     return (dload_i_neg_ln(r) * scale_ns) >> 16 >= left_ns;
 }
 
+/* An entry that is read at tick stays for an idle time from then on; an eighth more, so that few readers have
+ * to see to it. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_stay)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, DLOAD_I_SLOT *e,
+                                      uint64_t tick)
+{
+    uint64_t gone = DLOAD_I_FN(i_goes_at)(c, e, tick);
+    uint64_t before = DLOAD_I_FN(i_gone)(s, e);
+    if (before < gone && before <= tick + c->idle_ticks)
+        DLOAD_I_FN(i_schedule)(s, DLOAD_I_FN(i_slot_of)(s, e), gone);
+}
+
 /* A reader came by behind the entry's horizon. True when it is a hit, and then it stays as long as a read
  * entry does; false when it is past its time, or when this reader is to refresh it. */
 DLOAD_I_NOINLINE bool DLOAD_I_FN(i_hold)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, DLOAD_I_SLOT *e)
@@ -8248,10 +8263,8 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_hold)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *
     uint64_t tick = DLOAD_I_FN(i_tick)(c, s);
     if (DLOAD_I_FN(i_age)(c, s, e, tick) != DLOAD_I_AGE_FRESH)
         return false;
-    uint64_t gone = DLOAD_I_FN(i_goes_at)(c, e, tick);
-    if (gone - DLOAD_I_FN(i_gone)(s, e) > c->idle_ticks / 8) /* once in a while is enough */
-        DLOAD_I_FN(i_schedule)(s, slot, gone);
-    DLOAD_I_FN(i_set_horizon)(c, s, e, tick);
+    DLOAD_I_FN(i_stay)(c, s, e, tick);
+    DLOAD_I_FN(i_set_horizon)(c, s, e);
     if ((DLOAD_I_META(e) & DLOAD_I_META_ERROR) != 0 || DLOAD_I_FN(i_failed_lately)(e, tick) ||
         !DLOAD_I_FN(i_draw)(c, e, tick))
         return true;
@@ -9793,9 +9806,6 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_old)(DLOAD_NAME *l, const DLOAD_I_ID 
     if (age == DLOAD_I_AGE_FRESH || age == DLOAD_I_AGE_STALE) {
         bool wanted = age == DLOAD_I_AGE_STALE ? !DLOAD_I_FN(i_failed_lately)(e, tick)
                                                : (DLOAD_I_META(e) & DLOAD_I_META_DRAWN) != 0;
-        if ((DLOAD_I_META(e) & DLOAD_I_META_DRAWN) != 0) /* one who was drawn is enough */
-            dload_i_meta_set(&s->evict, DLOAD_I_FN(i_slot_of)(s, e),
-                             DLOAD_I_META(e) & ~DLOAD_I_META_DRAWN);
         dload_i_ref *ref = DLOAD_I_FN(i_flight)(l, id);
         bool has_room = c->n_flights < c->max_queue && dload_i_has_turn(c, w->parker);
         bool refresh = wanted && has_room && DLOAD_I_FN(i_may_refresh)(l, ref);
@@ -9803,6 +9813,8 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_old)(DLOAD_NAME *l, const DLOAD_I_ID 
             c->stats.refreshes++;
         else if (ref == NULL || !DLOAD_I_FN(i_waits_itself)(ref, w->parker))
             st = DLOAD_I_FN(i_hand_out)(l, s, e, age, (DLOAD_I_V *)w->out);
+        if (age == DLOAD_I_AGE_STALE)
+            DLOAD_I_FN(i_stay)(&l->cache, s, e, tick);
     }
     DLOAD_I_RELEASE(&s->lock);
     return st;
@@ -9827,7 +9839,7 @@ DLOAD_I_UNUSED static void DLOAD_I_FN(i_keep_at)(void *owner, dload_i_batch *bas
     struct DLOAD_NAME *l = (struct DLOAD_NAME *)owner;
     dload_i_flight *f = &base->flights[i];
     if (f->status == DLOAD_MISSING || f->status == DLOAD_ECLOSED || f->detached ||
-        l->cache.n_shards == 0)
+        base->token < l->core.clear_all_seq || l->cache.n_shards == 0)
         return;
     DLOAD_I_ID id = DLOAD_I_FN(i_id_at)(base, i);
     DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(&l->cache, id.hash);
@@ -9852,10 +9864,11 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_forget_old)(DLOAD_NAME *l, dload_i_batch *base, 
 {
     dload_i_flight *f = &base->flights[i];
     DLOAD_I_ID id = DLOAD_I_FN(i_id_at)(base, i);
-    if (f->status == DLOAD_MISSING) {
+    if (!DLOAD_I_OWNED || f->status == DLOAD_MISSING) {
         f->holds = DLOAD_I_FN(i_drop)(&l->cache, &id, &DLOAD_I_FN(i_batch)(base)->values[i]);
         return;
     }
+#if DLOAD_I_OWNED
     /* With a value, there is no place for another one to release. */
     DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(&l->cache, id.hash);
     DLOAD_I_ACQUIRE(&s->lock);
@@ -9865,6 +9878,7 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_forget_old)(DLOAD_NAME *l, dload_i_batch *base, 
         (int32_t)(e->expiry - (uint32_t)tick) <= 0)
         e->end = 0; /* nobody hands it out, and the wheel takes it */
     DLOAD_I_RELEASE(&s->lock);
+#endif
 }
 
 /* Early refreshes are drawn for by what a fetch takes. */

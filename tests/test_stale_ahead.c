@@ -165,6 +165,27 @@ static void what_nobody_reads_goes(void **state)
     equal(stats_of(x).entries, 0);
 }
 
+/* However its readers come, a whole idle time passes after the last. */
+static void idle_is_measured_from_the_last_read(void **state)
+{
+    struct fixture *x = *state;
+    uint64_t seed = test_seed("idle");
+    x->cfg.idle_ttl_ns = 800 * TICK;
+    x->cfg.capacity = 100;
+    x->f.now_ns = 5000 * TICK;
+    fixture_open(x);
+    for (size_t i = 0; i < scaled(2000); i++) {
+        load_must(x, 1, 10);
+        for (uint64_t n = rng_below(&seed, 6); n > 0; n--) {
+            x->f.now_ns += rng_below(&seed, 2) == 0 ? 100 * TICK : rng_below(&seed, 220 * TICK);
+            load_must(x, 1, 10);
+        }
+        text_must(&x->r.calls, i == 0 ? "B(1)" : "");
+        x->f.now_ns += 800 * TICK;
+        state_must(x, 1, DLOAD_STATE_READY);
+    }
+}
+
 static void reading_does_not_lengthen_a_ttl(void **state)
 {
     struct fixture *x = *state;
@@ -180,7 +201,11 @@ static void reading_does_not_lengthen_a_ttl(void **state)
     }
     x->f.now_ns += 200 * TICK - 1;
     load_must(x, 1, 10);
+    must_ok(tl_process(&x->l, x->f.now_ns));
+    equal(stats_of(x).entries, 1);
     x->f.now_ns += 1;
+    must_ok(tl_process(&x->l, x->f.now_ns));
+    equal(stats_of(x).entries, 0);
     load_must(x, 1, 11);
 }
 
@@ -225,6 +250,7 @@ int main(void)
         RULE("peek draws nothing", peek_draws_nothing),
         RULE("logarithms", logarithms_are_close),
         RULE("idle", what_nobody_reads_goes),
+        RULE("idle from the last read", idle_is_measured_from_the_last_read),
         RULE("idle and TTL", reading_does_not_lengthen_a_ttl),
         RULE("idle and peek", a_peek_is_no_read),
         RULE("idle in a cache alone", a_cache_alone_forgets_as_well),

@@ -76,6 +76,12 @@ static void the_pause_after_an_error_is_a_second_at_most(void **state)
     x->f.now_ns += 400 * 24 * 3600 * DLOAD_SECOND; /* over a year: ticks wrapped eight times */
     stale_must(x, 1, 10);
     text_must(&x->r.calls, "B(1)");
+    for (int i = 0; i < 20; i++) { /* and again, a few days at a time */
+        x->f.now_ns += 3 * 24 * 3600 * DLOAD_SECOND;
+        must_ok(tl_process(&x->l, x->f.now_ns));
+        stale_must(x, 1, 10);
+        text_must(&x->r.calls, "B(1)");
+    }
     x->r.n_answers = 0;
     x->f.now_ns += DLOAD_SECOND;
     load_must(x, 1, 11);

@@ -72,9 +72,6 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_old)(DLOAD_NAME *l, const DLOAD_I_ID 
     if (age == DLOAD_I_AGE_FRESH || age == DLOAD_I_AGE_STALE) {
         bool wanted = age == DLOAD_I_AGE_STALE ? !DLOAD_I_FN(i_failed_lately)(e, tick)
                                                : (DLOAD_I_META(e) & DLOAD_I_META_DRAWN) != 0;
-        if ((DLOAD_I_META(e) & DLOAD_I_META_DRAWN) != 0) /* one who was drawn is enough */
-            dload_i_meta_set(&s->evict, DLOAD_I_FN(i_slot_of)(s, e),
-                             DLOAD_I_META(e) & ~DLOAD_I_META_DRAWN);
         dload_i_ref *ref = DLOAD_I_FN(i_flight)(l, id);
         bool has_room = c->n_flights < c->max_queue && dload_i_has_turn(c, w->parker);
         bool refresh = wanted && has_room && DLOAD_I_FN(i_may_refresh)(l, ref);
@@ -82,6 +79,8 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_old)(DLOAD_NAME *l, const DLOAD_I_ID 
             c->stats.refreshes++;
         else if (ref == NULL || !DLOAD_I_FN(i_waits_itself)(ref, w->parker))
             st = DLOAD_I_FN(i_hand_out)(l, s, e, age, (DLOAD_I_V *)w->out);
+        if (age == DLOAD_I_AGE_STALE)
+            DLOAD_I_FN(i_stay)(&l->cache, s, e, tick);
     }
     DLOAD_I_RELEASE(&s->lock);
     return st;
@@ -106,7 +105,7 @@ DLOAD_I_UNUSED static void DLOAD_I_FN(i_keep_at)(void *owner, dload_i_batch *bas
     struct DLOAD_NAME *l = (struct DLOAD_NAME *)owner;
     dload_i_flight *f = &base->flights[i];
     if (f->status == DLOAD_MISSING || f->status == DLOAD_ECLOSED || f->detached ||
-        l->cache.n_shards == 0)
+        base->token < l->core.clear_all_seq || l->cache.n_shards == 0)
         return;
     DLOAD_I_ID id = DLOAD_I_FN(i_id_at)(base, i);
     DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(&l->cache, id.hash);
@@ -131,10 +130,11 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_forget_old)(DLOAD_NAME *l, dload_i_batch *base, 
 {
     dload_i_flight *f = &base->flights[i];
     DLOAD_I_ID id = DLOAD_I_FN(i_id_at)(base, i);
-    if (f->status == DLOAD_MISSING) {
+    if (!DLOAD_I_OWNED || f->status == DLOAD_MISSING) {
         f->holds = DLOAD_I_FN(i_drop)(&l->cache, &id, &DLOAD_I_FN(i_batch)(base)->values[i]);
         return;
     }
+#if DLOAD_I_OWNED
     /* With a value, there is no place for another one to release. */
     DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(&l->cache, id.hash);
     DLOAD_I_ACQUIRE(&s->lock);
@@ -144,6 +144,7 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_forget_old)(DLOAD_NAME *l, dload_i_batch *base, 
         (int32_t)(e->expiry - (uint32_t)tick) <= 0)
         e->end = 0; /* nobody hands it out, and the wheel takes it */
     DLOAD_I_RELEASE(&s->lock);
+#endif
 }
 
 /* Early refreshes are drawn for by what a fetch takes. */

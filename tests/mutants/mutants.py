@@ -960,3 +960,56 @@ mutant("many_block_runs_over", "typed/many.h",
        "            DLOAD_I_FN(i_fetch_ahead)(c, 0, keys + i, n - i < DLOAD_I_MANY ? n - i : DLOAD_I_MANY);\n",
        "            DLOAD_I_FN(i_fetch_ahead)(c, 0, keys + i, n - i);\n",
        "test_many")
+# ---- values past their TTL ----
+mutant("stale_everybody_refreshes", "typed/refresh.h",
+       "    if (ref == NULL)\n        return true;\n",
+       "    if (ref == NULL || ref->batch->state == DLOAD_I_OPEN)\n        return true;\n",
+       "test_stale")
+mutant("stale_hangs_for_ever", "typed/refresh.h",
+       "    dload_i_detach(c, ref);\n    return true;",
+       "    return false;",
+       "test_stale")
+mutant("stale_call_has_two_answers", "typed/refresh.h",
+       "ref == NULL || !DLOAD_I_FN(i_waits_itself)(ref, w->parker)",
+       "ref == NULL || w != NULL",
+       "test_stale")
+mutant("stale_missing_kept", "typed/refresh.h",
+       "(f->status >= 0 || f->status == DLOAD_MISSING)",
+       "f->status >= 0",
+       "test_stale", "test_stale_model")
+mutant("stale_for_a_fresh_load", "runtime/run.h",
+       "        if (f->kept != 0 && !w->source_only) {",
+       "        if (f->kept != 0) {",
+       "test_stale_errors")
+mutant("stale_retry_at_once", "typed/refresh.h",
+       "        e->retry = (uint32_t)tick + l->cache.retry_ticks;",
+       "        e->retry = (uint32_t)tick;",
+       "test_stale_errors")
+mutant("stale_after_clear", "typed/refresh.h",
+       "    return f->kept != 0;",
+       "    return false;",
+       "test_stale_errors")
+mutant("stale_error_leaks", "typed/refresh.h",
+       "            f->holds = DLOAD_I_OWNED;",
+       "            f->holds = 0;",
+       "test_stale_errors")
+mutant("stale_horizon_wraps", "typed/stale.h",
+       "    if ((int32_t)(e->expiry - now) < 0)\n        DLOAD_I_STORE_RELEASE(&e->expiry, now);\n",
+       "",
+       "test_stale_errors")
+mutant("stale_wrong_logarithm", "runtime/chance.h",
+       "(zeros + 1) * 65536 - log2_f",
+       "zeros * 65536 + log2_f",
+       "test_stale_ahead")
+mutant("idle_measured_from_an_old_read", "typed/stale.h",
+       "    if (before < gone && before <= tick + c->idle_ticks)\n",
+       "    if (before < gone && before <= tick + c->idle_ticks / 2)\n",
+       "test_stale_ahead", "test_stale_model")
+mutant("idle_lengthens_a_ttl", "typed/stale.h",
+       "    return c->idle_ticks != 0 && idle < gone ? idle : gone;",
+       "    return c->idle_ticks != 0 ? idle : gone;",
+       "test_stale_ahead")
+mutant("stale_error_window_ignored", "typed/refresh.h",
+       "(age != DLOAD_I_AGE_NONE && tick - e->end < l->cache.error_ticks)",
+       "age != DLOAD_I_AGE_NONE",
+       "test_stale_errors", "test_stale_model")
