@@ -2569,10 +2569,6 @@ typedef struct dload_i_evict {
     dload_i_adaptive *adaptive; /* ADAPTIVE's; else NULL */
 } dload_i_evict;
 
-/* in adaptive.h */
-DLOAD_I_LOCAL bool dload_i_adaptive_meet(dload_i_evict *e, uint64_t hash, bool full);
-DLOAD_I_LOCAL uint32_t dload_i_adaptive_victim(dload_i_evict *e);
-
 DLOAD_I_INLINE uint32_t *dload_i_meta(const dload_i_evict *e, uint32_t slot)
 {
     return (uint32_t *)(void *)(e->meta + (size_t)slot * e->stride_bytes);
@@ -2672,25 +2668,6 @@ DLOAD_I_LOCAL void dload_i_lru_touch(dload_i_evict *e, uint32_t slot)
         return;
     dload_i_list_cut(e, slot);
     dload_i_list_push(e, slot);
-}
-
-/* Brings what dload_i_evict_meet begins with near. */
-DLOAD_I_INLINE void dload_i_evict_prefetch_key(const dload_i_evict *e, uint64_t hash)
-{
-    if (e->adaptive != NULL) {
-        dload_i_past_prefetch(&e->adaptive->of_small, hash);
-        dload_i_past_prefetch(&e->adaptive->of_main, hash);
-    } else {
-        dload_i_ghost_prefetch(&e->ghost, hash);
-    }
-}
-
-/* A key is about to come in that was not there. True when the policy wants it in main. */
-DLOAD_I_INLINE bool dload_i_evict_meet(dload_i_evict *e, uint64_t hash, bool full)
-{
-    if (e->adaptive != NULL)
-        return dload_i_adaptive_meet(e, hash, full);
-    return dload_i_ghost_take(&e->ghost, hash);
 }
 
 /* A new entry; its meta word has no uses and no main bit. */
@@ -2797,26 +2774,6 @@ DLOAD_I_LOCAL uint32_t dload_i_s3fifo_victim(dload_i_evict *e)
         dload_i_fifo_push(qs, DLOAD_I_MAIN, slot);
     }
     return dload_i_main_victim(e);
-}
-
-/* Who leaves next; the caller removes it. There is at least one entry, and a policy that evicts. */
-DLOAD_I_LOCAL uint32_t dload_i_evict_victim(dload_i_evict *e)
-{
-    switch (e->kind) {
-    case DLOAD_EVICT_CLOCK:
-        return dload_i_clock_victim(e);
-    case DLOAD_EVICT_SIEVE:
-        return dload_i_sieve_victim(e);
-    case DLOAD_EVICT_S3FIFO:
-        return dload_i_s3fifo_victim(e);
-    case DLOAD_EVICT_ADAPTIVE:
-        return dload_i_adaptive_victim(e);
-    case DLOAD_EVICT_LRU:
-        return e->list.tail;
-    default: /* FIFO */
-        dload_i_evict_prefetch(e, DLOAD_I_SMALL);
-        return dload_i_fifo_oldest(&e->queues, DLOAD_I_SMALL);
-    }
 }
 
 #endif /* DLOAD_I_EVICT_H */
@@ -2972,6 +2929,53 @@ DLOAD_I_LOCAL uint32_t dload_i_adaptive_victim(dload_i_evict *e)
 }
 
 #endif /* DLOAD_I_ADAPTIVE_H */
+
+/* ==== runtime/policy.h ==== */
+
+/* >>policy -- what a cache asks of its policy, whichever that is: was the key here, and who leaves next? */
+#ifndef DLOAD_I_POLICY_H
+#define DLOAD_I_POLICY_H
+
+/* Brings what dload_i_evict_meet begins with near. */
+DLOAD_I_INLINE void dload_i_evict_prefetch_key(const dload_i_evict *e, uint64_t hash)
+{
+    if (e->adaptive != NULL) {
+        dload_i_past_prefetch(&e->adaptive->of_small, hash);
+        dload_i_past_prefetch(&e->adaptive->of_main, hash);
+    } else {
+        dload_i_ghost_prefetch(&e->ghost, hash);
+    }
+}
+
+/* A key is about to come in that was not there. True when the policy wants it in main. */
+DLOAD_I_INLINE bool dload_i_evict_meet(dload_i_evict *e, uint64_t hash, bool full)
+{
+    if (e->adaptive != NULL)
+        return dload_i_adaptive_meet(e, hash, full);
+    return dload_i_ghost_take(&e->ghost, hash);
+}
+
+/* Who leaves next; the caller removes it. There is at least one entry, and a policy that evicts. */
+DLOAD_I_LOCAL uint32_t dload_i_evict_victim(dload_i_evict *e)
+{
+    switch (e->kind) {
+    case DLOAD_EVICT_CLOCK:
+        return dload_i_clock_victim(e);
+    case DLOAD_EVICT_SIEVE:
+        return dload_i_sieve_victim(e);
+    case DLOAD_EVICT_S3FIFO:
+        return dload_i_s3fifo_victim(e);
+    case DLOAD_EVICT_ADAPTIVE:
+        return dload_i_adaptive_victim(e);
+    case DLOAD_EVICT_LRU:
+        return e->list.tail;
+    default: /* FIFO */
+        dload_i_evict_prefetch(e, DLOAD_I_SMALL);
+        return dload_i_fifo_oldest(&e->queues, DLOAD_I_SMALL);
+    }
+}
+
+#endif /* DLOAD_I_POLICY_H */
 
 /* ==== runtime/wheel.h ==== */
 
@@ -7938,7 +7942,20 @@ DLOAD_I_INLINE dload_status DLOAD_I_FN(i_read)(const DLOAD_I_CACHE *c, DLOAD_I_S
     return DLOAD_I_FN(i_copy)(out, &e->u.value);
 }
 
-/* ---- removing ---- */
+#endif /* DLOAD_I_BODIES */
+#endif /* DLOAD_I_HAVE_TABLE */
+
+/* ==== typed/remove.h ==== */
+
+/* >>remove -- entries leave a shard: one by one, because they expired, or because all was cleared.
+ *
+ * Everything here works on one shard whose lock is held. What has to be released goes back to the
+ * caller, who does it unlocked.
+ */
+#ifndef DLOAD_I_HAVE_REMOVE
+#define DLOAD_I_HAVE_REMOVE
+
+#if DLOAD_I_BODIES
 
 /* Takes an entry out. True when *old is a value that the caller has to release, unlocked. */
 DLOAD_I_NOINLINE bool DLOAD_I_FN(i_remove)(DLOAD_I_SHARD *s, uint32_t slot, DLOAD_I_V *old)
@@ -8056,7 +8073,7 @@ DLOAD_I_NOINLINE uint32_t DLOAD_I_FN(i_tidy)(DLOAD_I_SHARD *s, uint64_t now_ns, 
 }
 
 #endif /* DLOAD_I_BODIES */
-#endif /* DLOAD_I_HAVE_TABLE */
+#endif /* DLOAD_I_HAVE_REMOVE */
 
 /* ==== typed/stale.h ==== */
 
@@ -11713,6 +11730,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(restore_file)(DLOAD_NAME *l, const char *pat
 #undef DLOAD_I_FINGERPRINT
 #undef DLOAD_I_HAVE_API
 #undef DLOAD_I_HAVE_TABLE
+#undef DLOAD_I_HAVE_REMOVE
 #undef DLOAD_I_HAVE_READ
 #undef DLOAD_I_READ_TRIES
 #undef DLOAD_I_READ_BYTES

@@ -55,10 +55,6 @@ typedef struct dload_i_evict {
     dload_i_adaptive *adaptive; /* ADAPTIVE's; else NULL */
 } dload_i_evict;
 
-/* in adaptive.h */
-DLOAD_I_LOCAL bool dload_i_adaptive_meet(dload_i_evict *e, uint64_t hash, bool full);
-DLOAD_I_LOCAL uint32_t dload_i_adaptive_victim(dload_i_evict *e);
-
 DLOAD_I_INLINE uint32_t *dload_i_meta(const dload_i_evict *e, uint32_t slot)
 {
     return (uint32_t *)(void *)(e->meta + (size_t)slot * e->stride_bytes);
@@ -158,25 +154,6 @@ DLOAD_I_LOCAL void dload_i_lru_touch(dload_i_evict *e, uint32_t slot)
         return;
     dload_i_list_cut(e, slot);
     dload_i_list_push(e, slot);
-}
-
-/* Brings what dload_i_evict_meet begins with near. */
-DLOAD_I_INLINE void dload_i_evict_prefetch_key(const dload_i_evict *e, uint64_t hash)
-{
-    if (e->adaptive != NULL) {
-        dload_i_past_prefetch(&e->adaptive->of_small, hash);
-        dload_i_past_prefetch(&e->adaptive->of_main, hash);
-    } else {
-        dload_i_ghost_prefetch(&e->ghost, hash);
-    }
-}
-
-/* A key is about to come in that was not there. True when the policy wants it in main. */
-DLOAD_I_INLINE bool dload_i_evict_meet(dload_i_evict *e, uint64_t hash, bool full)
-{
-    if (e->adaptive != NULL)
-        return dload_i_adaptive_meet(e, hash, full);
-    return dload_i_ghost_take(&e->ghost, hash);
 }
 
 /* A new entry; its meta word has no uses and no main bit. */
@@ -283,26 +260,6 @@ DLOAD_I_LOCAL uint32_t dload_i_s3fifo_victim(dload_i_evict *e)
         dload_i_fifo_push(qs, DLOAD_I_MAIN, slot);
     }
     return dload_i_main_victim(e);
-}
-
-/* Who leaves next; the caller removes it. There is at least one entry, and a policy that evicts. */
-DLOAD_I_LOCAL uint32_t dload_i_evict_victim(dload_i_evict *e)
-{
-    switch (e->kind) {
-    case DLOAD_EVICT_CLOCK:
-        return dload_i_clock_victim(e);
-    case DLOAD_EVICT_SIEVE:
-        return dload_i_sieve_victim(e);
-    case DLOAD_EVICT_S3FIFO:
-        return dload_i_s3fifo_victim(e);
-    case DLOAD_EVICT_ADAPTIVE:
-        return dload_i_adaptive_victim(e);
-    case DLOAD_EVICT_LRU:
-        return e->list.tail;
-    default: /* FIFO */
-        dload_i_evict_prefetch(e, DLOAD_I_SMALL);
-        return dload_i_fifo_oldest(&e->queues, DLOAD_I_SMALL);
-    }
 }
 
 #endif /* DLOAD_I_EVICT_H */

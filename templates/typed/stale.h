@@ -11,7 +11,7 @@
 #ifndef DLOAD_I_HAVE_STALE
 #define DLOAD_I_HAVE_STALE
 
-#include "table.h"
+#include "remove.h"
 
 #if DLOAD_I_BODIES && DLOAD_REFRESH
 

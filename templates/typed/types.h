@@ -14,7 +14,7 @@
 #include "../runtime/snapshot_file.h"
 #include "../runtime/worth.h"
 #include "../runtime/arena.h"
-#include "../runtime/evict.h"
+#include "../runtime/policy.h"
 #include "../runtime/wheel.h"
 #include "../runtime/chance.h"
 #include "../runtime/hash.h"

@@ -179,7 +179,7 @@ mutant("wheel_due_at_next_tick_plain", "runtime/wheel.h",
        "bool later = (int32_t)gap > 0 &&",
        "bool later = (int32_t)gap >= 0 &&",
        "test_wheel_plain")
-mutant("wheel_free_slot_expires", "typed/table.h",
+mutant("wheel_free_slot_expires", "typed/remove.h",
        " == 0 ||\n"
        "                (DLOAD_I_META(e) & DLOAD_I_META_EXPIRES) == 0) {\n"
        "                dload_i_wheel_forget",
@@ -947,7 +947,7 @@ mutant("out_written_early", "typed/read.h",
        "        dload_i_words_load(words, &e->u.value, sizeof(DLOAD_I_V), UNIT);\n"
        "        dload_i_words_give(out, words, sizeof(DLOAD_I_V), UNIT);\n",
        "test_read:SPIN")
-mutant("removed_unseen", "typed/table.h",
+mutant("removed_unseen", "typed/remove.h",
        "    dload_i_group_open(g); /* mutant REMOVED_UNSEEN */\n"
        "    dload_i_give_slot(s->groups, s->n_groups, DLOAD_I_FN(i_home_hash)(e), slot);\n"
        "    dload_i_group_shut(g);\n",
