@@ -1013,3 +1013,26 @@ mutant("stale_error_window_ignored", "typed/refresh.h",
        "(age != DLOAD_I_AGE_NONE && tick - e->end < l->cache.error_ticks)",
        "age != DLOAD_I_AGE_NONE",
        "test_stale_errors", "test_stale_model")
+
+
+# ---- snapshots ----
+mutant("snapshot_body_unchecked", "runtime/snapshot.h",
+       "    if (f.body_sum != dload_i_sum(0, s->buf + sizeof f, (size_t)f.n_bytes))",
+       "    if (false)",
+       "test_snapshot_damage")
+mutant("snapshot_left_beside", "runtime/snapshot_file.h",
+       "        (void)unlink(f->beside); /* before the lock goes: nobody else's */",
+       "        (void)0;",
+       "test_snapshot_crash")
+mutant("snapshot_age_forgotten", "typed/restore.h",
+       "    p.left_ns -= expires ? r->age_ns : 0;",
+       "    (void)expires;",
+       "test_snapshot")
+mutant("snapshot_undoes_clear", "typed/restore.h",
+       "!DLOAD_I_FN(i_cleared_since)(r->l, &item.id, 0) &&",
+       "true &&",
+       "test_snapshot")
+mutant("snapshot_comes_back_newest", "runtime/worth.h",
+       "        dload_i_list_put_back(e, slot);",
+       "        dload_i_list_push(e, slot);",
+       "test_snapshot_worth")
