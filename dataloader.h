@@ -61,6 +61,8 @@
  *   DLOAD_STATS        1         0 = hits are not counted
  *   DLOAD_SNAPSHOT     0         1 = _save and _restore, their _file forms, and the same for a cache alone;
  *                                hosted: includes <fcntl.h>, <unistd.h> and what else files take
+ *   DLOAD_WEIGHT       -         WEIGHT(v): what *v weighs, v a const VALUE *; see WEIGHT
+ *   DLOAD_ON_REMOVE    0         1 = config.on_remove is told what leaves the cache, and why
  *   DLOAD_LINKAGE      _STATIC   DLOAD_LINKAGE_STATIC; _DECLARE in headers and _DEFINE in one file
  *
  * And for the whole translation unit, before the first include:
@@ -82,6 +84,20 @@
  * OWNERSHIP  Plain values are copied by assignment. With REF/UNREF, COPY/FREE or DLOAD_BLOB every value
  * that a call hands out is the caller's to release (dload_blob_release for blobs). REF and COPY run
  * under a lock and must not call a loader; UNREF and FREE run with no lock held and may.
+ *
+ * WEIGHT  With DLOAD_WEIGHT each value is asked once, when it comes into the cache, what it weighs, 0 to
+ * 2^31 - 1; WEIGHT runs under a lock, and must not call a loader. config.max_weight bounds the sum, beside
+ * capacity, which bounds the entries: room is made before a value comes in, and a call then costs as
+ * much as it evicts. Each shard has an equal share; a value over it is delivered to who asked and cached
+ * nowhere (DLOAD_ETOOBIG where a call brought it; counted as too_heavy), and what it was to replace goes.
+ *
+ * PINS  The policy leaves a pinned entry alone, by _pin, by DLOAD_PIN for _prime, or by a weight of 0: it
+ * still expires and can be cleared or replaced. When only pinned entries are left to evict, what comes
+ * is refused (DLOAD_EFULL). A pin lasts until _unpin or until its entry goes.
+ *
+ * REMOVALS  With DLOAD_ON_REMOVE config.on_remove is told of every value that leaves the cache, once, with
+ * key and reason, no lock held, and before the value is released. It may call any function; one that stores
+ * may evict, and so be called inside itself.
  *
  * THREADS  May it be called from ...?      another thread   fetch function, callback, hook
  *   _init, _destroy                        no               no
@@ -132,11 +148,9 @@
  *                            >>ghost >>fifo >>past >>evict >>adaptive >>wheel >>chance >>stats >>flight
  *                            >>nest >>batch >>pace
  *                            >>run >>crew >>drive >>registry
- *   once a loader: >>params >>fork >>lock_pthread >>types >>api >>table >>stale >>store >>cache >>ops >>answer
- *                  >>refresh >>load >>outside >>control >>undef
- *
- *   once a loader: >>params >>fork >>lock_pthread >>snapshot >>snapshot_file >>worth >>types >>api >>table >>store
- *                  >>cache >>ops >>answer >>load >>outside >>control >>save >>restore >>undef
+ *   once a loader: >>params >>fork >>lock_pthread >>snapshot >>snapshot_file >>worth >>types >>api >>leave >>table
+ *                  >>stale >>removed >>weight >>read >>store >>cache >>shards >>many >>pin >>owed >>ops >>answer
+ *                  >>refresh >>load >>outside >>control >>save >>restore >>undef
  */
 /* A name of the user's own, or -Wshadow, never decides whether this compiles without warnings. */
 #pragma GCC diagnostic push
@@ -232,6 +246,7 @@ int memcmp(const void *a, const void *b, size_t n_bytes);
 /* Flags: of _prime, and of dload_call.flags. */
 #define DLOAD_OVERWRITE 1u /* replace what is cached */
 #define DLOAD_FRESH     2u /* fetch even when the cache has it */
+#define DLOAD_PIN       4u /* _prime: the entry is not evicted; see _pin */
 
 #define DLOAD_I_CAT_(a, b)        a##b
 #define DLOAD_I_CAT(a, b)         DLOAD_I_CAT_(a, b)
@@ -377,7 +392,7 @@ DLOAD_I_NOINLINE size_t dload_i_carve(size_t *total_bytes, size_t n, size_t item
     X(EINVAL, -3, "invalid argument or configuration (see the range beside each config field)")    \
     X(ENOMEM, -4, "out of memory (config.env->alloc returned NULL)")                               \
     X(EFULL, -5, "no room: raise config.capacity or choose a policy that evicts")                  \
-    X(ETOOBIG, -6, "key or value over its limit (config.max_key_bytes)")                           \
+    X(ETOOBIG, -6, "key or value over its limit (config.max_key_bytes, config.max_weight / shards)") \
     X(EKEY, -7, "this key can never be one: NaN, or a string without bytes behind its length")     \
     X(EFETCH, -8, "the fetch function failed")                                                     \
     X(EBATCH, -9, "the fetch function answered a key index outside its batch")                     \
@@ -646,6 +661,16 @@ typedef enum dload_state {
     DLOAD_STATE_STALE = 4, /* past its TTL, still allowed */
     DLOAD_STATE_ERROR = 5  /* an error is cached */
 } dload_state;
+
+/* Why a value left the cache, or did not get into it; see config.on_remove. */
+typedef enum dload_removal {
+    DLOAD_REMOVED_EVICTED = 1,  /* the policy made room */
+    DLOAD_REMOVED_EXPIRED = 2,  /* its TTL had passed, whatever it was then removed for */
+    DLOAD_REMOVED_REPLACED = 3, /* another value came for its key, were it to be refused itself */
+    DLOAD_REMOVED_CLEARED = 4,  /* _clear and its kin, _cache_delete */
+    DLOAD_REMOVED_REJECTED = 5, /* never got in: too heavy, no room, or no memory */
+    DLOAD_REMOVED_DESTROYED = 6 /* the cache ended */
+} dload_removal;
 
 /* A moment in the history of clears; see _token and _put_if. */
 typedef uint64_t dload_token;
@@ -2534,6 +2559,7 @@ DLOAD_I_LOCAL void dload_i_adaptive_init(dload_i_adaptive *a, uint32_t *words, u
 #define DLOAD_I_META_USES    0xffu
 #define DLOAD_I_META_MAIN    0x100u
 #define DLOAD_I_META_EXPIRES 0x200u
+#define DLOAD_I_META_PINNED  0x400u  /* in no queue: the policy does not know of it */
 #define DLOAD_I_META_DRAWN   0x800u  /* with DLOAD_REFRESH: to be refreshed early */
 #define DLOAD_I_META_ERROR   0x8000u /* next to the epoch: one comparison finds both */
 #define DLOAD_I_EPOCH_ONE    0x10000u
@@ -3388,6 +3414,9 @@ typedef struct dload_stats {
     uint64_t cancelled;         /* requests withdrawn by _cancel */
     uint64_t by_trigger[DLOAD_N_TRIGGERS]; /* batches, by why they went */
     uint64_t entries;                      /* in the cache now */
+    uint64_t pinned;                       /* of these, entries that the policy leaves alone */
+    uint64_t weight;                       /* of all entries; 0 without DLOAD_WEIGHT */
+    uint64_t too_heavy; /* values that were over a shard's share of config.max_weight */
 } dload_stats;
 
 /* Observers, each NULL or called with no lock held, from the thread that caused it; they may call any
@@ -3490,6 +3519,9 @@ DLOAD_I_LOCAL dload_status dload_stats_prometheus(const dload_stats *stats, cons
     dload_i_text_metric(&t, "timeouts_total", counter, name, stats->timeouts);
     dload_i_text_metric(&t, "cancelled_total", counter, name, stats->cancelled);
     dload_i_text_metric(&t, "entries", gauge, name, stats->entries);
+    dload_i_text_metric(&t, "pinned_entries", gauge, name, stats->pinned);
+    dload_i_text_metric(&t, "weight", gauge, name, stats->weight);
+    dload_i_text_metric(&t, "too_heavy_total", counter, name, stats->too_heavy);
     dload_i_text_put(&t, "# TYPE dataloader_batches_total counter\n");
     for (size_t i = 0; i < DLOAD_N_TRIGGERS; i++) {
         dload_i_text_put(&t, "dataloader_batches_total{loader=\"");
@@ -5700,6 +5732,18 @@ DLOAD_I_LOCAL size_t dload_registry_dispatch(dload_registry *r)
 #if DLOAD_SNAPSHOT != 0 && DLOAD_SNAPSHOT != 1
 #error "dataloader.h: DLOAD_SNAPSHOT must be 0 or 1 (the cache can be saved and restored)"
 #endif
+#ifndef DLOAD_ON_REMOVE
+#define DLOAD_ON_REMOVE 0
+#endif
+#if DLOAD_ON_REMOVE != 0 && DLOAD_ON_REMOVE != 1
+#error \
+    "dataloader.h: DLOAD_ON_REMOVE must be 0 or 1 (config.on_remove is told what leaves the cache)"
+#endif
+#ifdef DLOAD_WEIGHT
+#define DLOAD_I_WEIGHED 1
+#else
+#define DLOAD_I_WEIGHED 0
+#endif
 
 /* ---- the key: recognised by name, because sizeof says nothing about meaning ---- */
 #ifdef DLOAD_KEY_AS
@@ -5736,6 +5780,24 @@ DLOAD_I_LOCAL size_t dload_registry_dispatch(dload_registry *r)
 #define DLOAD_I_OWNED 1
 #else
 #define DLOAD_I_OWNED 0
+#endif
+
+/* Has what leaves the cache to be dealt with once no lock is held? May it be more than one value for one
+ * that came? And does a batch, which stores under the loader's mutex, have to remember that? */
+#if DLOAD_I_OWNED || DLOAD_ON_REMOVE
+#define DLOAD_I_LEAVES 1
+#else
+#define DLOAD_I_LEAVES 0
+#endif
+#if DLOAD_I_LEAVES && DLOAD_I_WEIGHED
+#define DLOAD_I_KILLS 1
+#else
+#define DLOAD_I_KILLS 0
+#endif
+#if DLOAD_I_KILLS || DLOAD_ON_REMOVE
+#define DLOAD_I_OWES 1
+#else
+#define DLOAD_I_OWES 0
 #endif
 
 /* ---- shorthands of this instance ---- */
@@ -6955,6 +7017,25 @@ DLOAD_I_STATIC_ASSERT(sizeof(DLOAD_KEY) == sizeof(DLOAD_KEY_AS) &&
                       "dataloader.h: DLOAD_KEY_AS must have DLOAD_KEY's size, sign and kind");
 #endif
 
+/* A value that leaves the cache. */
+typedef struct DLOAD_I_FN(removed) {
+#if DLOAD_ON_REMOVE
+    DLOAD_I_K key; /* a string's bytes may be read until the hook returns */
+#if DLOAD_GROUP
+    uint64_t group;
+#endif
+    dload_removal reason;
+    bool stored; /* private: the key's bytes are to be given back */
+#endif
+    DLOAD_I_V value; /* released afterwards, when it is owned: keep one more reference, or a copy */
+} DLOAD_I_FN(removed);
+
+/* What storing the answer at one place of a batch left to do once the mutex is free. Private. */
+typedef struct DLOAD_I_FN(i_owed) {
+    DLOAD_I_FN(removed) old;
+    uint32_t todo; /* DLOAD_I_OWED_ bits */
+} DLOAD_I_FN(i_owed);
+
 /* One batch, as the fetch function sees it. It lives until the function returned, or, after
  * DLOAD_PENDING, until _batch_done. */
 typedef struct DLOAD_I_FN(batch) {
@@ -6965,9 +7046,12 @@ typedef struct DLOAD_I_FN(batch) {
 #if DLOAD_GROUP
     uint64_t group; /* of all keys: dload_call.group */
 #endif
-    uint64_t deadline_ns;     /* when run_limit_ns ends, in env->now time; DLOAD_NEVER = no limit */
-    DLOAD_I_K *own_keys;      /* private: what keys points at */
-    DLOAD_I_V *values;        /* private: answers, by the same index */
+    uint64_t deadline_ns; /* when run_limit_ns ends, in env->now time; DLOAD_NEVER = no limit */
+    DLOAD_I_K *own_keys;  /* private: what keys points at */
+    DLOAD_I_V *values;    /* private: answers, by the same index */
+#if DLOAD_I_OWES
+    DLOAD_I_FN(i_owed) * owed; /* private: by the same index */
+#endif
     struct DLOAD_NAME *owner; /* private */
 } DLOAD_I_FN(batch);
 
@@ -6995,6 +7079,20 @@ typedef struct DLOAD_I_FN(config) {
     dload_registry *registry; /* loaders to dispatch together, must outlive the loader; NULL = none.
                          Under a lock, for threads that joined it; see dload_registry_join */
     size_t capacity; /* entries cached; default 4096; DLOAD_NO_CACHE; DLOAD_UNBOUNDED grows */
+#if DLOAD_I_WEIGHED
+    uint64_t
+        max_weight; /* of all values, in DLOAD_WEIGHT's unit, beside capacity, which then is a number.
+                    Each shard has an equal share; what is heavier than that is delivered, and not
+                    cached. default 0 = no limit */
+#endif
+#if DLOAD_ON_REMOVE
+    /* Told of every value that leaves the cache, once, and of every one that does not get in, before it
+     * is released; cached errors are no values. Gets config.ctx. With no lock held, from the thread whose
+     * call removed it, and may call any function of any loader, but for this one's when the reason is
+     * DESTROYED. What _clear_all removed comes as it is cleaned up: a few with each later store or
+     * miss, all of it in _process, at the latest in _destroy. NULL = nobody is told. */
+    void (*on_remove)(void *ctx, DLOAD_I_FN(removed) * removed);
+#endif
     size_t
         shards; /* locks over the cache; default 16; always 1 without a lock; rounded down to 2^n, <= 256 */
     uint64_t ttl_ns;         /* life of an entry; default DLOAD_NEVER */
@@ -7030,6 +7128,13 @@ typedef struct DLOAD_I_FN(config) {
 typedef struct DLOAD_I_FN(cache_config) {
     const dload_env *env;
     size_t capacity;
+#if DLOAD_I_WEIGHED
+    uint64_t max_weight;
+#endif
+#if DLOAD_ON_REMOVE
+    void (*on_remove)(void *ctx, DLOAD_I_FN(removed) * removed);
+    void *ctx; /* handed to on_remove */
+#endif
     size_t shards;
     uint64_t ttl_ns;
     uint32_t ttl_jitter_pct;
@@ -7056,7 +7161,8 @@ typedef struct DLOAD_I_FN(i_ident) {
 /* Where an entry lives: what a hit touches and nothing else. Private.
  *
  *   meta  bits 0..7 uses since the policy last looked, 8 in the main queue (S3-FIFO), 9 expires,
- *         11 somebody is to refresh it early, 15 an error instead of a value, 16..31 epoch (an entry of another epoch was cleared by
+ *         10 pinned (with bit 8: dead, see weight.h), 11 somebody is to refresh it early,
+ *         15 an error instead of a value, 16..31 epoch (an entry of another epoch was cleared by
  *         clear_all and is not there)
  */
 typedef struct DLOAD_I_FN(slot) {
@@ -7105,12 +7211,14 @@ typedef struct DLOAD_I_FN(shard) {
 #endif
     /* what only writers do */
     DLOAD_I_LOCK_T lock DLOAD_I_APART;
-    uint32_t n_live;     /* entries of this epoch */
-    uint32_t n_used;     /* ... and of older ones not reaped yet */
-    uint32_t cap;        /* n_live never exceeds it */
-    uint32_t reap_group; /* next group to look at for entries of older epochs */
-    uint32_t since_reap; /* clear_all calls since the last complete reap */
-    void *block;         /* what groups and slots and the side arrays were carved from */
+    uint32_t n_live;        /* entries of this epoch */
+    uint32_t n_used;        /* ... and of older ones not reaped yet */
+    uint32_t n_pinned;      /* of these, entries that are in no queue */
+    uint32_t n_live_pinned; /* ... and of this epoch */
+    uint32_t cap;           /* n_live never exceeds it */
+    uint32_t reap_group;    /* next group to look at for entries of older epochs */
+    uint32_t since_reap;    /* clear_all calls since the last complete reap */
+    void *block;            /* what groups and slots and the side arrays were carved from */
     size_t block_bytes;
 #if DLOAD_I_LOCKLESS
     void *outgrown; /* blocks of smaller tables, which a reader may still look at: a list */
@@ -7122,6 +7230,17 @@ typedef struct DLOAD_I_FN(shard) {
 #endif
 #if DLOAD_I_IS_STRING
     dload_i_arena arena;
+#endif
+#if DLOAD_I_WEIGHED
+    uint32_t *weights;      /* by slot; see weight.h */
+    uint64_t max_weight;    /* weight never exceeds it; UINT64_MAX = no limit */
+    uint64_t weight;        /* of the entries of this epoch */
+    uint64_t pinned_weight; /* of those that a call pinned */
+    uint64_t too_heavy;     /* values over max_weight */
+#endif
+#if DLOAD_I_KILLS
+    uint32_t dead; /* chain of evicted entries whose values wait to be released; see weight.h */
+    uint32_t n_dead;
 #endif
     uint64_t hits;      /* DLOAD_STATS; under the lock; see also cache.stripes */
     uint64_t evictions; /* entries the policy removed to make room */
@@ -7159,6 +7278,10 @@ typedef struct DLOAD_I_FN(cache) {
     uint32_t ahead_pct;
     uint64_t ahead_ns; /* XFetch's beta * delta; atomic */
 #endif
+#if DLOAD_ON_REMOVE
+    void (*on_remove)(void *ctx, DLOAD_I_FN(removed) * removed);
+    void *remove_ctx;
+#endif
 } DLOAD_I_FN(cache);
 
 /* A value on its way into the cache. Private. */
@@ -7168,8 +7291,14 @@ typedef struct DLOAD_I_FN(item) {
     int32_t status;         /* >= 0, or the error to cache */
     uint64_t ttl_ns;
     uint64_t now_ns;
-    DLOAD_I_V old; /* with garbage: an owned value that had to go, for the caller to release */
+    DLOAD_I_FN(removed) old; /* with garbage: a value that had to go, for the caller to deal with */
     bool garbage;
+#if DLOAD_I_WEIGHED
+    uint32_t weight;
+#endif
+#if DLOAD_I_KILLS
+    bool dead; /* more had to go: the shard has them */
+#endif
 } DLOAD_I_FN(item);
 
 /* A blocking call's place to sleep. Private. */
@@ -7208,8 +7337,9 @@ typedef struct DLOAD_I_FN(snapshot) {
      (uint64_t)DLOAD_LOCK << 52 | (uint64_t)DLOAD_EVICT << 48 | (uint64_t)DLOAD_CLOCK << 44 |  \
      (uint64_t)DLOAD_TTL << 43 | (uint64_t)DLOAD_STATS << 42 | (uint64_t)DLOAD_I_OWNED << 41 | \
      (uint64_t)DLOAD_GROUP << 40 | (uint64_t)DLOAD_I_KEY_KIND << 36 |                          \
-     (uint64_t)(sizeof(DLOAD_I_K) & 0xff) << 28 |                                              \
-     ((uint64_t)sizeof(DLOAD_I_V) * 31 + sizeof(DLOAD_NAME)) % (UINT64_C(1) << 28))
+     (uint64_t)(sizeof(DLOAD_I_K) & 0xff) << 28 | (uint64_t)DLOAD_I_WEIGHED << 27 |            \
+     (uint64_t)DLOAD_ON_REMOVE << 26 |                                                         \
+     ((uint64_t)sizeof(DLOAD_I_V) * 31 + sizeof(DLOAD_NAME)) % (UINT64_C(1) << 26))
 
 /* A loader. All fields are private; the struct is public so that it can live anywhere. It must not
  * be moved or copied between _init and _destroy. */
@@ -7360,7 +7490,7 @@ DLOAD_I_API bool DLOAD_I_FN(batch_cancelled)(const DLOAD_I_FN(batch) * b);
 /* ---- the loader's cache, from outside ---- */
 
 /* Caches a value that the caller knows. A key already cached is left as it is unless flags has
- * DLOAD_OVERWRITE. A fetch of it that is running delivers to its waiters and is cached nowhere.
+ * DLOAD_OVERWRITE. DLOAD_PIN pins the entry, the one that was there, too. A fetch of it that is running delivers to its waiters and is cached nowhere.
  * Returns DLOAD_OK; DLOAD_EKEY, DLOAD_ETOOBIG, DLOAD_EFULL, DLOAD_ENOMEM; with caching off
  * DLOAD_OK, and nothing is kept. */
 DLOAD_I_API dload_status DLOAD_I_FN(prime)(DLOAD_NAME *l, DLOAD_I_K key, const DLOAD_I_V *value,
@@ -7391,6 +7521,13 @@ DLOAD_I_API dload_status DLOAD_I_FN(put_if)(DLOAD_NAME *l, DLOAD_I_K key, const 
 DLOAD_I_API dload_status DLOAD_I_FN(peek)(DLOAD_NAME *l, DLOAD_I_K key, dload_state *state,
                                           DLOAD_I_V *out);
 
+/* The policy leaves the key's entry alone from now on, or no longer (then it is as if it had just come).
+ * It still expires, and can be cleared; a new value for the key inherits the pin. A cached error can be
+ * pinned. What a weight of 0 pins, _unpin leaves pinned. DLOAD_OK; DLOAD_MISSING when there is no entry;
+ * DLOAD_EKEY, DLOAD_ETOOBIG. Allocates nothing; O(1). */
+DLOAD_I_API dload_status DLOAD_I_FN(pin)(DLOAD_NAME *l, DLOAD_I_K key);
+DLOAD_I_API dload_status DLOAD_I_FN(unpin)(DLOAD_NAME *l, DLOAD_I_K key);
+
 /* Forgets a key. Loads that begin after this returned never see what was fetched before it; a
  * fetch that is running serves those who wait for it and is cached nowhere. Absent is no error. */
 DLOAD_I_API dload_status DLOAD_I_FN(clear)(DLOAD_NAME *l, DLOAD_I_K key);
@@ -7408,6 +7545,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(put_if_in)(DLOAD_NAME *l, DLOAD_I_K key, uin
                                                const DLOAD_I_V *value, dload_token token);
 DLOAD_I_API dload_status DLOAD_I_FN(peek_in)(DLOAD_NAME *l, DLOAD_I_K key, uint64_t group,
                                              dload_state *state, DLOAD_I_V *out);
+DLOAD_I_API dload_status DLOAD_I_FN(pin_in)(DLOAD_NAME *l, DLOAD_I_K key, uint64_t group);
+DLOAD_I_API dload_status DLOAD_I_FN(unpin_in)(DLOAD_NAME *l, DLOAD_I_K key, uint64_t group);
 DLOAD_I_API dload_status DLOAD_I_FN(clear_in)(DLOAD_NAME *l, DLOAD_I_K key, uint64_t group);
 
 /* Forgets every key of a group, with what _clear promises for each of them. Looks at every entry of the
@@ -7440,12 +7579,17 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_get_many)(DLOAD_I_FN(cache) * c, const
                                                     dload_status *statuses, size_t *n_hits);
 
 /* Writes an entry with a TTL in ns: 0 = the cache's own, DLOAD_NEVER = none. Evicts when full.
- * Returns DLOAD_OK; DLOAD_EFULL (policy NONE), DLOAD_ENOMEM, DLOAD_EKEY, DLOAD_ETOOBIG. */
+ * Returns DLOAD_OK; DLOAD_EFULL (policy NONE, or only pinned entries are left), DLOAD_ENOMEM, DLOAD_EKEY,
+ * DLOAD_ETOOBIG (the key, or a value over its shard's share of max_weight). */
 DLOAD_I_API dload_status DLOAD_I_FN(cache_set)(DLOAD_I_FN(cache) * c, DLOAD_I_K key,
                                                const DLOAD_I_V *value, uint64_t ttl_ns);
 
 /* Removes an entry; absent is no error: DLOAD_OK, or DLOAD_EKEY. */
 DLOAD_I_API dload_status DLOAD_I_FN(cache_delete)(DLOAD_I_FN(cache) * c, DLOAD_I_K key);
+
+/* As _pin and _unpin. */
+DLOAD_I_API dload_status DLOAD_I_FN(cache_pin)(DLOAD_I_FN(cache) * c, DLOAD_I_K key);
+DLOAD_I_API dload_status DLOAD_I_FN(cache_unpin)(DLOAD_I_FN(cache) * c, DLOAD_I_K key);
 
 #if DLOAD_GROUP
 /* The same for a key of a group; the functions above are for group 0. */
@@ -7456,6 +7600,10 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_set_in)(DLOAD_I_FN(cache) * c, DLOAD_I
                                                   uint64_t ttl_ns);
 DLOAD_I_API dload_status DLOAD_I_FN(cache_delete_in)(DLOAD_I_FN(cache) * c, DLOAD_I_K key,
                                                      uint64_t group);
+DLOAD_I_API dload_status DLOAD_I_FN(cache_pin_in)(DLOAD_I_FN(cache) * c, DLOAD_I_K key,
+                                                  uint64_t group);
+DLOAD_I_API dload_status DLOAD_I_FN(cache_unpin_in)(DLOAD_I_FN(cache) * c, DLOAD_I_K key,
+                                                    uint64_t group);
 
 /* Removes every entry of a group, and releases it. O(capacity). */
 DLOAD_I_API dload_status DLOAD_I_FN(cache_clear_group)(DLOAD_I_FN(cache) * c, uint64_t group);
@@ -7470,6 +7618,12 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_advance)(DLOAD_I_FN(cache) * c, uint64
 
 /* Entries in the cache, expired ones that were not yet removed included. */
 DLOAD_I_API size_t DLOAD_I_FN(cache_len)(DLOAD_I_FN(cache) * c);
+
+#if DLOAD_I_WEIGHED
+/* What the values in the cache weigh together, expired ones that were not yet removed included; never
+ * above max_weight. O(shards). */
+DLOAD_I_API uint64_t DLOAD_I_FN(cache_weight)(DLOAD_I_FN(cache) * c);
+#endif
 
 /* Bytes the cache holds from its allocator, string keys included, the owned values not. */
 DLOAD_I_API size_t DLOAD_I_FN(cache_bytes)(DLOAD_I_FN(cache) * c);
@@ -7553,6 +7707,99 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_set_bytes)(DLOAD_I_FN(batch) * b, size
 #endif
 
 #endif /* DLOAD_I_HAVE_API */
+
+/* ==== typed/leave.h ==== */
+
+/* >>leave -- what an entry leaves behind: its value, and its weight.
+ *
+ * Everything here works on one shard whose lock is held, like table.h.
+ */
+#ifndef DLOAD_I_HAVE_LEAVE
+#define DLOAD_I_HAVE_LEAVE
+
+#if DLOAD_I_BODIES
+
+/* Records what left and why, for _i_end. */
+DLOAD_I_INLINE void DLOAD_I_FN(i_leave)(const DLOAD_I_FN(slot) * e, dload_removal reason,
+                                        DLOAD_I_FN(removed) * old)
+{
+    old->value = e->u.value;
+#if DLOAD_ON_REMOVE
+#if DLOAD_I_IS_STRING
+    old->key.ptr = e->key.ptr;
+    old->key.len = e->key.len;
+#else
+    old->key = e->key;
+#endif
+#if DLOAD_GROUP
+    old->group = e->group;
+#endif
+    old->reason = reason;
+    old->stored = true;
+#endif
+    (void)reason;
+}
+
+/* The entry that left a value stays, and its key with it: what is told is the key that the caller gave,
+ * which outlives the telling. */
+DLOAD_I_INLINE void DLOAD_I_FN(i_leave_key)(DLOAD_I_FN(removed) * old,
+                                            const DLOAD_I_FN(item) * item)
+{
+#if DLOAD_ON_REMOVE
+    old->key = item->id.key;
+    old->stored = false;
+#endif
+    (void)old;
+    (void)item;
+}
+
+/* An entry that was evicted, and whose value waits for its end: see weight.h. Pinned entries are never
+ * in the main queue, so that the two bits together are free for it. */
+DLOAD_I_INLINE bool DLOAD_I_FN(i_is_dead)(uint32_t meta)
+{
+    const uint32_t dead = DLOAD_I_META_PINNED | DLOAD_I_META_MAIN;
+    return DLOAD_I_KILLS && (meta & dead) == dead;
+}
+
+/* Is it of an epoch before the last clear_all? */
+DLOAD_I_INLINE bool DLOAD_I_FN(i_outdated)(const DLOAD_I_FN(shard) * s, uint32_t meta)
+{
+    return ((meta ^ s->epoch) & DLOAD_I_EPOCH_MASK) != 0 && !DLOAD_I_FN(i_is_dead)(meta);
+}
+
+/* ... and how many are there? */
+DLOAD_I_INLINE uint32_t DLOAD_I_FN(i_n_outdated)(const DLOAD_I_FN(shard) * s)
+{
+#if DLOAD_I_KILLS
+    return s->n_used - s->n_live - s->n_dead;
+#else
+    return s->n_used - s->n_live;
+#endif
+}
+
+#if DLOAD_I_WEIGHED
+#define DLOAD_I_WEIGHT_MAX 0x7fffffffu
+#define DLOAD_I_WEIGHT_PIN 0x80000000u /* beside a weight: a call pinned the entry */
+#endif
+
+/* The entry in slot, which is live or not, weighs nothing any more. */
+DLOAD_I_INLINE void DLOAD_I_FN(i_unweigh)(DLOAD_I_FN(shard) * s, uint32_t slot, bool live)
+{
+#if DLOAD_I_WEIGHED
+    uint32_t weight = s->weights[slot];
+    if (live) {
+        s->weight -= weight & DLOAD_I_WEIGHT_MAX;
+        s->pinned_weight -= (weight & DLOAD_I_WEIGHT_PIN) != 0 ? weight & DLOAD_I_WEIGHT_MAX : 0;
+    }
+    s->weights[slot] = 0;
+#endif
+    (void)s;
+    (void)slot;
+    (void)live;
+}
+
+#endif /* DLOAD_I_BODIES */
+#endif /* DLOAD_I_HAVE_LEAVE */
 
 /* ==== typed/table.h ==== */
 
@@ -7897,7 +8144,7 @@ DLOAD_I_INLINE bool DLOAD_I_FN(i_valid)(const DLOAD_I_CACHE *c, const DLOAD_I_SH
 DLOAD_I_INLINE void DLOAD_I_FN(i_touch)(DLOAD_I_SHARD *s, DLOAD_I_SLOT *e)
 {
 #if DLOAD_EVICT == DLOAD_EVICT_LRU
-    if (s->evict.links != NULL)
+    if (s->evict.links != NULL && (DLOAD_I_META(e) & DLOAD_I_META_PINNED) == 0)
         dload_i_lru_touch(&s->evict, DLOAD_I_FN(i_slot_of)(s, e));
 #if DLOAD_I_LOCKLESS && DLOAD_TTL
     /* Until the next tick, readers need not come here for this entry. */
@@ -7957,27 +8204,35 @@ DLOAD_I_INLINE dload_status DLOAD_I_FN(i_read)(const DLOAD_I_CACHE *c, DLOAD_I_S
 
 #if DLOAD_I_BODIES
 
-/* Takes an entry out. True when *old is a value that the caller has to release, unlocked. */
-DLOAD_I_NOINLINE bool DLOAD_I_FN(i_remove)(DLOAD_I_SHARD *s, uint32_t slot, DLOAD_I_V *old)
+/* Takes an entry out. True when *old is a value that left, for the caller to deal with, unlocked. */
+DLOAD_I_NOINLINE bool DLOAD_I_FN(i_remove)(DLOAD_I_SHARD *s, uint32_t slot, dload_removal reason,
+                                           DLOAD_I_FN(removed) * old)
 {
     DLOAD_I_SLOT *e = &s->slots[slot];
-    dload_i_evict_remove(&s->evict, slot);
+    const uint32_t meta = DLOAD_I_META(e);
+    bool leaves = DLOAD_I_LEAVES && (meta & DLOAD_I_META_ERROR) == 0;
+    bool pinned = (meta & DLOAD_I_META_PINNED) != 0;
+    s->n_pinned -= pinned;
+    if (!pinned)
+        dload_i_evict_remove(&s->evict, slot);
     dload_i_group *g = &s->groups[slot / DLOAD_I_GROUP_SLOTS];
     dload_i_group_open(g); /* mutant REMOVED_UNSEEN */
     dload_i_give_slot(s->groups, s->n_groups, DLOAD_I_FN(i_home_hash)(e), slot);
     dload_i_group_shut(g);
 #if DLOAD_I_IS_STRING
-    dload_i_arena_drop(&s->arena, e->key.ptr, e->key.len);
+    if (!(DLOAD_ON_REMOVE && leaves)) /* the hook reads them first */
+        dload_i_arena_drop(&s->arena, e->key.ptr, e->key.len);
 #endif
-    if ((DLOAD_I_META(e) & DLOAD_I_EPOCH_MASK) == s->epoch)
-        s->n_live--;
+    bool live = (meta & DLOAD_I_EPOCH_MASK) == s->epoch;
+    DLOAD_I_FN(i_unweigh)(s, slot, live);
+    s->n_live -= live;
+    s->n_live_pinned -= live && pinned;
     s->n_used--;
     if (s->n_used == s->n_live)
         s->since_reap = 0;
-    if (!DLOAD_I_OWNED || (DLOAD_I_META(e) & DLOAD_I_META_ERROR) != 0)
-        return false;
-    *old = e->u.value;
-    return true;
+    if (leaves)
+        DLOAD_I_FN(i_leave)(e, reason, old);
+    return leaves;
 }
 
 /* An entry of an older epoch; there is one. */
@@ -7987,7 +8242,7 @@ DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_stale)(DLOAD_I_SHARD *s)
         uint32_t first = s->reap_group * DLOAD_I_GROUP_SLOTS;
         for (uint32_t i = 0; i < DLOAD_I_GROUP_SLOTS; i++) {
             if (s->groups[s->reap_group].tags[i] != 0 &&
-                (DLOAD_I_META(&s->slots[first + i]) & DLOAD_I_EPOCH_MASK) != s->epoch)
+                DLOAD_I_FN(i_outdated)(s, DLOAD_I_META(&s->slots[first + i])))
                 return first + i;
         }
     }
@@ -7997,7 +8252,7 @@ DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_stale)(DLOAD_I_SHARD *s)
  * tick for nothing. */
 DLOAD_I_INLINE bool DLOAD_I_FN(i_untidy)(const DLOAD_I_SHARD *s, uint64_t now_ns)
 {
-    bool untidy = s->n_used > s->n_live;
+    bool untidy = DLOAD_I_FN(i_n_outdated)(s) != 0;
 #if DLOAD_TTL
     untidy =
         untidy || now_ns >> DLOAD_I_TICK_SHIFT > s->wheel.now || !dload_i_wheel_idle(&s->wheel);
@@ -8010,8 +8265,8 @@ DLOAD_I_INLINE bool DLOAD_I_FN(i_untidy)(const DLOAD_I_SHARD *s, uint64_t now_ns
 
 /* Looks at up to *left slots whose time has come, and removes what expired; the values go to old[].
  * Returns how many values there are, and whether there is more to look at. */
-DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_expire)(DLOAD_I_SHARD *s, uint64_t now_ns, DLOAD_I_V *old,
-                                            uint32_t *left, bool *more)
+DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_expire)(DLOAD_I_SHARD *s, uint64_t now_ns,
+                                            DLOAD_I_FN(removed) * old, uint32_t *left, bool *more)
 {
     dload_i_wheel *w = &s->wheel;
     uint32_t n_old = 0;
@@ -8034,8 +8289,11 @@ DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_expire)(DLOAD_I_SHARD *s, uint64_t now_ns, D
                 DLOAD_I_FN(i_rearm)(s, slot, end);
             } else {
                 dload_i_wheel_forget(w, slot);
-                s->expired += (DLOAD_I_META(e) & DLOAD_I_EPOCH_MASK) == s->epoch;
-                n_old += DLOAD_I_FN(i_remove)(s, slot, DLOAD_I_OWNED ? &old[n_old] : NULL);
+                bool live = (DLOAD_I_META(e) & DLOAD_I_EPOCH_MASK) == s->epoch;
+                s->expired += live;
+                n_old += DLOAD_I_FN(i_remove)(s, slot,
+                                              live ? DLOAD_REMOVED_EXPIRED : DLOAD_REMOVED_CLEARED,
+                                              DLOAD_I_LEAVES ? &old[n_old] : NULL);
             }
         }
     }
@@ -8046,9 +8304,9 @@ DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_expire)(DLOAD_I_SHARD *s, uint64_t now_ns, D
 #endif
 
 /* Removes up to max entries that expired or belong to an older epoch; their values go to old[], where
- * there is room for max (NULL for plain values). Returns how many values there are; *more says that work is left. */
-DLOAD_I_NOINLINE uint32_t DLOAD_I_FN(i_tidy)(DLOAD_I_SHARD *s, uint64_t now_ns, DLOAD_I_V *old,
-                                             uint32_t max, bool *more)
+ * there is room for max (NULL when nobody wants them). Returns how many values there are; *more says that work is left. */
+DLOAD_I_NOINLINE uint32_t DLOAD_I_FN(i_tidy)(DLOAD_I_SHARD *s, uint64_t now_ns,
+                                             DLOAD_I_FN(removed) * old, uint32_t max, bool *more)
 {
     uint32_t n_old = 0;
     uint32_t left = max;
@@ -8058,17 +8316,18 @@ DLOAD_I_NOINLINE uint32_t DLOAD_I_FN(i_tidy)(DLOAD_I_SHARD *s, uint64_t now_ns, 
 #else
     (void)now_ns;
 #endif
-    while (s->n_used > s->n_live && left >= DLOAD_I_GROUP_SLOTS) {
+    while (DLOAD_I_FN(i_n_outdated)(s) != 0 && left >= DLOAD_I_GROUP_SLOTS) {
         uint32_t first = s->reap_group * DLOAD_I_GROUP_SLOTS;
         for (uint32_t i = first; i < first + DLOAD_I_GROUP_SLOTS; i++) {
             if (s->groups[s->reap_group].tags[i - first] != 0 &&
-                (DLOAD_I_META(&s->slots[i]) & DLOAD_I_EPOCH_MASK) != s->epoch)
-                n_old += DLOAD_I_FN(i_remove)(s, i, DLOAD_I_OWNED ? &old[n_old] : NULL);
+                DLOAD_I_FN(i_outdated)(s, DLOAD_I_META(&s->slots[i])))
+                n_old += DLOAD_I_FN(i_remove)(s, i, DLOAD_REMOVED_CLEARED,
+                                              DLOAD_I_LEAVES ? &old[n_old] : NULL);
         }
         s->reap_group = dload_i_next_group(s->reap_group, s->n_groups);
         left -= DLOAD_I_GROUP_SLOTS;
     }
-    *more = *more || s->n_used > s->n_live;
+    *more = *more || DLOAD_I_FN(i_n_outdated)(s) != 0;
     return n_old;
 }
 
@@ -8292,6 +8551,282 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_hold)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *
 #endif /* DLOAD_I_BODIES && DLOAD_REFRESH */
 #endif /* DLOAD_I_HAVE_STALE */
 
+/* ==== typed/removed.h ==== */
+
+/* >>removed -- the end of what left the cache: the hook is told, owned values are released.
+ *
+ * No lock is held here, except while a string key's bytes are given back.
+ */
+#ifndef DLOAD_I_HAVE_REMOVED
+#define DLOAD_I_HAVE_REMOVED
+
+#if DLOAD_I_BODIES
+
+/* The reason that goes with an entry: whoever comes to remove it, it had been cleared or had expired
+ * before that, or not. The shard's lock is held. */
+DLOAD_I_INLINE dload_removal DLOAD_I_FN(i_why)(const DLOAD_I_CACHE *c, const DLOAD_I_SHARD *s,
+                                               const DLOAD_I_SLOT *e, dload_removal reason)
+{
+#if DLOAD_ON_REMOVE
+    if (DLOAD_I_FN(i_is_dead)(DLOAD_I_META(e)))
+        return (dload_removal)(DLOAD_I_META(e) & DLOAD_I_META_USES);
+    if (DLOAD_I_FN(i_outdated)(s, DLOAD_I_META(e)))
+        return DLOAD_REMOVED_CLEARED;
+    if (!DLOAD_I_FN(i_valid)(c, s, e))
+        return DLOAD_REMOVED_EXPIRED;
+#endif
+    (void)c;
+    (void)s;
+    (void)e;
+    return reason;
+}
+
+/* The end of a value that left shard s. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_end)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, DLOAD_I_FN(removed) * old)
+{
+#if DLOAD_ON_REMOVE
+#if DLOAD_I_IS_STRING
+    const DLOAD_I_K key = old->key;
+    const bool stored = old->stored;
+#endif
+    if (c->on_remove != NULL)
+        c->on_remove(c->remove_ctx, old);
+#endif
+    DLOAD_I_FN(i_release)(&old->value);
+#if DLOAD_ON_REMOVE && DLOAD_I_IS_STRING
+    if (stored && key.len != 0) {
+        DLOAD_I_ACQUIRE(&s->lock);
+        dload_i_arena_drop(&s->arena, key.ptr, key.len);
+        DLOAD_I_RELEASE(&s->lock);
+    }
+#endif
+    (void)c;
+    (void)s;
+}
+
+/* The end of an item's value that the cache did not take. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_reject)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
+                                        const DLOAD_I_FN(item) * item)
+{
+    DLOAD_I_FN(removed) old;
+    old.value = *item->value;
+#if DLOAD_ON_REMOVE
+    DLOAD_I_FN(i_leave_key)(&old, item);
+#if DLOAD_GROUP
+    old.group = item->id.group;
+#endif
+    old.reason = DLOAD_REMOVED_REJECTED;
+#endif
+    DLOAD_I_FN(i_end)(c, s, &old);
+}
+
+#endif /* DLOAD_I_BODIES */
+#endif /* DLOAD_I_HAVE_REMOVED */
+
+/* ==== typed/weight.h ==== */
+
+/* >>weight -- entries that are not all alike: some weigh more, some are not to be evicted.
+ *
+ * A pinned entry is in no queue of the policy, so that an eviction never meets it and costs the same
+ * however many are pinned. A call pins an entry, or a weight of 0 does; a call's pin lasts as long as the
+ * entry and whatever value it gets.
+ *
+ * One heavy value may displace many light ones, under locks that let nobody run: the evicted die where
+ * they are. A dead entry is out of the queue, weighs nothing and does not expire, and its tag is not its
+ * key's any more, so that nobody finds it; it is in a chain through the weights, and whoever evicted it
+ * ends its value once no lock is held. So there is no list that could be too short. Values that are plain
+ * and that nobody watches just go.
+ *
+ * Everything here works on one shard whose lock is held, but for _i_drain.
+ */
+#ifndef DLOAD_I_HAVE_WEIGHT
+#define DLOAD_I_HAVE_WEIGHT
+
+#if DLOAD_I_BODIES
+
+/* ---- pins ---- */
+
+/* Takes an entry out of its queue, or puts it back as a new one. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_set_pinned)(DLOAD_I_SHARD *s, uint32_t slot, bool pinned)
+{
+    uint32_t meta = dload_i_meta_of(&s->evict, slot);
+    if (((meta & DLOAD_I_META_PINNED) != 0) == pinned)
+        return;
+    bool live = (meta & DLOAD_I_EPOCH_MASK) == s->epoch;
+    if (pinned) {
+        dload_i_evict_remove(&s->evict, slot);
+        dload_i_meta_set(&s->evict, slot, (meta & ~DLOAD_I_META_MAIN) | DLOAD_I_META_PINNED);
+        s->n_pinned++;
+        s->n_live_pinned += live;
+    } else {
+        dload_i_meta_set(&s->evict, slot, meta & ~(DLOAD_I_META_PINNED | DLOAD_I_META_USES));
+        dload_i_evict_insert(&s->evict, slot, false);
+        s->n_pinned--;
+        s->n_live_pinned -= live;
+    }
+}
+
+/* What a call asks for. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_pin_slot)(DLOAD_I_SHARD *s, uint32_t slot, bool pinned)
+{
+#if DLOAD_I_WEIGHED
+    uint32_t weight = s->weights[slot];
+    if (((weight & DLOAD_I_WEIGHT_PIN) != 0) != pinned) {
+        s->weights[slot] = weight ^ DLOAD_I_WEIGHT_PIN;
+        weight &= DLOAD_I_WEIGHT_MAX;
+        s->pinned_weight = pinned ? s->pinned_weight + weight : s->pinned_weight - weight;
+    }
+    if (s->weights[slot] == 0 && (DLOAD_I_META(&s->slots[slot]) & DLOAD_I_META_ERROR) == 0)
+        pinned = true; /* it weighs nothing */
+#endif
+    DLOAD_I_FN(i_set_pinned)(s, slot, pinned);
+}
+
+/* ---- weights ---- */
+
+/* The entry in slot has a new value: item's. */
+DLOAD_I_INLINE void DLOAD_I_FN(i_weigh_in)(DLOAD_I_SHARD *s, uint32_t slot,
+                                           const DLOAD_I_FN(item) * item)
+{
+#if DLOAD_I_WEIGHED
+    uint32_t pin = s->weights[slot] & DLOAD_I_WEIGHT_PIN;
+    DLOAD_I_FN(i_unweigh)(s, slot, true);
+    s->weights[slot] = pin | item->weight;
+    s->weight += item->weight;
+    s->pinned_weight += pin != 0 ? item->weight : 0;
+    DLOAD_I_FN(i_set_pinned)(s, slot, pin != 0 || (item->weight == 0 && item->status >= 0));
+#endif
+    (void)s;
+    (void)slot;
+    (void)item;
+}
+
+#if DLOAD_I_KILLS
+
+/* The entry in slot, which has a value and is not pinned, dies. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_kill)(DLOAD_I_SHARD *s, uint32_t slot, dload_removal reason)
+{
+    DLOAD_I_SLOT *e = &s->slots[slot];
+    dload_i_group *g = &s->groups[slot / DLOAD_I_GROUP_SLOTS];
+    uint8_t *tag = &g->tags[slot % DLOAD_I_GROUP_SLOTS];
+    bool live = (DLOAD_I_META(e) & DLOAD_I_EPOCH_MASK) == s->epoch;
+    dload_i_evict_remove(&s->evict, slot);
+    DLOAD_I_FN(i_unweigh)(s, slot, live);
+    s->n_live -= live;
+    s->n_pinned++; /* no queue has it */
+    dload_i_group_open(g);
+    DLOAD_I_STORE_RELEASE(tag, (uint8_t)(*tag == UINT8_MAX ? 1 : *tag + 1));
+    DLOAD_I_META_WRITE(e, ((s->epoch - DLOAD_I_EPOCH_ONE) & DLOAD_I_EPOCH_MASK) |
+                              DLOAD_I_META_PINNED | DLOAD_I_META_MAIN | (uint32_t)reason);
+    dload_i_group_shut(g);
+    s->weights[slot] = s->dead;
+    s->dead = slot;
+    s->n_dead++;
+}
+
+/* Takes a dead entry out; there is one. Its value is in *old. */
+DLOAD_I_LOCAL bool DLOAD_I_FN(i_bury)(DLOAD_I_SHARD *s, DLOAD_I_FN(removed) * old)
+{
+    uint32_t slot = s->dead;
+    s->dead = s->weights[slot];
+    s->n_dead--;
+    return DLOAD_I_FN(i_remove)(
+        s, slot, (dload_removal)(DLOAD_I_META(&s->slots[slot]) & DLOAD_I_META_USES), old);
+}
+
+#define DLOAD_I_DRAIN_MAX 16u /* values that one hold of the lock takes out */
+
+/* Ends all that died in s. No lock is held. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_drain)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s)
+{
+    DLOAD_I_FN(removed) old[DLOAD_I_DRAIN_MAX];
+    bool more = true;
+    while (more) {
+        uint32_t n_old = 0;
+        DLOAD_I_ACQUIRE(&s->lock);
+        while (n_old < DLOAD_I_DRAIN_MAX && s->n_dead != 0)
+            n_old += DLOAD_I_FN(i_bury)(s, &old[n_old]);
+        more = s->n_dead != 0;
+        DLOAD_I_RELEASE(&s->lock);
+        for (uint32_t i = 0; i < n_old; i++)
+            DLOAD_I_FN(i_end)(c, s, &old[i]);
+    }
+}
+
+#endif /* DLOAD_I_KILLS */
+
+#if DLOAD_I_WEIGHED
+
+/* The policy gives an entry up for its weight. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_evict_weight)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
+                                              uint32_t slot, DLOAD_I_FN(item) * item)
+{
+    const DLOAD_I_SLOT *e = &s->slots[slot];
+    s->evictions += (DLOAD_I_META(e) & DLOAD_I_EPOCH_MASK) == s->epoch;
+#if DLOAD_I_KILLS
+    if ((DLOAD_I_META(e) & DLOAD_I_META_ERROR) == 0) {
+        DLOAD_I_FN(i_kill)(s, slot, DLOAD_I_FN(i_why)(c, s, e, DLOAD_REMOVED_EVICTED));
+        item->dead = true;
+        return;
+    }
+#endif
+    (void)DLOAD_I_FN(i_remove)(s, slot, DLOAD_REMOVED_EVICTED, NULL);
+    (void)c;
+    (void)item;
+}
+
+/* Can a value of this weight come in, if everything leaves that may? */
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_may_weigh)(DLOAD_I_SHARD *s, uint64_t weight)
+{
+    if (weight > DLOAD_I_WEIGHT_MAX || weight > s->max_weight) {
+        s->too_heavy++;
+        return DLOAD_ETOOBIG;
+    }
+    if (weight > s->max_weight - s->pinned_weight)
+        return DLOAD_EFULL;
+    if (s->evict.kind == DLOAD_EVICT_NONE && weight > s->max_weight - s->weight)
+        return DLOAD_EFULL;
+    return DLOAD_OK;
+}
+
+/* Weighs what comes in, and makes room for it in the place of *at, or beside all others when that is
+ * NULL. *at becomes NULL when the policy gave up that very entry, and also when the value cannot come
+ * in: then what it was to replace is out of date, and goes. DLOAD_OK, DLOAD_ETOOBIG, DLOAD_EFULL. */
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_make_light)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
+                                                    DLOAD_I_FN(item) * item, DLOAD_I_SLOT **at)
+{
+    uint64_t weight = item->status < 0 ? 0 : (uint64_t)(DLOAD_WEIGHT(item->value));
+    uint32_t own = *at != NULL ? DLOAD_I_FN(i_slot_of)(s, *at) : DLOAD_I_NO_SLOT;
+    dload_removal why = DLOAD_REMOVED_REPLACED;
+    if (*at != NULL) {
+        why = DLOAD_I_FN(i_why)(c, s, *at, why);
+        uint32_t pin = s->weights[own] & DLOAD_I_WEIGHT_PIN;
+        DLOAD_I_FN(i_unweigh)(s, own, !DLOAD_I_FN(i_outdated)(s, DLOAD_I_META(*at)));
+        s->weights[own] = pin;
+    }
+    dload_status st = DLOAD_I_FN(i_may_weigh)(s, weight);
+    while (st >= 0 && weight > s->max_weight - s->weight) {
+        uint32_t slot = dload_i_evict_victim(&s->evict); /* there is one: not all of it is pinned */
+        if (slot == own)
+            break;
+        DLOAD_I_FN(i_evict_weight)(c, s, slot, item);
+    }
+    bool itself = st >= 0 && weight > s->max_weight - s->weight;
+    if (*at != NULL && (st < 0 || itself)) {
+        item->garbage = DLOAD_I_FN(i_remove)(s, own, why, &item->old);
+        *at = NULL;
+    }
+    while (st >= 0 && weight > s->max_weight - s->weight)
+        DLOAD_I_FN(i_evict_weight)(c, s, dload_i_evict_victim(&s->evict), item);
+    item->weight = (uint32_t)weight;
+    return st;
+}
+
+#endif /* DLOAD_I_WEIGHED */
+
+#endif /* DLOAD_I_BODIES */
+#endif /* DLOAD_I_HAVE_WEIGHT */
+
 /* ==== typed/read.h ==== */
 
 /* >>read -- a hit without the lock.
@@ -8509,6 +9044,9 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SH
 #if DLOAD_TTL
     size_t lanes_at = dload_i_carve(&total, n_blocks, DLOAD_I_WHEEL_LANES * sizeof(uint32_t));
 #endif
+#if DLOAD_I_WEIGHED
+    size_t weights_at = dload_i_carve(&total, n_slots, sizeof(uint32_t));
+#endif
     const size_t more = 64 + sizeof(DLOAD_I_FN(i_outgrown));
     if (total > SIZE_MAX - more)
         return false;
@@ -8542,6 +9080,9 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SH
     s->wheel.blocks = (dload_i_wheel_block *)(void *)(base + blocks_at);
     s->wheel.lanes = (uint32_t *)(void *)(base + lanes_at);
     dload_i_wheel_init(&s->wheel, n_slots, s->wheel.now);
+#endif
+#if DLOAD_I_WEIGHED
+    s->weights = (uint32_t *)(void *)(base + weights_at);
 #endif
     return true;
 }
@@ -8588,6 +9129,9 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_move_in)(const dload_env *env, DLOAD_I_SHARD *s,
     s->block = wide->block;
     s->block_bytes = wide->block_bytes;
     s->evict = wide->evict;
+#if DLOAD_I_WEIGHED
+    s->weights = wide->weights;
+#endif
 #if DLOAD_TTL
     s->wheel = wide->wheel;
 #endif
@@ -8611,6 +9155,9 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_grow)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *
         const DLOAD_I_SLOT *e = &s->slots[i];
         uint32_t slot = dload_i_take_slot(wide.groups, wide.n_groups, DLOAD_I_FN(i_hash_of)(e));
         wide.slots[slot] = *e;
+#if DLOAD_I_WEIGHED
+        wide.weights[slot] = s->weights[i];
+#endif
 #if DLOAD_TTL
         if ((DLOAD_I_META(e) & DLOAD_I_META_EXPIRES) != 0)
             wide.slots[slot].DLOAD_I_DUE = dload_i_wheel_arm(
@@ -8669,6 +9216,7 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_fill)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uint32
 #if DLOAD_TTL
     DLOAD_I_FN(i_arm)(c, s, slot, item->now_ns, item->ttl_ns);
 #endif
+    DLOAD_I_FN(i_weigh_in)(s, slot, item);
     (void)c;
 }
 
@@ -8678,15 +9226,20 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_replace)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uin
 {
     DLOAD_I_SLOT *e = &s->slots[slot];
     uint32_t meta = DLOAD_I_META(e);
-    if (DLOAD_I_OWNED && (meta & DLOAD_I_META_ERROR) == 0) {
-        item->old = e->u.value;
+    if (DLOAD_I_LEAVES && (meta & DLOAD_I_META_ERROR) == 0) {
+        DLOAD_I_FN(i_leave)(e, DLOAD_I_FN(i_why)(c, s, e, DLOAD_REMOVED_REPLACED), &item->old);
+        DLOAD_I_FN(i_leave_key)(&item->old, item); /* the entry keeps its own */
         item->garbage = true;
     }
-    uint32_t keep = DLOAD_I_META_USES | DLOAD_I_META_MAIN;
+    uint32_t keep = DLOAD_I_META_USES | DLOAD_I_META_MAIN | DLOAD_I_META_PINNED;
     bool cleared = (meta & DLOAD_I_EPOCH_MASK) != s->epoch;
     if (cleared) {
         s->n_live++; /* an entry from before a clear_all comes back to life, as a new one */
-        dload_i_evict_remove(&s->evict, slot);
+        DLOAD_I_FN(i_unweigh)(s, slot, false);
+        if ((meta & DLOAD_I_META_PINNED) != 0)
+            s->n_pinned--;
+        else
+            dload_i_evict_remove(&s->evict, slot);
         keep = 0;
     }
     dload_i_group *g = &s->groups[slot / DLOAD_I_GROUP_SLOTS];
@@ -8704,15 +9257,24 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_make_room)(const DLOAD_I_CACHE *c, DLOAD
 {
     if (s->n_used < s->cap)
         return DLOAD_OK;
+#if DLOAD_I_KILLS
+    if (s->n_dead != 0) {
+        item->garbage = DLOAD_I_FN(i_bury)(s, &item->old);
+        return DLOAD_OK;
+    }
+#endif
     if (s->n_used > s->n_live) { /* what was cleared goes before anything that is there */
-        item->garbage = DLOAD_I_FN(i_remove)(s, DLOAD_I_FN(i_stale)(s), &item->old);
+        item->garbage =
+            DLOAD_I_FN(i_remove)(s, DLOAD_I_FN(i_stale)(s), DLOAD_REMOVED_CLEARED, &item->old);
         return DLOAD_OK;
     }
     if (c->unbounded)
         return DLOAD_I_FN(i_grow)(c, s) ? DLOAD_OK : DLOAD_ENOMEM;
-    if (s->evict.kind == DLOAD_EVICT_NONE)
+    if (s->evict.kind == DLOAD_EVICT_NONE || s->n_pinned == s->n_used)
         return DLOAD_EFULL;
-    item->garbage = DLOAD_I_FN(i_remove)(s, dload_i_evict_victim(&s->evict), &item->old);
+    uint32_t slot = dload_i_evict_victim(&s->evict);
+    dload_removal why = DLOAD_I_FN(i_why)(c, s, &s->slots[slot], DLOAD_REMOVED_EVICTED);
+    item->garbage = DLOAD_I_FN(i_remove)(s, slot, why, &item->old);
     s->evictions++;
     return DLOAD_OK;
 }
@@ -8724,11 +9286,21 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_put)(DLOAD_I_CACHE *c, DLOAD_I_SHARD 
                                                 DLOAD_I_FN(item) * item)
 {
     item->garbage = false;
+#if DLOAD_I_KILLS
+    item->dead = false;
+#endif
     bool more = false;
-    if (!DLOAD_I_OWNED && DLOAD_I_FN(i_untidy)(s, item->now_ns))
+    if (!DLOAD_I_LEAVES && DLOAD_I_FN(i_untidy)(s, item->now_ns))
         (void)DLOAD_I_FN(i_tidy)(s, item->now_ns, NULL, DLOAD_I_GROUP_SLOTS, &more);
     dload_i_evict_prefetch_key(&s->evict, item->id.hash);
     DLOAD_I_SLOT *e = DLOAD_I_FN(i_locate)(s, &item->id);
+#if DLOAD_I_WEIGHED
+    dload_status light = DLOAD_I_FN(i_make_light)(c, s, item, &e);
+    if (light < 0) {
+        s->skipped++;
+        return light;
+    }
+#endif
     if (e != NULL) {
         DLOAD_I_FN(i_replace)(c, s, DLOAD_I_FN(i_slot_of)(s, e), item);
         return DLOAD_OK;
@@ -8768,7 +9340,8 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_put)(DLOAD_I_CACHE *c, DLOAD_I_SHARD 
 
 /* >>cache -- the cache: shards, their locks, and the public calls on a cache alone.
  *
- * This is the only part that takes a shard's lock. What is released is released after it is let go.
+ * Shards are locked here, and in removed.h and weight.h where something is given back. What is released
+ * is released after the lock is let go.
  */
 #ifndef DLOAD_I_HAVE_CACHE
 #define DLOAD_I_HAVE_CACHE
@@ -8841,16 +9414,17 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_look)(DLOAD_I_CACHE *c, const DLOAD_I
 }
 
 /* Cleans one shard up, unlocking to release what it removed. With max_rounds 0, to the end. */
-DLOAD_I_LOCAL void DLOAD_I_FN(i_sweep)(DLOAD_I_SHARD *s, uint64_t now_ns, uint32_t max_rounds)
+DLOAD_I_LOCAL void DLOAD_I_FN(i_sweep)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uint64_t now_ns,
+                                       uint32_t max_rounds)
 {
-    DLOAD_I_V old[DLOAD_I_TIDY_MAX];
+    DLOAD_I_FN(removed) old[DLOAD_I_TIDY_MAX];
     bool more = true;
     for (uint32_t round = 0; more && (max_rounds == 0 || round < max_rounds); round++) {
         DLOAD_I_ACQUIRE(&s->lock);
         uint32_t n = DLOAD_I_FN(i_tidy)(s, now_ns, old, DLOAD_I_TIDY_MAX, &more);
         DLOAD_I_RELEASE(&s->lock);
         for (uint32_t i = 0; i < n; i++)
-            DLOAD_I_FN(i_release)(&old[i]);
+            DLOAD_I_FN(i_end)(c, s, &old[i]);
     }
 }
 
@@ -8864,26 +9438,37 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_store)(DLOAD_I_CACHE *c, DLOAD_I_FN(item
     return st;
 }
 
-/* Around a store from outside, with no lock held. Before it, owned values that wait to go make room, a
- * few at a time (plain ones go under the lock, see _i_put); after it, the one that had to leave. */
+/* Around a store from outside, with no lock held. Before it, values that wait to go make room, a few at
+ * a time (where nobody is told and nothing is owned they go under the lock, see _i_put); after it, those
+ * that had to leave, and, when st says so, the one that did not get in, which is released here. */
 DLOAD_I_INLINE void DLOAD_I_FN(i_before_store)(DLOAD_I_CACHE *c, const DLOAD_I_FN(item) * item)
 {
-#if DLOAD_I_OWNED
-    DLOAD_I_FN(i_sweep)(DLOAD_I_FN(i_shard)(c, item->id.hash), item->now_ns, 1);
+#if DLOAD_I_LEAVES
+    DLOAD_I_FN(i_sweep)(c, DLOAD_I_FN(i_shard)(c, item->id.hash), item->now_ns, 1);
 #else
     (void)c;
     (void)item;
 #endif
 }
 
-DLOAD_I_INLINE void DLOAD_I_FN(i_after_store)(DLOAD_I_FN(item) * item)
+DLOAD_I_INLINE void DLOAD_I_FN(i_after_store)(DLOAD_I_CACHE *c, DLOAD_I_FN(item) * item,
+                                              dload_status st)
 {
+    DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(c, item->id.hash);
+    if (st < 0 && item->status >= 0)
+        DLOAD_I_FN(i_reject)(c, s, item);
     if (item->garbage)
-        DLOAD_I_FN(i_release)(&item->old);
+        DLOAD_I_FN(i_end)(c, s, &item->old);
+#if DLOAD_I_KILLS
+    if (item->dead)
+        DLOAD_I_FN(i_drain)(c, s);
+#endif
+    (void)s;
 }
 
-/* Takes a key out; its value, if any, comes back in *old. */
-DLOAD_I_LOCAL bool DLOAD_I_FN(i_drop)(DLOAD_I_CACHE *c, const DLOAD_I_ID *id, DLOAD_I_V *old)
+/* Takes a key out; its value, if any, comes back in *old, for _i_end_of. */
+DLOAD_I_LOCAL bool DLOAD_I_FN(i_drop)(DLOAD_I_CACHE *c, const DLOAD_I_ID *id,
+                                      DLOAD_I_FN(removed) * old)
 {
     if (c->n_shards == 0)
         return false;
@@ -8892,7 +9477,8 @@ DLOAD_I_LOCAL bool DLOAD_I_FN(i_drop)(DLOAD_I_CACHE *c, const DLOAD_I_ID *id, DL
     DLOAD_I_ACQUIRE(&s->lock);
     const DLOAD_I_SLOT *e = DLOAD_I_FN(i_locate)(s, id);
     if (e != NULL)
-        has_old = DLOAD_I_FN(i_remove)(s, DLOAD_I_FN(i_slot_of)(s, e), old);
+        has_old = DLOAD_I_FN(i_remove)(s, DLOAD_I_FN(i_slot_of)(s, e),
+                                       DLOAD_I_FN(i_why)(c, s, e, DLOAD_REMOVED_CLEARED), old);
     DLOAD_I_RELEASE(&s->lock);
     return has_old;
 }
@@ -8907,7 +9493,10 @@ DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_new_epoch)(DLOAD_I_CACHE *c)
         DLOAD_I_ACQUIRE(&s->lock);
         s->since_reap = s->n_used == 0 ? 0 : s->since_reap + 1;
         DLOAD_I_STORE_RELEASE(&s->epoch, s->epoch + DLOAD_I_EPOCH_ONE);
-        s->n_live = 0;
+        s->n_live = s->n_live_pinned = 0;
+#if DLOAD_I_WEIGHED
+        s->weight = s->pinned_weight = 0;
+#endif
         n_full += s->since_reap >= 0xff00;
         DLOAD_I_RELEASE(&s->lock);
     }
@@ -8918,7 +9507,7 @@ DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_new_epoch)(DLOAD_I_CACHE *c)
 DLOAD_I_NOINLINE void DLOAD_I_FN(i_full_sweep)(DLOAD_I_CACHE *c)
 {
     for (uint32_t i = 0; i < c->n_shards; i++)
-        DLOAD_I_FN(i_sweep)(&c->shard[i], 0, 0);
+        DLOAD_I_FN(i_sweep)(c, &c->shard[i], 0, 0);
 }
 
 /* ---- reading and writing ---- */
@@ -8961,9 +9550,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_cache_set)(DLOAD_I_CACHE *c, uint64_t gr
     item.now_ns = DLOAD_TTL ? DLOAD_I_FN(i_now)(c) : 0;
     DLOAD_I_FN(i_before_store)(c, &item);
     st = DLOAD_I_FN(i_store)(c, &item);
-    if (st < 0)
-        DLOAD_I_FN(i_release)(&copy);
-    DLOAD_I_FN(i_after_store)(&item);
+    DLOAD_I_FN(i_after_store)(c, &item, st);
     return st;
 }
 
@@ -8981,10 +9568,10 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_cache_delete)(DLOAD_I_CACHE *c, uint64_t
     dload_status st = DLOAD_I_FN(i_canon)(&key, c->max_key_bytes);
     if (st < 0)
         return st;
-    DLOAD_I_V old;
+    DLOAD_I_FN(removed) old;
     DLOAD_I_ID id = DLOAD_I_FN(i_id)(key, group);
     if (DLOAD_I_FN(i_drop)(c, &id, &old))
-        DLOAD_I_FN(i_release)(&old);
+        DLOAD_I_FN(i_end)(c, DLOAD_I_FN(i_shard)(c, id.hash), &old);
     return DLOAD_OK;
 }
 
@@ -9009,7 +9596,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_advance)(DLOAD_I_CACHE *c, uint64_t no
     if (now_ns > DLOAD_I_LOAD_RELAXED(&c->manual_ns))
         DLOAD_I_STORE_RELAXED(&c->manual_ns, now_ns);
     for (uint32_t i = 0; i < c->n_shards; i++)
-        DLOAD_I_FN(i_sweep)(&c->shard[i], now_ns, 0);
+        DLOAD_I_FN(i_sweep)(c, &c->shard[i], now_ns, 0);
     return DLOAD_OK;
 }
 
@@ -9035,15 +9622,19 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_delete_in)(DLOAD_I_CACHE *c, DLOAD_I_K
 
 /* Removes up to DLOAD_I_TIDY_MAX entries of a group from slot *at on; *at is where to go on, n_slots at
  * the end. Returns how many values there are to release. */
-DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_cut_group)(DLOAD_I_SHARD *s, uint64_t group, uint32_t *at,
-                                               DLOAD_I_V *old)
+DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_cut_group)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
+                                               uint64_t group, uint32_t *at,
+                                               DLOAD_I_FN(removed) * old)
 {
     uint32_t n_slots = s->n_groups * DLOAD_I_GROUP_SLOTS;
     uint32_t n_old = 0;
     for (; *at < n_slots && n_old < DLOAD_I_TIDY_MAX; ++*at) {
-        if (s->groups[*at / DLOAD_I_GROUP_SLOTS].tags[*at % DLOAD_I_GROUP_SLOTS] != 0 &&
-            s->slots[*at].group == group)
-            n_old += DLOAD_I_FN(i_remove)(s, *at, &old[n_old]);
+        DLOAD_I_SLOT *e = &s->slots[*at];
+        if (s->groups[*at / DLOAD_I_GROUP_SLOTS].tags[*at % DLOAD_I_GROUP_SLOTS] == 0 ||
+            e->group != group || DLOAD_I_FN(i_is_dead)(DLOAD_I_META(e)))
+            continue;
+        dload_removal why = DLOAD_I_FN(i_why)(c, s, e, DLOAD_REMOVED_CLEARED);
+        n_old += DLOAD_I_FN(i_remove)(s, *at, why, &old[n_old]);
     }
     return n_old;
 }
@@ -9054,7 +9645,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_clear_group)(DLOAD_I_CACHE *c, uint64_
         return DLOAD_EFORK;
     for (uint32_t i = 0; i < c->n_shards; i++) {
         DLOAD_I_SHARD *s = &c->shard[i];
-        DLOAD_I_V old[DLOAD_I_TIDY_MAX];
+        DLOAD_I_FN(removed) old[DLOAD_I_TIDY_MAX];
         uint32_t at = 0;
         uint32_t n_groups = 0;
         bool more = true;
@@ -9063,11 +9654,11 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_clear_group)(DLOAD_I_CACHE *c, uint64_
             if (n_groups != s->n_groups)
                 at = 0; /* it grew, and entries moved */
             n_groups = s->n_groups;
-            uint32_t n_old = DLOAD_I_FN(i_cut_group)(s, group, &at, old);
+            uint32_t n_old = DLOAD_I_FN(i_cut_group)(c, s, group, &at, old);
             more = at < n_groups * DLOAD_I_GROUP_SLOTS;
             DLOAD_I_RELEASE(&s->lock);
             for (uint32_t k = 0; k < n_old; k++)
-                DLOAD_I_FN(i_release)(&old[k]);
+                DLOAD_I_FN(i_end)(c, s, &old[k]);
         }
     }
     return DLOAD_OK;
@@ -9163,6 +9754,10 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_init)(DLOAD_I_CACHE *c,
     c->jitter_pct = cfg.ttl_jitter_pct;
     c->max_key_bytes = cfg.max_key_bytes != 0 ? cfg.max_key_bytes : 65536;
     c->unbounded = capacity == DLOAD_UNBOUNDED;
+#if DLOAD_ON_REMOVE
+    c->on_remove = cfg.on_remove;
+    c->remove_ctx = cfg.ctx;
+#endif
     c->fork_epoch = DLOAD_I_FORK_EPOCH;
 #if !DLOAD_I_THREADED
     c->shard = &c->one;
@@ -9179,6 +9774,12 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_init)(DLOAD_I_CACHE *c,
     DLOAD_I_FN(i_set_windows)(c, 0, 0, 0, cfg.idle_ttl_ns);
 #endif
     uint32_t n_shards = DLOAD_I_FN(i_shard_count)(capacity, cfg.shards);
+#if DLOAD_I_WEIGHED
+    if (cfg.max_weight != 0 && c->unbounded)
+        return DLOAD_EINVAL; /* only a table of a fixed size has a policy */
+    while (cfg.max_weight != 0 && cfg.max_weight < n_shards)
+        n_shards /= 2;
+#endif
 #if DLOAD_I_THREADED
     if (!DLOAD_I_FN(i_carve_shards)(c, n_shards))
         return DLOAD_ENOMEM;
@@ -9190,17 +9791,25 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_init)(DLOAD_I_CACHE *c,
             (void)DLOAD_I_FN(cache_destroy)(c);
             return st;
         }
+#if DLOAD_I_WEIGHED
+        c->shard[i].max_weight = cfg.max_weight == 0
+                                     ? UINT64_MAX
+                                     : cfg.max_weight / n_shards + (i < cfg.max_weight % n_shards);
+#endif
     }
     return DLOAD_OK;
 }
 
-/* Releases the values of a shard that nobody uses any more. */
-DLOAD_I_LOCAL void DLOAD_I_FN(i_release_all)(DLOAD_I_SHARD *s)
+/* Ends the values of a shard that nobody uses any more. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_release_all)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s)
 {
-    for (uint32_t i = 0; DLOAD_I_OWNED && i < s->n_groups * DLOAD_I_GROUP_SLOTS; i++) {
-        if (s->groups[i / DLOAD_I_GROUP_SLOTS].tags[i % DLOAD_I_GROUP_SLOTS] != 0 &&
-            (DLOAD_I_META(&s->slots[i]) & DLOAD_I_META_ERROR) == 0)
-            DLOAD_I_FN(i_release)(&s->slots[i].u.value);
+    for (uint32_t i = 0; DLOAD_I_LEAVES && i < s->n_groups * DLOAD_I_GROUP_SLOTS; i++) {
+        if (s->groups[i / DLOAD_I_GROUP_SLOTS].tags[i % DLOAD_I_GROUP_SLOTS] == 0 ||
+            (DLOAD_I_META(&s->slots[i]) & DLOAD_I_META_ERROR) != 0)
+            continue;
+        DLOAD_I_FN(removed) old;
+        DLOAD_I_FN(i_leave)(&s->slots[i], DLOAD_REMOVED_DESTROYED, &old);
+        DLOAD_I_FN(i_end)(c, s, &old);
     }
 }
 
@@ -9210,7 +9819,11 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_destroy)(DLOAD_I_CACHE *c)
         DLOAD_I_SHARD *s = &c->shard[i];
         if (s->block == NULL)
             continue; /* init did not come so far */
-        DLOAD_I_FN(i_release_all)(s);
+#if DLOAD_ON_REMOVE
+        /* While the hook may still enter the cache: what had gone before this. */
+        DLOAD_I_FN(i_sweep)(c, s, DLOAD_TTL ? DLOAD_I_FN(i_now)(c) : 0, 0);
+#endif
+        DLOAD_I_FN(i_release_all)(c, s);
 #if DLOAD_I_IS_STRING
         dload_i_arena_destroy(&s->arena);
 #endif
@@ -9351,6 +9964,209 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_get_many)(DLOAD_I_CACHE *c, const DLOA
 #endif /* DLOAD_I_BODIES */
 #endif /* DLOAD_I_HAVE_MANY */
 
+/* ==== typed/pin.h ==== */
+
+/* >>pin -- what is pinned, and what all of it weighs: the public calls. */
+#ifndef DLOAD_I_HAVE_PIN
+#define DLOAD_I_HAVE_PIN
+
+#if DLOAD_I_BODIES
+
+/* Pins the entry of a key, or lets it go again. DLOAD_MISSING when there is none. */
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_pin)(DLOAD_I_CACHE *c, const DLOAD_I_ID *id, bool pinned)
+{
+    dload_status st = DLOAD_MISSING;
+    if (c->n_shards == 0)
+        return st;
+    DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(c, id->hash);
+    DLOAD_I_ACQUIRE(&s->lock);
+    const DLOAD_I_SLOT *e = DLOAD_I_FN(i_locate)(s, id);
+    if (e != NULL && DLOAD_I_FN(i_valid)(c, s, e)) {
+        DLOAD_I_FN(i_pin_slot)(s, DLOAD_I_FN(i_slot_of)(s, e), pinned);
+        st = DLOAD_OK;
+    }
+    DLOAD_I_RELEASE(&s->lock);
+    return st;
+}
+
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_cache_pin)(DLOAD_I_CACHE *c, uint64_t group, DLOAD_I_K key,
+                                                   bool pinned)
+{
+    if (DLOAD_I_FORKED(c))
+        return DLOAD_EFORK;
+    dload_status st = DLOAD_I_FN(i_canon)(&key, c->max_key_bytes);
+    if (st < 0)
+        return st;
+    DLOAD_I_ID id = DLOAD_I_FN(i_id)(key, group);
+    return DLOAD_I_FN(i_pin)(c, &id, pinned);
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(cache_pin)(DLOAD_I_CACHE *c, DLOAD_I_K key)
+{
+    return DLOAD_I_FN(i_cache_pin)(c, 0, key, true);
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(cache_unpin)(DLOAD_I_CACHE *c, DLOAD_I_K key)
+{
+    return DLOAD_I_FN(i_cache_pin)(c, 0, key, false);
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(pin)(DLOAD_NAME *l, DLOAD_I_K key)
+{
+    return DLOAD_I_FN(i_cache_pin)(&l->cache, 0, key, true);
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(unpin)(DLOAD_NAME *l, DLOAD_I_K key)
+{
+    return DLOAD_I_FN(i_cache_pin)(&l->cache, 0, key, false);
+}
+
+#if DLOAD_GROUP
+
+DLOAD_I_API dload_status DLOAD_I_FN(cache_pin_in)(DLOAD_I_CACHE *c, DLOAD_I_K key, uint64_t group)
+{
+    return DLOAD_I_FN(i_cache_pin)(c, group, key, true);
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(cache_unpin_in)(DLOAD_I_CACHE *c, DLOAD_I_K key, uint64_t group)
+{
+    return DLOAD_I_FN(i_cache_pin)(c, group, key, false);
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(pin_in)(DLOAD_NAME *l, DLOAD_I_K key, uint64_t group)
+{
+    return DLOAD_I_FN(i_cache_pin)(&l->cache, group, key, true);
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(unpin_in)(DLOAD_NAME *l, DLOAD_I_K key, uint64_t group)
+{
+    return DLOAD_I_FN(i_cache_pin)(&l->cache, group, key, false);
+}
+
+#endif /* DLOAD_GROUP */
+
+#if DLOAD_I_WEIGHED
+
+DLOAD_I_API uint64_t DLOAD_I_FN(cache_weight)(DLOAD_I_CACHE *c)
+{
+    uint64_t weight = 0;
+    for (uint32_t i = 0; i < c->n_shards && !DLOAD_I_FORKED(c); i++) {
+        DLOAD_I_ACQUIRE(&c->shard[i].lock);
+        weight += c->shard[i].weight;
+        DLOAD_I_RELEASE(&c->shard[i].lock);
+    }
+    return weight;
+}
+
+#endif /* DLOAD_I_WEIGHED */
+
+#endif /* DLOAD_I_BODIES */
+#endif /* DLOAD_I_HAVE_PIN */
+
+/* ==== typed/owed.h ==== */
+
+/* >>owed -- what storing a batch's answers leaves to do, until the loader's mutex is free.
+ *
+ * An answer is stored under the mutex, where nobody may be told and nothing released. What comes of it is
+ * noted at the answer's place, and the core comes back to that place later.
+ */
+#ifndef DLOAD_I_HAVE_OWED
+#define DLOAD_I_HAVE_OWED
+
+#if DLOAD_I_BODIES
+
+#define DLOAD_I_OWED_VALUE    1u /* the answer is ours to release */
+#define DLOAD_I_OWED_REJECTED 2u /* ... it did not get into the cache */
+#define DLOAD_I_OWED_OLD      4u /* a value that left for it */
+#define DLOAD_I_OWED_DEAD     8u /* more of them, which the shard has */
+
+/* The value at place i is a copy of the batch's own. True when there is something to do later. */
+DLOAD_I_LOCAL bool DLOAD_I_FN(i_owe_value)(DLOAD_I_FN(batch) * b, uint32_t i)
+{
+#if DLOAD_I_OWES
+    b->owed[i].todo = DLOAD_I_OWNED ? DLOAD_I_OWED_VALUE : 0;
+#endif
+    (void)b;
+    (void)i;
+    return DLOAD_I_OWNED != 0;
+}
+
+/* A value left for the key at place i, where no other one is. */
+DLOAD_I_LOCAL bool DLOAD_I_FN(i_owe_old)(DLOAD_I_FN(batch) * b, uint32_t i,
+                                         const DLOAD_I_FN(removed) * old)
+{
+#if DLOAD_I_OWES
+    b->owed[i].old = *old;
+    b->owed[i].todo = DLOAD_I_OWED_OLD;
+#else
+    b->values[i] = old->value;
+#endif
+    return true;
+}
+
+#if DLOAD_I_OWES
+
+/* Where the notes of a batch's cap places lie, after all else in its block. */
+DLOAD_I_LOCAL size_t DLOAD_I_FN(i_owed_at)(size_t *total_bytes, uint32_t cap)
+{
+    return dload_i_carve(total_bytes, cap, sizeof(DLOAD_I_FN(i_owed)));
+}
+
+/* Notes what storing item, the answer at place i, came to. True when there is something to do later. */
+DLOAD_I_LOCAL bool DLOAD_I_FN(i_owe)(DLOAD_I_FN(batch) * b, uint32_t i,
+                                     const DLOAD_I_FN(item) * item, dload_status st)
+{
+    DLOAD_I_FN(i_owed) *owed = &b->owed[i];
+    owed->todo = 0;
+    if (st < 0 && item->status >= 0)
+        owed->todo = DLOAD_I_OWED_VALUE | DLOAD_I_OWED_REJECTED;
+    if (item->garbage) {
+        owed->old = item->old;
+        owed->todo |= DLOAD_I_OWED_OLD;
+    }
+#if DLOAD_I_KILLS
+    if (item->dead)
+        owed->todo |= DLOAD_I_OWED_DEAD;
+#endif
+    return owed->todo != 0;
+}
+
+/* Does it. No lock is held. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_settle)(DLOAD_I_FN(batch) * b, uint32_t i)
+{
+    DLOAD_I_CACHE *c = &b->owner->cache;
+    DLOAD_I_FN(i_owed) *owed = &b->owed[i];
+    uint32_t todo = owed->todo;
+    owed->todo = 0;
+    if ((todo & DLOAD_I_OWED_REJECTED) == 0) {
+        if ((todo & DLOAD_I_OWED_VALUE) != 0)
+            DLOAD_I_FN(i_release)(&b->values[i]);
+        if (todo <= DLOAD_I_OWED_VALUE)
+            return; /* it may never have come near the cache */
+    }
+    DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(c, b->base.flights[i].hash);
+    if ((todo & DLOAD_I_OWED_REJECTED) != 0) {
+        DLOAD_I_FN(item) item;
+        item.id.key = b->own_keys[i];
+#if DLOAD_GROUP
+        item.id.group = b->base.group;
+#endif
+        item.value = &b->values[i];
+        DLOAD_I_FN(i_reject)(c, s, &item);
+    }
+    if ((todo & DLOAD_I_OWED_OLD) != 0)
+        DLOAD_I_FN(i_end)(c, s, &owed->old);
+#if DLOAD_I_KILLS
+    if ((todo & DLOAD_I_OWED_DEAD) != 0)
+        DLOAD_I_FN(i_drain)(c, s);
+#endif
+}
+
+#endif /* DLOAD_I_OWES */
+
+#endif /* DLOAD_I_BODIES */
+#endif /* DLOAD_I_HAVE_OWED */
+
 /* ==== typed/ops.h ==== */
 
 /* >>ops -- what the batch core asks of the typed half: batches in memory, the fetch call, answers.
@@ -9380,6 +10196,9 @@ DLOAD_I_LOCAL size_t DLOAD_I_FN(i_places)(uint32_t cap, size_t *values_at, size_
     (void)dload_i_carve(&total, cap, sizeof(DLOAD_I_K));
     *values_at = dload_i_carve(&total, cap, sizeof(DLOAD_I_V));
     *flights_at = dload_i_carve(&total, cap, sizeof(dload_i_flight));
+#if DLOAD_I_OWES
+    (void)DLOAD_I_FN(i_owed_at)(&total, cap);
+#endif
     return total;
 }
 
@@ -9403,6 +10222,10 @@ DLOAD_I_UNUSED static bool DLOAD_I_FN(i_grow_batch)(void *owner, dload_i_batch *
     b->own_keys = (DLOAD_I_K *)(void *)block;
     b->values = (DLOAD_I_V *)(void *)(block + values_at);
     base->flights = (dload_i_flight *)(void *)(block + flights_at);
+#if DLOAD_I_OWES
+    size_t owed_at = flights_at + cap * sizeof(dload_i_flight);
+    b->owed = (DLOAD_I_FN(i_owed) *)(void *)(block + DLOAD_I_FN(i_owed_at)(&owed_at, cap));
+#endif
     base->cap = cap;
     return true;
 }
@@ -9512,22 +10335,32 @@ DLOAD_I_UNUSED static bool DLOAD_I_FN(i_store_at)(void *owner, dload_i_batch *ba
 #else
     item.now_ns = DLOAD_I_FN(i_now)(&l->cache);
 #endif
-    if (DLOAD_I_FN(i_store)(&l->cache, &item) < 0)
+    dload_status st = DLOAD_I_FN(i_store)(&l->cache, &item);
+#if DLOAD_I_OWES
+    f->holds = DLOAD_I_FN(i_owe)(b, i, &item, st);
+    return st >= 0;
+#else
+    if (st < 0)
         return false;
 #if DLOAD_I_OWNED
     /* The value moved into the cache; what had to go takes its place until the mutex is released. */
     f->holds = item.garbage;
     if (item.garbage)
-        b->values[i] = item.old;
+        b->values[i] = item.old.value;
 #endif
     return true;
+#endif
 }
 
-#if DLOAD_I_OWNED
+#if DLOAD_I_LEAVES
 DLOAD_I_UNUSED static void DLOAD_I_FN(i_release_at)(dload_i_batch *base, uint32_t i)
 {
     base->flights[i].holds = 0;
+#if DLOAD_I_OWES
+    DLOAD_I_FN(i_settle)(DLOAD_I_FN(i_batch)(base), i);
+#else
     DLOAD_I_FN(i_release)(&DLOAD_I_FN(i_batch)(base)->values[i]);
+#endif
 }
 #endif
 
@@ -9559,7 +10392,7 @@ DLOAD_I_UNUSED static const dload_i_ops *DLOAD_I_FN(i_ops)(void)
 #else
         NULL,
 #endif
-#if DLOAD_I_OWNED
+#if DLOAD_I_LEAVES
         DLOAD_I_FN(i_release_at),
 #else
         NULL,
@@ -9600,6 +10433,9 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_answer)(DLOAD_I_BATCH *b, size_t i, dloa
             else
                 st = DLOAD_I_FN(i_copy)(&b->values[i], value);
             f->holds = DLOAD_I_OWNED && st >= 0;
+#if DLOAD_I_OWES
+            b->owed[i].todo = f->holds ? DLOAD_I_OWED_VALUE : 0;
+#endif
         }
         f->status = st < 0 ? st : status;
         f->ttl_ns = st < 0 ? 0 : ttl_ns;
@@ -9721,10 +10557,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_put)(DLOAD_I_BATCH *b, DLOAD_I_K key,
     if (copied && st >= 0)
         l->core.stats.stores++;
     DLOAD_I_LEAVE(l);
-    if (copied && st < 0)
-        DLOAD_I_FN(i_release)(&copy);
     if (copied)
-        DLOAD_I_FN(i_after_store)(&item);
+        DLOAD_I_FN(i_after_store)(&l->cache, &item, st);
     return st;
 }
 
@@ -9870,7 +10704,7 @@ DLOAD_I_UNUSED static void DLOAD_I_FN(i_keep_at)(void *owner, dload_i_batch *bas
         e->retry = (uint32_t)tick + l->cache.retry_ticks;
         if (DLOAD_I_FN(i_copy)(&DLOAD_I_FN(i_batch)(base)->values[i], &e->u.value) >= 0) {
             f->kept = age == DLOAD_I_AGE_FRESH ? 2 : 1;
-            f->holds = DLOAD_I_OWNED;
+            f->holds = DLOAD_I_FN(i_owe_value)(DLOAD_I_FN(i_batch)(base), i);
         }
     }
     DLOAD_I_RELEASE(&s->lock);
@@ -9881,8 +10715,10 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_forget_old)(DLOAD_NAME *l, dload_i_batch *base, 
 {
     dload_i_flight *f = &base->flights[i];
     DLOAD_I_ID id = DLOAD_I_FN(i_id_at)(base, i);
-    if (!DLOAD_I_OWNED || f->status == DLOAD_MISSING) {
-        f->holds = DLOAD_I_FN(i_drop)(&l->cache, &id, &DLOAD_I_FN(i_batch)(base)->values[i]);
+    if (!DLOAD_I_LEAVES || f->status == DLOAD_MISSING) {
+        DLOAD_I_FN(removed) old;
+        if (DLOAD_I_FN(i_drop)(&l->cache, &id, &old) && DLOAD_I_LEAVES)
+            f->holds = DLOAD_I_FN(i_owe_old)(DLOAD_I_FN(i_batch)(base), i, &old);
         return;
     }
 #if DLOAD_I_OWNED
@@ -10116,10 +10952,10 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_load_miss)(DLOAD_NAME *l, DLOAD_I_ID 
     }
     DLOAD_I_LEAVE(l);
     DLOAD_I_FN(i_sleeper_end)(&z);
-#if DLOAD_I_OWNED
+#if DLOAD_I_LEAVES
     if (l->cache.n_shards != 0)
         DLOAD_I_FN(i_sweep)
-    (DLOAD_I_FN(i_shard)(&l->cache, id.hash), DLOAD_I_FN(i_now)(&l->cache), 1);
+    (&l->cache, DLOAD_I_FN(i_shard)(&l->cache, id.hash), DLOAD_I_FN(i_now)(&l->cache), 1);
 #endif
     return st;
 }
@@ -10293,9 +11129,9 @@ DLOAD_I_API dload_status DLOAD_I_FN(load_many_with)(DLOAD_NAME *l, const DLOAD_I
         result = result == DLOAD_OK && st < 0 ? st : result;
     }
     DLOAD_I_FN(i_sleeper_end)(&z);
-#if DLOAD_I_OWNED
+#if DLOAD_I_LEAVES
     for (uint32_t i = 0; many.locked && i < l->cache.n_shards; i++)
-        DLOAD_I_FN(i_sweep)(&l->cache.shard[i], DLOAD_I_FN(i_now)(&l->cache), 1);
+        DLOAD_I_FN(i_sweep)(&l->cache, &l->cache.shard[i], DLOAD_I_FN(i_now)(&l->cache), 1);
 #endif
     return result;
 }
@@ -10419,7 +11255,10 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_bring)(DLOAD_NAME *l, uint64_t group, DL
     item.ttl_ns = ttl_ns;
     item.now_ns = DLOAD_TTL ? DLOAD_I_FN(i_now)(&l->cache) : 0;
     item.garbage = false;
-    bool stored = false;
+#if DLOAD_I_KILLS
+    item.dead = false;
+#endif
+    bool offered = false;
     DLOAD_I_FN(i_before_store)(&l->cache, &item);
     DLOAD_I_ACQUIRE(&l->mutex);
     if (token != NULL && DLOAD_I_FN(i_cleared_since)(l, &item.id, *token)) {
@@ -10427,12 +11266,15 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_bring)(DLOAD_NAME *l, uint64_t group, DL
     } else if ((flags & DLOAD_OVERWRITE) != 0 || !DLOAD_I_FN(i_has)(l, &item.id)) {
         DLOAD_I_FN(i_outdate)(l, &item.id);
         st = DLOAD_I_FN(i_store)(&l->cache, &item);
-        stored = st >= 0;
+        offered = true;
     }
+    if ((flags & DLOAD_PIN) != 0 && st >= 0)
+        (void)DLOAD_I_FN(i_pin)(&l->cache, &item.id,
+                                true); /* the mutex keeps others from evicting it */
     DLOAD_I_LEAVE(l);
-    if (!stored && status >= 0)
+    if (!offered && status >= 0)
         DLOAD_I_FN(i_release)(&copy);
-    DLOAD_I_FN(i_after_store)(&item);
+    DLOAD_I_FN(i_after_store)(&l->cache, &item, offered ? st : DLOAD_OK);
     return st;
 }
 
@@ -10551,13 +11393,13 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_clear)(DLOAD_NAME *l, uint64_t group, DL
     if (st < 0)
         return st;
     DLOAD_I_ID id = DLOAD_I_FN(i_id)(key, group);
-    DLOAD_I_V old;
+    DLOAD_I_FN(removed) old;
     DLOAD_I_ACQUIRE(&l->mutex);
     DLOAD_I_FN(i_outdate)(l, &id);
     bool has_old = DLOAD_I_FN(i_drop)(&l->cache, &id, &old);
     DLOAD_I_LEAVE(l);
     if (has_old)
-        DLOAD_I_FN(i_release)(&old);
+        DLOAD_I_FN(i_end)(&l->cache, DLOAD_I_FN(i_shard)(&l->cache, id.hash), &old);
     return DLOAD_OK;
 }
 
@@ -10706,6 +11548,13 @@ DLOAD_I_API dload_status DLOAD_I_FN(init_checked)(DLOAD_NAME *l, const DLOAD_I_F
     memset(&cache, 0, sizeof cache);
     cache.env = l->cfg.env;
     cache.capacity = l->cfg.capacity;
+#if DLOAD_I_WEIGHED
+    cache.max_weight = l->cfg.max_weight;
+#endif
+#if DLOAD_ON_REMOVE
+    cache.on_remove = l->cfg.on_remove;
+    cache.ctx = l->cfg.ctx;
+#endif
     cache.shards = l->cfg.shards;
     cache.ttl_ns = l->cfg.ttl_ns;
     cache.ttl_jitter_pct = l->cfg.ttl_jitter_pct;
@@ -10875,6 +11724,11 @@ DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats)
         stats->evictions += s->evictions;
         stats->expired += s->expired;
         stats->entries += s->n_live;
+        stats->pinned += s->n_live_pinned;
+#if DLOAD_I_WEIGHED
+        stats->weight += s->weight;
+        stats->too_heavy += s->too_heavy;
+#endif
         DLOAD_I_RELEASE(&s->lock);
     }
 #if DLOAD_I_LOCKLESS && DLOAD_STATS
@@ -11401,12 +12255,17 @@ DLOAD_I_LOCAL bool DLOAD_I_FN(i_revive)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, DLOA
     if ((e != NULL && ((DLOAD_I_META(e) ^ s->epoch) & DLOAD_I_EPOCH_MASK) == 0) ||
         (!c->unbounded && s->n_live >= s->cap))
         return false;
+#if DLOAD_I_WEIGHED
+    if (item->status >= 0 && (uint64_t)(DLOAD_WEIGHT(item->value)) > s->max_weight - s->weight)
+        return false; /* what came before it is worth more */
+#endif
     *st = DLOAD_I_FN(i_put)(c, s, item);
     if (*st < 0)
         return false;
     e = DLOAD_I_FN(i_locate)(s, &item->id);
-    dload_i_evict_revive(&s->evict, DLOAD_I_FN(i_slot_of)(s, e), p->uses,
-                         (p->flags & DLOAD_I_SAVED_MAIN) != 0);
+    if ((DLOAD_I_META(e) & DLOAD_I_META_PINNED) == 0)
+        dload_i_evict_revive(&s->evict, DLOAD_I_FN(i_slot_of)(s, e), p->uses,
+                             (p->flags & DLOAD_I_SAVED_MAIN) != 0);
     return true;
 }
 
@@ -11425,6 +12284,9 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_bring_back)(DLOAD_I_FN(i_restorer) * r,
     item.ttl_ns = (p->flags & DLOAD_I_SAVED_EXPIRES) != 0 ? p->left_ns : DLOAD_NEVER;
     item.now_ns = now_ns;
     item.garbage = false;
+#if DLOAD_I_KILLS
+    item.dead = false;
+#endif
     DLOAD_I_FN(i_before_store)(c, &item);
     DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(c, item.id.hash);
     if (r->l != NULL)
@@ -11439,7 +12301,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_bring_back)(DLOAD_I_FN(i_restorer) * r,
         DLOAD_I_LEAVE(r->l);
     if (!came && !error)
         DLOAD_I_FN(i_release)(&p->value);
-    DLOAD_I_FN(i_after_store)(&item);
+    DLOAD_I_FN(i_after_store)(c, &item, DLOAD_OK);
     r->n += came;
     return st == DLOAD_EFULL ? DLOAD_OK : st;
 }
@@ -11684,6 +12546,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(restore_file)(DLOAD_NAME *l, const char *pat
 #undef DLOAD_CLOCK
 #undef DLOAD_STATS
 #undef DLOAD_SNAPSHOT
+#undef DLOAD_WEIGHT
+#undef DLOAD_ON_REMOVE
 #undef DLOAD_LINKAGE
 /* private, by part */
 #undef DLOAD_I_HAVE_PARAMS
@@ -11691,6 +12555,10 @@ DLOAD_I_API dload_status DLOAD_I_FN(restore_file)(DLOAD_NAME *l, const char *pat
 #undef DLOAD_I_KEY_KIND
 #undef DLOAD_I_VALUE_IS_BLOB
 #undef DLOAD_I_OWNED
+#undef DLOAD_I_WEIGHED
+#undef DLOAD_I_LEAVES
+#undef DLOAD_I_KILLS
+#undef DLOAD_I_OWES
 #undef DLOAD_I_FN
 #undef DLOAD_I_IS_STRING
 #undef DLOAD_I_THREADED
@@ -11729,6 +12597,9 @@ DLOAD_I_API dload_status DLOAD_I_FN(restore_file)(DLOAD_NAME *l, const char *pat
 #undef DLOAD_I_V
 #undef DLOAD_I_FINGERPRINT
 #undef DLOAD_I_HAVE_API
+#undef DLOAD_I_HAVE_LEAVE
+#undef DLOAD_I_WEIGHT_MAX
+#undef DLOAD_I_WEIGHT_PIN
 #undef DLOAD_I_HAVE_TABLE
 #undef DLOAD_I_HAVE_REMOVE
 #undef DLOAD_I_HAVE_READ
@@ -11740,6 +12611,9 @@ DLOAD_I_API dload_status DLOAD_I_FN(restore_file)(DLOAD_NAME *l, const char *pat
 #undef DLOAD_I_CACHE
 #undef DLOAD_I_DUE
 #undef DLOAD_I_HAVE_STALE
+#undef DLOAD_I_HAVE_REMOVED
+#undef DLOAD_I_HAVE_WEIGHT
+#undef DLOAD_I_DRAIN_MAX
 #undef DLOAD_I_HAVE_STORE
 #undef DLOAD_I_HAVE_CACHE
 #undef DLOAD_I_HAVE_SHARDS
@@ -11747,6 +12621,12 @@ DLOAD_I_API dload_status DLOAD_I_FN(restore_file)(DLOAD_NAME *l, const char *pat
 #undef DLOAD_I_MANY
 #undef DLOAD_I_MANY_BYTES
 #undef DLOAD_I_TIDY_MAX
+#undef DLOAD_I_HAVE_PIN
+#undef DLOAD_I_HAVE_OWED
+#undef DLOAD_I_OWED_VALUE
+#undef DLOAD_I_OWED_REJECTED
+#undef DLOAD_I_OWED_OLD
+#undef DLOAD_I_OWED_DEAD
 #undef DLOAD_I_HAVE_OPS
 #undef DLOAD_I_BATCH
 #undef DLOAD_I_WAITER

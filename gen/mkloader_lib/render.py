@@ -62,6 +62,10 @@ class Wrapper:
         for key in ("ttl", "refresh", "group", "stats", "snapshot"):
             if key in s:
                 out["DLOAD_" + key.upper()] = str(int(s[key]))
+        if "weight" in s:
+            out["DLOAD_WEIGHT"] = s["weight"]
+        if "on_remove" in s:
+            out["DLOAD_ON_REMOVE"] = str(int(s["on_remove"]))
         return out
 
     # ---- pieces ----

@@ -35,6 +35,9 @@ KEYS = {
     "copy": ("function", "FUNCTION", "bool f(VALUE *to, const VALUE *from): deep copy, false when "
                                    "there is no memory; needs free"),
     "free": ("function", "FUNCTION", "void f(VALUE *): releases a deep copy; needs copy"),
+    "weight": ("function", "FUNCTION", "uint32_t f(const VALUE *): what a value weighs; for max_weight"),
+    "on_remove": ("switch", "yes|no", "the configuration has on_remove, which is told what leaves the "
+                                      "cache; default no"),
     "xxhash": ("switch", "yes|no", "hash string keys with XXH3 from xxhash.h; default no, so that "
                                    "nothing but dataloader.h is needed"),
     "strict": ("switch", "yes|no", "a single key of another scalar type does not compile, not even a "
@@ -372,6 +375,8 @@ class Reader:
         for field, _, _ in loader.presets:
             if field.name == "max_key_bytes" and s["key"] != "DLOAD_STRING":
                 bad(field.name, "max_key_bytes is for string keys")
+            if field.name == "max_weight" and "weight" not in s:
+                bad(field.name, "max_weight needs 'weight', a function that weighs a value")
             if s.get("ttl") is False and "ttl" in field.name.split("_"):
                 bad(field.name, "'%s' has no effect with ttl = no" % field.name)
             if not s.get("refresh") and field.name in ("stale_ns", "stale_error_ns", "refresh_ahead_pct", "idle_ttl_ns"):

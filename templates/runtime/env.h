@@ -49,6 +49,16 @@ typedef enum dload_state {
     DLOAD_STATE_ERROR = 5  /* an error is cached */
 } dload_state;
 
+/* Why a value left the cache, or did not get into it; see config.on_remove. */
+typedef enum dload_removal {
+    DLOAD_REMOVED_EVICTED = 1,  /* the policy made room */
+    DLOAD_REMOVED_EXPIRED = 2,  /* its TTL had passed, whatever it was then removed for */
+    DLOAD_REMOVED_REPLACED = 3, /* another value came for its key, were it to be refused itself */
+    DLOAD_REMOVED_CLEARED = 4,  /* _clear and its kin, _cache_delete */
+    DLOAD_REMOVED_REJECTED = 5, /* never got in: too heavy, no room, or no memory */
+    DLOAD_REMOVED_DESTROYED = 6 /* the cache ended */
+} dload_removal;
+
 /* A moment in the history of clears; see _token and _put_if. */
 typedef uint64_t dload_token;
 

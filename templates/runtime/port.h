@@ -86,6 +86,7 @@ int memcmp(const void *a, const void *b, size_t n_bytes);
 /* Flags: of _prime, and of dload_call.flags. */
 #define DLOAD_OVERWRITE 1u /* replace what is cached */
 #define DLOAD_FRESH     2u /* fetch even when the cache has it */
+#define DLOAD_PIN       4u /* _prime: the entry is not evicted; see _pin */
 
 #define DLOAD_I_CAT_(a, b)        a##b
 #define DLOAD_I_CAT(a, b)         DLOAD_I_CAT_(a, b)

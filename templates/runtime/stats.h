@@ -41,6 +41,9 @@ typedef struct dload_stats {
     uint64_t cancelled;         /* requests withdrawn by _cancel */
     uint64_t by_trigger[DLOAD_N_TRIGGERS]; /* batches, by why they went */
     uint64_t entries;                      /* in the cache now */
+    uint64_t pinned;                       /* of these, entries that the policy leaves alone */
+    uint64_t weight;                       /* of all entries; 0 without DLOAD_WEIGHT */
+    uint64_t too_heavy; /* values that were over a shard's share of config.max_weight */
 } dload_stats;
 
 /* Observers, each NULL or called with no lock held, from the thread that caused it; they may call any
@@ -143,6 +146,9 @@ DLOAD_I_LOCAL dload_status dload_stats_prometheus(const dload_stats *stats, cons
     dload_i_text_metric(&t, "timeouts_total", counter, name, stats->timeouts);
     dload_i_text_metric(&t, "cancelled_total", counter, name, stats->cancelled);
     dload_i_text_metric(&t, "entries", gauge, name, stats->entries);
+    dload_i_text_metric(&t, "pinned_entries", gauge, name, stats->pinned);
+    dload_i_text_metric(&t, "weight", gauge, name, stats->weight);
+    dload_i_text_metric(&t, "too_heavy_total", counter, name, stats->too_heavy);
     dload_i_text_put(&t, "# TYPE dataloader_batches_total counter\n");
     for (size_t i = 0; i < DLOAD_N_TRIGGERS; i++) {
         dload_i_text_put(&t, "dataloader_batches_total{loader=\"");

@@ -15,7 +15,7 @@
     X(EINVAL, -3, "invalid argument or configuration (see the range beside each config field)")    \
     X(ENOMEM, -4, "out of memory (config.env->alloc returned NULL)")                               \
     X(EFULL, -5, "no room: raise config.capacity or choose a policy that evicts")                  \
-    X(ETOOBIG, -6, "key or value over its limit (config.max_key_bytes)")                           \
+    X(ETOOBIG, -6, "key or value over its limit (config.max_key_bytes, config.max_weight / shards)") \
     X(EKEY, -7, "this key can never be one: NaN, or a string without bytes behind its length")     \
     X(EFETCH, -8, "the fetch function failed")                                                     \
     X(EBATCH, -9, "the fetch function answered a key index outside its batch")                     \

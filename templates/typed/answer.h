@@ -26,6 +26,9 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_answer)(DLOAD_I_BATCH *b, size_t i, dloa
             else
                 st = DLOAD_I_FN(i_copy)(&b->values[i], value);
             f->holds = DLOAD_I_OWNED && st >= 0;
+#if DLOAD_I_OWES
+            b->owed[i].todo = f->holds ? DLOAD_I_OWED_VALUE : 0;
+#endif
         }
         f->status = st < 0 ? st : status;
         f->ttl_ns = st < 0 ? 0 : ttl_ns;
@@ -147,10 +150,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_put)(DLOAD_I_BATCH *b, DLOAD_I_K key,
     if (copied && st >= 0)
         l->core.stats.stores++;
     DLOAD_I_LEAVE(l);
-    if (copied && st < 0)
-        DLOAD_I_FN(i_release)(&copy);
     if (copied)
-        DLOAD_I_FN(i_after_store)(&item);
+        DLOAD_I_FN(i_after_store)(&l->cache, &item, st);
     return st;
 }
 

@@ -133,7 +133,7 @@ DLOAD_I_API bool DLOAD_I_FN(batch_cancelled)(const DLOAD_I_FN(batch) * b);
 /* ---- the loader's cache, from outside ---- */
 
 /* Caches a value that the caller knows. A key already cached is left as it is unless flags has
- * DLOAD_OVERWRITE. A fetch of it that is running delivers to its waiters and is cached nowhere.
+ * DLOAD_OVERWRITE. DLOAD_PIN pins the entry, the one that was there, too. A fetch of it that is running delivers to its waiters and is cached nowhere.
  * Returns DLOAD_OK; DLOAD_EKEY, DLOAD_ETOOBIG, DLOAD_EFULL, DLOAD_ENOMEM; with caching off
  * DLOAD_OK, and nothing is kept. */
 DLOAD_I_API dload_status DLOAD_I_FN(prime)(DLOAD_NAME *l, DLOAD_I_K key, const DLOAD_I_V *value,
@@ -164,6 +164,13 @@ DLOAD_I_API dload_status DLOAD_I_FN(put_if)(DLOAD_NAME *l, DLOAD_I_K key, const 
 DLOAD_I_API dload_status DLOAD_I_FN(peek)(DLOAD_NAME *l, DLOAD_I_K key, dload_state *state,
                                           DLOAD_I_V *out);
 
+/* The policy leaves the key's entry alone from now on, or no longer (then it is as if it had just come).
+ * It still expires, and can be cleared; a new value for the key inherits the pin. A cached error can be
+ * pinned. What a weight of 0 pins, _unpin leaves pinned. DLOAD_OK; DLOAD_MISSING when there is no entry;
+ * DLOAD_EKEY, DLOAD_ETOOBIG. Allocates nothing; O(1). */
+DLOAD_I_API dload_status DLOAD_I_FN(pin)(DLOAD_NAME *l, DLOAD_I_K key);
+DLOAD_I_API dload_status DLOAD_I_FN(unpin)(DLOAD_NAME *l, DLOAD_I_K key);
+
 /* Forgets a key. Loads that begin after this returned never see what was fetched before it; a
  * fetch that is running serves those who wait for it and is cached nowhere. Absent is no error. */
 DLOAD_I_API dload_status DLOAD_I_FN(clear)(DLOAD_NAME *l, DLOAD_I_K key);
@@ -181,6 +188,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(put_if_in)(DLOAD_NAME *l, DLOAD_I_K key, uin
                                                const DLOAD_I_V *value, dload_token token);
 DLOAD_I_API dload_status DLOAD_I_FN(peek_in)(DLOAD_NAME *l, DLOAD_I_K key, uint64_t group,
                                              dload_state *state, DLOAD_I_V *out);
+DLOAD_I_API dload_status DLOAD_I_FN(pin_in)(DLOAD_NAME *l, DLOAD_I_K key, uint64_t group);
+DLOAD_I_API dload_status DLOAD_I_FN(unpin_in)(DLOAD_NAME *l, DLOAD_I_K key, uint64_t group);
 DLOAD_I_API dload_status DLOAD_I_FN(clear_in)(DLOAD_NAME *l, DLOAD_I_K key, uint64_t group);
 
 /* Forgets every key of a group, with what _clear promises for each of them. Looks at every entry of the
@@ -213,12 +222,17 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_get_many)(DLOAD_I_FN(cache) * c, const
                                                     dload_status *statuses, size_t *n_hits);
 
 /* Writes an entry with a TTL in ns: 0 = the cache's own, DLOAD_NEVER = none. Evicts when full.
- * Returns DLOAD_OK; DLOAD_EFULL (policy NONE), DLOAD_ENOMEM, DLOAD_EKEY, DLOAD_ETOOBIG. */
+ * Returns DLOAD_OK; DLOAD_EFULL (policy NONE, or only pinned entries are left), DLOAD_ENOMEM, DLOAD_EKEY,
+ * DLOAD_ETOOBIG (the key, or a value over its shard's share of max_weight). */
 DLOAD_I_API dload_status DLOAD_I_FN(cache_set)(DLOAD_I_FN(cache) * c, DLOAD_I_K key,
                                                const DLOAD_I_V *value, uint64_t ttl_ns);
 
 /* Removes an entry; absent is no error: DLOAD_OK, or DLOAD_EKEY. */
 DLOAD_I_API dload_status DLOAD_I_FN(cache_delete)(DLOAD_I_FN(cache) * c, DLOAD_I_K key);
+
+/* As _pin and _unpin. */
+DLOAD_I_API dload_status DLOAD_I_FN(cache_pin)(DLOAD_I_FN(cache) * c, DLOAD_I_K key);
+DLOAD_I_API dload_status DLOAD_I_FN(cache_unpin)(DLOAD_I_FN(cache) * c, DLOAD_I_K key);
 
 #if DLOAD_GROUP
 /* The same for a key of a group; the functions above are for group 0. */
@@ -229,6 +243,10 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_set_in)(DLOAD_I_FN(cache) * c, DLOAD_I
                                                   uint64_t ttl_ns);
 DLOAD_I_API dload_status DLOAD_I_FN(cache_delete_in)(DLOAD_I_FN(cache) * c, DLOAD_I_K key,
                                                      uint64_t group);
+DLOAD_I_API dload_status DLOAD_I_FN(cache_pin_in)(DLOAD_I_FN(cache) * c, DLOAD_I_K key,
+                                                  uint64_t group);
+DLOAD_I_API dload_status DLOAD_I_FN(cache_unpin_in)(DLOAD_I_FN(cache) * c, DLOAD_I_K key,
+                                                    uint64_t group);
 
 /* Removes every entry of a group, and releases it. O(capacity). */
 DLOAD_I_API dload_status DLOAD_I_FN(cache_clear_group)(DLOAD_I_FN(cache) * c, uint64_t group);
@@ -243,6 +261,12 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_advance)(DLOAD_I_FN(cache) * c, uint64
 
 /* Entries in the cache, expired ones that were not yet removed included. */
 DLOAD_I_API size_t DLOAD_I_FN(cache_len)(DLOAD_I_FN(cache) * c);
+
+#if DLOAD_I_WEIGHED
+/* What the values in the cache weigh together, expired ones that were not yet removed included; never
+ * above max_weight. O(shards). */
+DLOAD_I_API uint64_t DLOAD_I_FN(cache_weight)(DLOAD_I_FN(cache) * c);
+#endif
 
 /* Bytes the cache holds from its allocator, string keys included, the owned values not. */
 DLOAD_I_API size_t DLOAD_I_FN(cache_bytes)(DLOAD_I_FN(cache) * c);

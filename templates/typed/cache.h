@@ -1,6 +1,7 @@
 /* >>cache -- the cache: shards, their locks, and the public calls on a cache alone.
  *
- * This is the only part that takes a shard's lock. What is released is released after it is let go.
+ * Shards are locked here, and in removed.h and weight.h where something is given back. What is released
+ * is released after the lock is let go.
  */
 #ifndef DLOAD_I_HAVE_CACHE
 #define DLOAD_I_HAVE_CACHE
@@ -75,16 +76,17 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_look)(DLOAD_I_CACHE *c, const DLOAD_I
 }
 
 /* Cleans one shard up, unlocking to release what it removed. With max_rounds 0, to the end. */
-DLOAD_I_LOCAL void DLOAD_I_FN(i_sweep)(DLOAD_I_SHARD *s, uint64_t now_ns, uint32_t max_rounds)
+DLOAD_I_LOCAL void DLOAD_I_FN(i_sweep)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uint64_t now_ns,
+                                       uint32_t max_rounds)
 {
-    DLOAD_I_V old[DLOAD_I_TIDY_MAX];
+    DLOAD_I_FN(removed) old[DLOAD_I_TIDY_MAX];
     bool more = true;
     for (uint32_t round = 0; more && (max_rounds == 0 || round < max_rounds); round++) {
         DLOAD_I_ACQUIRE(&s->lock);
         uint32_t n = DLOAD_I_FN(i_tidy)(s, now_ns, old, DLOAD_I_TIDY_MAX, &more);
         DLOAD_I_RELEASE(&s->lock);
         for (uint32_t i = 0; i < n; i++)
-            DLOAD_I_FN(i_release)(&old[i]);
+            DLOAD_I_FN(i_end)(c, s, &old[i]);
     }
 }
 
@@ -98,26 +100,37 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_store)(DLOAD_I_CACHE *c, DLOAD_I_FN(item
     return st;
 }
 
-/* Around a store from outside, with no lock held. Before it, owned values that wait to go make room, a
- * few at a time (plain ones go under the lock, see _i_put); after it, the one that had to leave. */
+/* Around a store from outside, with no lock held. Before it, values that wait to go make room, a few at
+ * a time (where nobody is told and nothing is owned they go under the lock, see _i_put); after it, those
+ * that had to leave, and, when st says so, the one that did not get in, which is released here. */
 DLOAD_I_INLINE void DLOAD_I_FN(i_before_store)(DLOAD_I_CACHE *c, const DLOAD_I_FN(item) * item)
 {
-#if DLOAD_I_OWNED
-    DLOAD_I_FN(i_sweep)(DLOAD_I_FN(i_shard)(c, item->id.hash), item->now_ns, 1);
+#if DLOAD_I_LEAVES
+    DLOAD_I_FN(i_sweep)(c, DLOAD_I_FN(i_shard)(c, item->id.hash), item->now_ns, 1);
 #else
     (void)c;
     (void)item;
 #endif
 }
 
-DLOAD_I_INLINE void DLOAD_I_FN(i_after_store)(DLOAD_I_FN(item) * item)
+DLOAD_I_INLINE void DLOAD_I_FN(i_after_store)(DLOAD_I_CACHE *c, DLOAD_I_FN(item) * item,
+                                              dload_status st)
 {
+    DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(c, item->id.hash);
+    if (st < 0 && item->status >= 0)
+        DLOAD_I_FN(i_reject)(c, s, item);
     if (item->garbage)
-        DLOAD_I_FN(i_release)(&item->old);
+        DLOAD_I_FN(i_end)(c, s, &item->old);
+#if DLOAD_I_KILLS
+    if (item->dead)
+        DLOAD_I_FN(i_drain)(c, s);
+#endif
+    (void)s;
 }
 
-/* Takes a key out; its value, if any, comes back in *old. */
-DLOAD_I_LOCAL bool DLOAD_I_FN(i_drop)(DLOAD_I_CACHE *c, const DLOAD_I_ID *id, DLOAD_I_V *old)
+/* Takes a key out; its value, if any, comes back in *old, for _i_end_of. */
+DLOAD_I_LOCAL bool DLOAD_I_FN(i_drop)(DLOAD_I_CACHE *c, const DLOAD_I_ID *id,
+                                      DLOAD_I_FN(removed) * old)
 {
     if (c->n_shards == 0)
         return false;
@@ -126,7 +139,8 @@ DLOAD_I_LOCAL bool DLOAD_I_FN(i_drop)(DLOAD_I_CACHE *c, const DLOAD_I_ID *id, DL
     DLOAD_I_ACQUIRE(&s->lock);
     const DLOAD_I_SLOT *e = DLOAD_I_FN(i_locate)(s, id);
     if (e != NULL)
-        has_old = DLOAD_I_FN(i_remove)(s, DLOAD_I_FN(i_slot_of)(s, e), old);
+        has_old = DLOAD_I_FN(i_remove)(s, DLOAD_I_FN(i_slot_of)(s, e),
+                                       DLOAD_I_FN(i_why)(c, s, e, DLOAD_REMOVED_CLEARED), old);
     DLOAD_I_RELEASE(&s->lock);
     return has_old;
 }
@@ -141,7 +155,10 @@ DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_new_epoch)(DLOAD_I_CACHE *c)
         DLOAD_I_ACQUIRE(&s->lock);
         s->since_reap = s->n_used == 0 ? 0 : s->since_reap + 1;
         DLOAD_I_STORE_RELEASE(&s->epoch, s->epoch + DLOAD_I_EPOCH_ONE);
-        s->n_live = 0;
+        s->n_live = s->n_live_pinned = 0;
+#if DLOAD_I_WEIGHED
+        s->weight = s->pinned_weight = 0;
+#endif
         n_full += s->since_reap >= 0xff00;
         DLOAD_I_RELEASE(&s->lock);
     }
@@ -152,7 +169,7 @@ DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_new_epoch)(DLOAD_I_CACHE *c)
 DLOAD_I_NOINLINE void DLOAD_I_FN(i_full_sweep)(DLOAD_I_CACHE *c)
 {
     for (uint32_t i = 0; i < c->n_shards; i++)
-        DLOAD_I_FN(i_sweep)(&c->shard[i], 0, 0);
+        DLOAD_I_FN(i_sweep)(c, &c->shard[i], 0, 0);
 }
 
 /* ---- reading and writing ---- */
@@ -195,9 +212,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_cache_set)(DLOAD_I_CACHE *c, uint64_t gr
     item.now_ns = DLOAD_TTL ? DLOAD_I_FN(i_now)(c) : 0;
     DLOAD_I_FN(i_before_store)(c, &item);
     st = DLOAD_I_FN(i_store)(c, &item);
-    if (st < 0)
-        DLOAD_I_FN(i_release)(&copy);
-    DLOAD_I_FN(i_after_store)(&item);
+    DLOAD_I_FN(i_after_store)(c, &item, st);
     return st;
 }
 
@@ -215,10 +230,10 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_cache_delete)(DLOAD_I_CACHE *c, uint64_t
     dload_status st = DLOAD_I_FN(i_canon)(&key, c->max_key_bytes);
     if (st < 0)
         return st;
-    DLOAD_I_V old;
+    DLOAD_I_FN(removed) old;
     DLOAD_I_ID id = DLOAD_I_FN(i_id)(key, group);
     if (DLOAD_I_FN(i_drop)(c, &id, &old))
-        DLOAD_I_FN(i_release)(&old);
+        DLOAD_I_FN(i_end)(c, DLOAD_I_FN(i_shard)(c, id.hash), &old);
     return DLOAD_OK;
 }
 
@@ -243,7 +258,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_advance)(DLOAD_I_CACHE *c, uint64_t no
     if (now_ns > DLOAD_I_LOAD_RELAXED(&c->manual_ns))
         DLOAD_I_STORE_RELAXED(&c->manual_ns, now_ns);
     for (uint32_t i = 0; i < c->n_shards; i++)
-        DLOAD_I_FN(i_sweep)(&c->shard[i], now_ns, 0);
+        DLOAD_I_FN(i_sweep)(c, &c->shard[i], now_ns, 0);
     return DLOAD_OK;
 }
 
@@ -269,15 +284,19 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_delete_in)(DLOAD_I_CACHE *c, DLOAD_I_K
 
 /* Removes up to DLOAD_I_TIDY_MAX entries of a group from slot *at on; *at is where to go on, n_slots at
  * the end. Returns how many values there are to release. */
-DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_cut_group)(DLOAD_I_SHARD *s, uint64_t group, uint32_t *at,
-                                               DLOAD_I_V *old)
+DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_cut_group)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
+                                               uint64_t group, uint32_t *at,
+                                               DLOAD_I_FN(removed) * old)
 {
     uint32_t n_slots = s->n_groups * DLOAD_I_GROUP_SLOTS;
     uint32_t n_old = 0;
     for (; *at < n_slots && n_old < DLOAD_I_TIDY_MAX; ++*at) {
-        if (s->groups[*at / DLOAD_I_GROUP_SLOTS].tags[*at % DLOAD_I_GROUP_SLOTS] != 0 &&
-            s->slots[*at].group == group)
-            n_old += DLOAD_I_FN(i_remove)(s, *at, &old[n_old]);
+        DLOAD_I_SLOT *e = &s->slots[*at];
+        if (s->groups[*at / DLOAD_I_GROUP_SLOTS].tags[*at % DLOAD_I_GROUP_SLOTS] == 0 ||
+            e->group != group || DLOAD_I_FN(i_is_dead)(DLOAD_I_META(e)))
+            continue;
+        dload_removal why = DLOAD_I_FN(i_why)(c, s, e, DLOAD_REMOVED_CLEARED);
+        n_old += DLOAD_I_FN(i_remove)(s, *at, why, &old[n_old]);
     }
     return n_old;
 }
@@ -288,7 +307,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_clear_group)(DLOAD_I_CACHE *c, uint64_
         return DLOAD_EFORK;
     for (uint32_t i = 0; i < c->n_shards; i++) {
         DLOAD_I_SHARD *s = &c->shard[i];
-        DLOAD_I_V old[DLOAD_I_TIDY_MAX];
+        DLOAD_I_FN(removed) old[DLOAD_I_TIDY_MAX];
         uint32_t at = 0;
         uint32_t n_groups = 0;
         bool more = true;
@@ -297,11 +316,11 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_clear_group)(DLOAD_I_CACHE *c, uint64_
             if (n_groups != s->n_groups)
                 at = 0; /* it grew, and entries moved */
             n_groups = s->n_groups;
-            uint32_t n_old = DLOAD_I_FN(i_cut_group)(s, group, &at, old);
+            uint32_t n_old = DLOAD_I_FN(i_cut_group)(c, s, group, &at, old);
             more = at < n_groups * DLOAD_I_GROUP_SLOTS;
             DLOAD_I_RELEASE(&s->lock);
             for (uint32_t k = 0; k < n_old; k++)
-                DLOAD_I_FN(i_release)(&old[k]);
+                DLOAD_I_FN(i_end)(c, s, &old[k]);
         }
     }
     return DLOAD_OK;

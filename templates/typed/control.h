@@ -62,6 +62,13 @@ DLOAD_I_API dload_status DLOAD_I_FN(init_checked)(DLOAD_NAME *l, const DLOAD_I_F
     memset(&cache, 0, sizeof cache);
     cache.env = l->cfg.env;
     cache.capacity = l->cfg.capacity;
+#if DLOAD_I_WEIGHED
+    cache.max_weight = l->cfg.max_weight;
+#endif
+#if DLOAD_ON_REMOVE
+    cache.on_remove = l->cfg.on_remove;
+    cache.ctx = l->cfg.ctx;
+#endif
     cache.shards = l->cfg.shards;
     cache.ttl_ns = l->cfg.ttl_ns;
     cache.ttl_jitter_pct = l->cfg.ttl_jitter_pct;
@@ -231,6 +238,11 @@ DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats)
         stats->evictions += s->evictions;
         stats->expired += s->expired;
         stats->entries += s->n_live;
+        stats->pinned += s->n_live_pinned;
+#if DLOAD_I_WEIGHED
+        stats->weight += s->weight;
+        stats->too_heavy += s->too_heavy;
+#endif
         DLOAD_I_RELEASE(&s->lock);
     }
 #if DLOAD_I_LOCKLESS && DLOAD_STATS

@@ -189,10 +189,10 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_load_miss)(DLOAD_NAME *l, DLOAD_I_ID 
     }
     DLOAD_I_LEAVE(l);
     DLOAD_I_FN(i_sleeper_end)(&z);
-#if DLOAD_I_OWNED
+#if DLOAD_I_LEAVES
     if (l->cache.n_shards != 0)
         DLOAD_I_FN(i_sweep)
-    (DLOAD_I_FN(i_shard)(&l->cache, id.hash), DLOAD_I_FN(i_now)(&l->cache), 1);
+    (&l->cache, DLOAD_I_FN(i_shard)(&l->cache, id.hash), DLOAD_I_FN(i_now)(&l->cache), 1);
 #endif
     return st;
 }
@@ -366,9 +366,9 @@ DLOAD_I_API dload_status DLOAD_I_FN(load_many_with)(DLOAD_NAME *l, const DLOAD_I
         result = result == DLOAD_OK && st < 0 ? st : result;
     }
     DLOAD_I_FN(i_sleeper_end)(&z);
-#if DLOAD_I_OWNED
+#if DLOAD_I_LEAVES
     for (uint32_t i = 0; many.locked && i < l->cache.n_shards; i++)
-        DLOAD_I_FN(i_sweep)(&l->cache.shard[i], DLOAD_I_FN(i_now)(&l->cache), 1);
+        DLOAD_I_FN(i_sweep)(&l->cache, &l->cache.shard[i], DLOAD_I_FN(i_now)(&l->cache), 1);
 #endif
     return result;
 }

@@ -5,7 +5,7 @@
 #ifndef DLOAD_I_HAVE_OPS
 #define DLOAD_I_HAVE_OPS
 
-#include "many.h"
+#include "owed.h"
 #include "../runtime/drive.h"
 
 #if DLOAD_I_BODIES
@@ -28,6 +28,9 @@ DLOAD_I_LOCAL size_t DLOAD_I_FN(i_places)(uint32_t cap, size_t *values_at, size_
     (void)dload_i_carve(&total, cap, sizeof(DLOAD_I_K));
     *values_at = dload_i_carve(&total, cap, sizeof(DLOAD_I_V));
     *flights_at = dload_i_carve(&total, cap, sizeof(dload_i_flight));
+#if DLOAD_I_OWES
+    (void)DLOAD_I_FN(i_owed_at)(&total, cap);
+#endif
     return total;
 }
 
@@ -51,6 +54,10 @@ DLOAD_I_UNUSED static bool DLOAD_I_FN(i_grow_batch)(void *owner, dload_i_batch *
     b->own_keys = (DLOAD_I_K *)(void *)block;
     b->values = (DLOAD_I_V *)(void *)(block + values_at);
     base->flights = (dload_i_flight *)(void *)(block + flights_at);
+#if DLOAD_I_OWES
+    size_t owed_at = flights_at + cap * sizeof(dload_i_flight);
+    b->owed = (DLOAD_I_FN(i_owed) *)(void *)(block + DLOAD_I_FN(i_owed_at)(&owed_at, cap));
+#endif
     base->cap = cap;
     return true;
 }
@@ -160,22 +167,32 @@ DLOAD_I_UNUSED static bool DLOAD_I_FN(i_store_at)(void *owner, dload_i_batch *ba
 #else
     item.now_ns = DLOAD_I_FN(i_now)(&l->cache);
 #endif
-    if (DLOAD_I_FN(i_store)(&l->cache, &item) < 0)
+    dload_status st = DLOAD_I_FN(i_store)(&l->cache, &item);
+#if DLOAD_I_OWES
+    f->holds = DLOAD_I_FN(i_owe)(b, i, &item, st);
+    return st >= 0;
+#else
+    if (st < 0)
         return false;
 #if DLOAD_I_OWNED
     /* The value moved into the cache; what had to go takes its place until the mutex is released. */
     f->holds = item.garbage;
     if (item.garbage)
-        b->values[i] = item.old;
+        b->values[i] = item.old.value;
 #endif
     return true;
+#endif
 }
 
-#if DLOAD_I_OWNED
+#if DLOAD_I_LEAVES
 DLOAD_I_UNUSED static void DLOAD_I_FN(i_release_at)(dload_i_batch *base, uint32_t i)
 {
     base->flights[i].holds = 0;
+#if DLOAD_I_OWES
+    DLOAD_I_FN(i_settle)(DLOAD_I_FN(i_batch)(base), i);
+#else
     DLOAD_I_FN(i_release)(&DLOAD_I_FN(i_batch)(base)->values[i]);
+#endif
 }
 #endif
 
@@ -207,7 +224,7 @@ DLOAD_I_UNUSED static const dload_i_ops *DLOAD_I_FN(i_ops)(void)
 #else
         NULL,
 #endif
-#if DLOAD_I_OWNED
+#if DLOAD_I_LEAVES
         DLOAD_I_FN(i_release_at),
 #else
         NULL,

@@ -53,7 +53,10 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_bring)(DLOAD_NAME *l, uint64_t group, DL
     item.ttl_ns = ttl_ns;
     item.now_ns = DLOAD_TTL ? DLOAD_I_FN(i_now)(&l->cache) : 0;
     item.garbage = false;
-    bool stored = false;
+#if DLOAD_I_KILLS
+    item.dead = false;
+#endif
+    bool offered = false;
     DLOAD_I_FN(i_before_store)(&l->cache, &item);
     DLOAD_I_ACQUIRE(&l->mutex);
     if (token != NULL && DLOAD_I_FN(i_cleared_since)(l, &item.id, *token)) {
@@ -61,12 +64,15 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_bring)(DLOAD_NAME *l, uint64_t group, DL
     } else if ((flags & DLOAD_OVERWRITE) != 0 || !DLOAD_I_FN(i_has)(l, &item.id)) {
         DLOAD_I_FN(i_outdate)(l, &item.id);
         st = DLOAD_I_FN(i_store)(&l->cache, &item);
-        stored = st >= 0;
+        offered = true;
     }
+    if ((flags & DLOAD_PIN) != 0 && st >= 0)
+        (void)DLOAD_I_FN(i_pin)(&l->cache, &item.id,
+                                true); /* the mutex keeps others from evicting it */
     DLOAD_I_LEAVE(l);
-    if (!stored && status >= 0)
+    if (!offered && status >= 0)
         DLOAD_I_FN(i_release)(&copy);
-    DLOAD_I_FN(i_after_store)(&item);
+    DLOAD_I_FN(i_after_store)(&l->cache, &item, offered ? st : DLOAD_OK);
     return st;
 }
 
@@ -185,13 +191,13 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_clear)(DLOAD_NAME *l, uint64_t group, DL
     if (st < 0)
         return st;
     DLOAD_I_ID id = DLOAD_I_FN(i_id)(key, group);
-    DLOAD_I_V old;
+    DLOAD_I_FN(removed) old;
     DLOAD_I_ACQUIRE(&l->mutex);
     DLOAD_I_FN(i_outdate)(l, &id);
     bool has_old = DLOAD_I_FN(i_drop)(&l->cache, &id, &old);
     DLOAD_I_LEAVE(l);
     if (has_old)
-        DLOAD_I_FN(i_release)(&old);
+        DLOAD_I_FN(i_end)(&l->cache, DLOAD_I_FN(i_shard)(&l->cache, id.hash), &old);
     return DLOAD_OK;
 }
 

@@ -93,6 +93,18 @@
 #if DLOAD_SNAPSHOT != 0 && DLOAD_SNAPSHOT != 1
 #error "dataloader.h: DLOAD_SNAPSHOT must be 0 or 1 (the cache can be saved and restored)"
 #endif
+#ifndef DLOAD_ON_REMOVE
+#define DLOAD_ON_REMOVE 0
+#endif
+#if DLOAD_ON_REMOVE != 0 && DLOAD_ON_REMOVE != 1
+#error \
+    "dataloader.h: DLOAD_ON_REMOVE must be 0 or 1 (config.on_remove is told what leaves the cache)"
+#endif
+#ifdef DLOAD_WEIGHT
+#define DLOAD_I_WEIGHED 1
+#else
+#define DLOAD_I_WEIGHED 0
+#endif
 
 /* ---- the key: recognised by name, because sizeof says nothing about meaning ---- */
 #ifdef DLOAD_KEY_AS
@@ -129,6 +141,24 @@
 #define DLOAD_I_OWNED 1
 #else
 #define DLOAD_I_OWNED 0
+#endif
+
+/* Has what leaves the cache to be dealt with once no lock is held? May it be more than one value for one
+ * that came? And does a batch, which stores under the loader's mutex, have to remember that? */
+#if DLOAD_I_OWNED || DLOAD_ON_REMOVE
+#define DLOAD_I_LEAVES 1
+#else
+#define DLOAD_I_LEAVES 0
+#endif
+#if DLOAD_I_LEAVES && DLOAD_I_WEIGHED
+#define DLOAD_I_KILLS 1
+#else
+#define DLOAD_I_KILLS 0
+#endif
+#if DLOAD_I_KILLS || DLOAD_ON_REMOVE
+#define DLOAD_I_OWES 1
+#else
+#define DLOAD_I_OWES 0
 #endif
 
 /* ---- shorthands of this instance ---- */

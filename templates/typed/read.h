@@ -12,7 +12,7 @@
 #ifndef DLOAD_I_HAVE_READ
 #define DLOAD_I_HAVE_READ
 
-#include "stale.h"
+#include "weight.h"
 
 #if DLOAD_I_BODIES && DLOAD_I_LOCKLESS
 

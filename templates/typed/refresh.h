@@ -119,7 +119,7 @@ DLOAD_I_UNUSED static void DLOAD_I_FN(i_keep_at)(void *owner, dload_i_batch *bas
         e->retry = (uint32_t)tick + l->cache.retry_ticks;
         if (DLOAD_I_FN(i_copy)(&DLOAD_I_FN(i_batch)(base)->values[i], &e->u.value) >= 0) {
             f->kept = age == DLOAD_I_AGE_FRESH ? 2 : 1;
-            f->holds = DLOAD_I_OWNED;
+            f->holds = DLOAD_I_FN(i_owe_value)(DLOAD_I_FN(i_batch)(base), i);
         }
     }
     DLOAD_I_RELEASE(&s->lock);
@@ -130,8 +130,10 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_forget_old)(DLOAD_NAME *l, dload_i_batch *base, 
 {
     dload_i_flight *f = &base->flights[i];
     DLOAD_I_ID id = DLOAD_I_FN(i_id_at)(base, i);
-    if (!DLOAD_I_OWNED || f->status == DLOAD_MISSING) {
-        f->holds = DLOAD_I_FN(i_drop)(&l->cache, &id, &DLOAD_I_FN(i_batch)(base)->values[i]);
+    if (!DLOAD_I_LEAVES || f->status == DLOAD_MISSING) {
+        DLOAD_I_FN(removed) old;
+        if (DLOAD_I_FN(i_drop)(&l->cache, &id, &old) && DLOAD_I_LEAVES)
+            f->holds = DLOAD_I_FN(i_owe_old)(DLOAD_I_FN(i_batch)(base), i, &old);
         return;
     }
 #if DLOAD_I_OWNED

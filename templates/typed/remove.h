@@ -10,27 +10,35 @@
 
 #if DLOAD_I_BODIES
 
-/* Takes an entry out. True when *old is a value that the caller has to release, unlocked. */
-DLOAD_I_NOINLINE bool DLOAD_I_FN(i_remove)(DLOAD_I_SHARD *s, uint32_t slot, DLOAD_I_V *old)
+/* Takes an entry out. True when *old is a value that left, for the caller to deal with, unlocked. */
+DLOAD_I_NOINLINE bool DLOAD_I_FN(i_remove)(DLOAD_I_SHARD *s, uint32_t slot, dload_removal reason,
+                                           DLOAD_I_FN(removed) * old)
 {
     DLOAD_I_SLOT *e = &s->slots[slot];
-    dload_i_evict_remove(&s->evict, slot);
+    const uint32_t meta = DLOAD_I_META(e);
+    bool leaves = DLOAD_I_LEAVES && (meta & DLOAD_I_META_ERROR) == 0;
+    bool pinned = (meta & DLOAD_I_META_PINNED) != 0;
+    s->n_pinned -= pinned;
+    if (!pinned)
+        dload_i_evict_remove(&s->evict, slot);
     dload_i_group *g = &s->groups[slot / DLOAD_I_GROUP_SLOTS];
     dload_i_group_open(g); /* mutant REMOVED_UNSEEN */
     dload_i_give_slot(s->groups, s->n_groups, DLOAD_I_FN(i_home_hash)(e), slot);
     dload_i_group_shut(g);
 #if DLOAD_I_IS_STRING
-    dload_i_arena_drop(&s->arena, e->key.ptr, e->key.len);
+    if (!(DLOAD_ON_REMOVE && leaves)) /* the hook reads them first */
+        dload_i_arena_drop(&s->arena, e->key.ptr, e->key.len);
 #endif
-    if ((DLOAD_I_META(e) & DLOAD_I_EPOCH_MASK) == s->epoch)
-        s->n_live--;
+    bool live = (meta & DLOAD_I_EPOCH_MASK) == s->epoch;
+    DLOAD_I_FN(i_unweigh)(s, slot, live);
+    s->n_live -= live;
+    s->n_live_pinned -= live && pinned;
     s->n_used--;
     if (s->n_used == s->n_live)
         s->since_reap = 0;
-    if (!DLOAD_I_OWNED || (DLOAD_I_META(e) & DLOAD_I_META_ERROR) != 0)
-        return false;
-    *old = e->u.value;
-    return true;
+    if (leaves)
+        DLOAD_I_FN(i_leave)(e, reason, old);
+    return leaves;
 }
 
 /* An entry of an older epoch; there is one. */
@@ -40,7 +48,7 @@ DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_stale)(DLOAD_I_SHARD *s)
         uint32_t first = s->reap_group * DLOAD_I_GROUP_SLOTS;
         for (uint32_t i = 0; i < DLOAD_I_GROUP_SLOTS; i++) {
             if (s->groups[s->reap_group].tags[i] != 0 &&
-                (DLOAD_I_META(&s->slots[first + i]) & DLOAD_I_EPOCH_MASK) != s->epoch)
+                DLOAD_I_FN(i_outdated)(s, DLOAD_I_META(&s->slots[first + i])))
                 return first + i;
         }
     }
@@ -50,7 +58,7 @@ DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_stale)(DLOAD_I_SHARD *s)
  * tick for nothing. */
 DLOAD_I_INLINE bool DLOAD_I_FN(i_untidy)(const DLOAD_I_SHARD *s, uint64_t now_ns)
 {
-    bool untidy = s->n_used > s->n_live;
+    bool untidy = DLOAD_I_FN(i_n_outdated)(s) != 0;
 #if DLOAD_TTL
     untidy =
         untidy || now_ns >> DLOAD_I_TICK_SHIFT > s->wheel.now || !dload_i_wheel_idle(&s->wheel);
@@ -63,8 +71,8 @@ DLOAD_I_INLINE bool DLOAD_I_FN(i_untidy)(const DLOAD_I_SHARD *s, uint64_t now_ns
 
 /* Looks at up to *left slots whose time has come, and removes what expired; the values go to old[].
  * Returns how many values there are, and whether there is more to look at. */
-DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_expire)(DLOAD_I_SHARD *s, uint64_t now_ns, DLOAD_I_V *old,
-                                            uint32_t *left, bool *more)
+DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_expire)(DLOAD_I_SHARD *s, uint64_t now_ns,
+                                            DLOAD_I_FN(removed) * old, uint32_t *left, bool *more)
 {
     dload_i_wheel *w = &s->wheel;
     uint32_t n_old = 0;
@@ -87,8 +95,11 @@ DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_expire)(DLOAD_I_SHARD *s, uint64_t now_ns, D
                 DLOAD_I_FN(i_rearm)(s, slot, end);
             } else {
                 dload_i_wheel_forget(w, slot);
-                s->expired += (DLOAD_I_META(e) & DLOAD_I_EPOCH_MASK) == s->epoch;
-                n_old += DLOAD_I_FN(i_remove)(s, slot, DLOAD_I_OWNED ? &old[n_old] : NULL);
+                bool live = (DLOAD_I_META(e) & DLOAD_I_EPOCH_MASK) == s->epoch;
+                s->expired += live;
+                n_old += DLOAD_I_FN(i_remove)(s, slot,
+                                              live ? DLOAD_REMOVED_EXPIRED : DLOAD_REMOVED_CLEARED,
+                                              DLOAD_I_LEAVES ? &old[n_old] : NULL);
             }
         }
     }
@@ -99,9 +110,9 @@ DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_expire)(DLOAD_I_SHARD *s, uint64_t now_ns, D
 #endif
 
 /* Removes up to max entries that expired or belong to an older epoch; their values go to old[], where
- * there is room for max (NULL for plain values). Returns how many values there are; *more says that work is left. */
-DLOAD_I_NOINLINE uint32_t DLOAD_I_FN(i_tidy)(DLOAD_I_SHARD *s, uint64_t now_ns, DLOAD_I_V *old,
-                                             uint32_t max, bool *more)
+ * there is room for max (NULL when nobody wants them). Returns how many values there are; *more says that work is left. */
+DLOAD_I_NOINLINE uint32_t DLOAD_I_FN(i_tidy)(DLOAD_I_SHARD *s, uint64_t now_ns,
+                                             DLOAD_I_FN(removed) * old, uint32_t max, bool *more)
 {
     uint32_t n_old = 0;
     uint32_t left = max;
@@ -111,17 +122,18 @@ DLOAD_I_NOINLINE uint32_t DLOAD_I_FN(i_tidy)(DLOAD_I_SHARD *s, uint64_t now_ns, 
 #else
     (void)now_ns;
 #endif
-    while (s->n_used > s->n_live && left >= DLOAD_I_GROUP_SLOTS) {
+    while (DLOAD_I_FN(i_n_outdated)(s) != 0 && left >= DLOAD_I_GROUP_SLOTS) {
         uint32_t first = s->reap_group * DLOAD_I_GROUP_SLOTS;
         for (uint32_t i = first; i < first + DLOAD_I_GROUP_SLOTS; i++) {
             if (s->groups[s->reap_group].tags[i - first] != 0 &&
-                (DLOAD_I_META(&s->slots[i]) & DLOAD_I_EPOCH_MASK) != s->epoch)
-                n_old += DLOAD_I_FN(i_remove)(s, i, DLOAD_I_OWNED ? &old[n_old] : NULL);
+                DLOAD_I_FN(i_outdated)(s, DLOAD_I_META(&s->slots[i])))
+                n_old += DLOAD_I_FN(i_remove)(s, i, DLOAD_REMOVED_CLEARED,
+                                              DLOAD_I_LEAVES ? &old[n_old] : NULL);
         }
         s->reap_group = dload_i_next_group(s->reap_group, s->n_groups);
         left -= DLOAD_I_GROUP_SLOTS;
     }
-    *more = *more || s->n_used > s->n_live;
+    *more = *more || DLOAD_I_FN(i_n_outdated)(s) != 0;
     return n_old;
 }
 

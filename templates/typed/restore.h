@@ -27,12 +27,17 @@ DLOAD_I_LOCAL bool DLOAD_I_FN(i_revive)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, DLOA
     if ((e != NULL && ((DLOAD_I_META(e) ^ s->epoch) & DLOAD_I_EPOCH_MASK) == 0) ||
         (!c->unbounded && s->n_live >= s->cap))
         return false;
+#if DLOAD_I_WEIGHED
+    if (item->status >= 0 && (uint64_t)(DLOAD_WEIGHT(item->value)) > s->max_weight - s->weight)
+        return false; /* what came before it is worth more */
+#endif
     *st = DLOAD_I_FN(i_put)(c, s, item);
     if (*st < 0)
         return false;
     e = DLOAD_I_FN(i_locate)(s, &item->id);
-    dload_i_evict_revive(&s->evict, DLOAD_I_FN(i_slot_of)(s, e), p->uses,
-                         (p->flags & DLOAD_I_SAVED_MAIN) != 0);
+    if ((DLOAD_I_META(e) & DLOAD_I_META_PINNED) == 0)
+        dload_i_evict_revive(&s->evict, DLOAD_I_FN(i_slot_of)(s, e), p->uses,
+                             (p->flags & DLOAD_I_SAVED_MAIN) != 0);
     return true;
 }
 
@@ -51,6 +56,9 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_bring_back)(DLOAD_I_FN(i_restorer) * r,
     item.ttl_ns = (p->flags & DLOAD_I_SAVED_EXPIRES) != 0 ? p->left_ns : DLOAD_NEVER;
     item.now_ns = now_ns;
     item.garbage = false;
+#if DLOAD_I_KILLS
+    item.dead = false;
+#endif
     DLOAD_I_FN(i_before_store)(c, &item);
     DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(c, item.id.hash);
     if (r->l != NULL)
@@ -65,7 +73,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_bring_back)(DLOAD_I_FN(i_restorer) * r,
         DLOAD_I_LEAVE(r->l);
     if (!came && !error)
         DLOAD_I_FN(i_release)(&p->value);
-    DLOAD_I_FN(i_after_store)(&item);
+    DLOAD_I_FN(i_after_store)(c, &item, DLOAD_OK);
     r->n += came;
     return st == DLOAD_EFULL ? DLOAD_OK : st;
 }

@@ -83,6 +83,10 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_init)(DLOAD_I_CACHE *c,
     c->jitter_pct = cfg.ttl_jitter_pct;
     c->max_key_bytes = cfg.max_key_bytes != 0 ? cfg.max_key_bytes : 65536;
     c->unbounded = capacity == DLOAD_UNBOUNDED;
+#if DLOAD_ON_REMOVE
+    c->on_remove = cfg.on_remove;
+    c->remove_ctx = cfg.ctx;
+#endif
     c->fork_epoch = DLOAD_I_FORK_EPOCH;
 #if !DLOAD_I_THREADED
     c->shard = &c->one;
@@ -99,6 +103,12 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_init)(DLOAD_I_CACHE *c,
     DLOAD_I_FN(i_set_windows)(c, 0, 0, 0, cfg.idle_ttl_ns);
 #endif
     uint32_t n_shards = DLOAD_I_FN(i_shard_count)(capacity, cfg.shards);
+#if DLOAD_I_WEIGHED
+    if (cfg.max_weight != 0 && c->unbounded)
+        return DLOAD_EINVAL; /* only a table of a fixed size has a policy */
+    while (cfg.max_weight != 0 && cfg.max_weight < n_shards)
+        n_shards /= 2;
+#endif
 #if DLOAD_I_THREADED
     if (!DLOAD_I_FN(i_carve_shards)(c, n_shards))
         return DLOAD_ENOMEM;
@@ -110,17 +120,25 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_init)(DLOAD_I_CACHE *c,
             (void)DLOAD_I_FN(cache_destroy)(c);
             return st;
         }
+#if DLOAD_I_WEIGHED
+        c->shard[i].max_weight = cfg.max_weight == 0
+                                     ? UINT64_MAX
+                                     : cfg.max_weight / n_shards + (i < cfg.max_weight % n_shards);
+#endif
     }
     return DLOAD_OK;
 }
 
-/* Releases the values of a shard that nobody uses any more. */
-DLOAD_I_LOCAL void DLOAD_I_FN(i_release_all)(DLOAD_I_SHARD *s)
+/* Ends the values of a shard that nobody uses any more. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_release_all)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s)
 {
-    for (uint32_t i = 0; DLOAD_I_OWNED && i < s->n_groups * DLOAD_I_GROUP_SLOTS; i++) {
-        if (s->groups[i / DLOAD_I_GROUP_SLOTS].tags[i % DLOAD_I_GROUP_SLOTS] != 0 &&
-            (DLOAD_I_META(&s->slots[i]) & DLOAD_I_META_ERROR) == 0)
-            DLOAD_I_FN(i_release)(&s->slots[i].u.value);
+    for (uint32_t i = 0; DLOAD_I_LEAVES && i < s->n_groups * DLOAD_I_GROUP_SLOTS; i++) {
+        if (s->groups[i / DLOAD_I_GROUP_SLOTS].tags[i % DLOAD_I_GROUP_SLOTS] == 0 ||
+            (DLOAD_I_META(&s->slots[i]) & DLOAD_I_META_ERROR) != 0)
+            continue;
+        DLOAD_I_FN(removed) old;
+        DLOAD_I_FN(i_leave)(&s->slots[i], DLOAD_REMOVED_DESTROYED, &old);
+        DLOAD_I_FN(i_end)(c, s, &old);
     }
 }
 
@@ -130,7 +148,11 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_destroy)(DLOAD_I_CACHE *c)
         DLOAD_I_SHARD *s = &c->shard[i];
         if (s->block == NULL)
             continue; /* init did not come so far */
-        DLOAD_I_FN(i_release_all)(s);
+#if DLOAD_ON_REMOVE
+        /* While the hook may still enter the cache: what had gone before this. */
+        DLOAD_I_FN(i_sweep)(c, s, DLOAD_TTL ? DLOAD_I_FN(i_now)(c) : 0, 0);
+#endif
+        DLOAD_I_FN(i_release_all)(c, s);
 #if DLOAD_I_IS_STRING
         dload_i_arena_destroy(&s->arena);
 #endif

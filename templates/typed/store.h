@@ -49,6 +49,9 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SH
 #if DLOAD_TTL
     size_t lanes_at = dload_i_carve(&total, n_blocks, DLOAD_I_WHEEL_LANES * sizeof(uint32_t));
 #endif
+#if DLOAD_I_WEIGHED
+    size_t weights_at = dload_i_carve(&total, n_slots, sizeof(uint32_t));
+#endif
     const size_t more = 64 + sizeof(DLOAD_I_FN(i_outgrown));
     if (total > SIZE_MAX - more)
         return false;
@@ -82,6 +85,9 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SH
     s->wheel.blocks = (dload_i_wheel_block *)(void *)(base + blocks_at);
     s->wheel.lanes = (uint32_t *)(void *)(base + lanes_at);
     dload_i_wheel_init(&s->wheel, n_slots, s->wheel.now);
+#endif
+#if DLOAD_I_WEIGHED
+    s->weights = (uint32_t *)(void *)(base + weights_at);
 #endif
     return true;
 }
@@ -128,6 +134,9 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_move_in)(const dload_env *env, DLOAD_I_SHARD *s,
     s->block = wide->block;
     s->block_bytes = wide->block_bytes;
     s->evict = wide->evict;
+#if DLOAD_I_WEIGHED
+    s->weights = wide->weights;
+#endif
 #if DLOAD_TTL
     s->wheel = wide->wheel;
 #endif
@@ -151,6 +160,9 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_grow)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *
         const DLOAD_I_SLOT *e = &s->slots[i];
         uint32_t slot = dload_i_take_slot(wide.groups, wide.n_groups, DLOAD_I_FN(i_hash_of)(e));
         wide.slots[slot] = *e;
+#if DLOAD_I_WEIGHED
+        wide.weights[slot] = s->weights[i];
+#endif
 #if DLOAD_TTL
         if ((DLOAD_I_META(e) & DLOAD_I_META_EXPIRES) != 0)
             wide.slots[slot].DLOAD_I_DUE = dload_i_wheel_arm(
@@ -209,6 +221,7 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_fill)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uint32
 #if DLOAD_TTL
     DLOAD_I_FN(i_arm)(c, s, slot, item->now_ns, item->ttl_ns);
 #endif
+    DLOAD_I_FN(i_weigh_in)(s, slot, item);
     (void)c;
 }
 
@@ -218,15 +231,20 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_replace)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uin
 {
     DLOAD_I_SLOT *e = &s->slots[slot];
     uint32_t meta = DLOAD_I_META(e);
-    if (DLOAD_I_OWNED && (meta & DLOAD_I_META_ERROR) == 0) {
-        item->old = e->u.value;
+    if (DLOAD_I_LEAVES && (meta & DLOAD_I_META_ERROR) == 0) {
+        DLOAD_I_FN(i_leave)(e, DLOAD_I_FN(i_why)(c, s, e, DLOAD_REMOVED_REPLACED), &item->old);
+        DLOAD_I_FN(i_leave_key)(&item->old, item); /* the entry keeps its own */
         item->garbage = true;
     }
-    uint32_t keep = DLOAD_I_META_USES | DLOAD_I_META_MAIN;
+    uint32_t keep = DLOAD_I_META_USES | DLOAD_I_META_MAIN | DLOAD_I_META_PINNED;
     bool cleared = (meta & DLOAD_I_EPOCH_MASK) != s->epoch;
     if (cleared) {
         s->n_live++; /* an entry from before a clear_all comes back to life, as a new one */
-        dload_i_evict_remove(&s->evict, slot);
+        DLOAD_I_FN(i_unweigh)(s, slot, false);
+        if ((meta & DLOAD_I_META_PINNED) != 0)
+            s->n_pinned--;
+        else
+            dload_i_evict_remove(&s->evict, slot);
         keep = 0;
     }
     dload_i_group *g = &s->groups[slot / DLOAD_I_GROUP_SLOTS];
@@ -244,15 +262,24 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_make_room)(const DLOAD_I_CACHE *c, DLOAD
 {
     if (s->n_used < s->cap)
         return DLOAD_OK;
+#if DLOAD_I_KILLS
+    if (s->n_dead != 0) {
+        item->garbage = DLOAD_I_FN(i_bury)(s, &item->old);
+        return DLOAD_OK;
+    }
+#endif
     if (s->n_used > s->n_live) { /* what was cleared goes before anything that is there */
-        item->garbage = DLOAD_I_FN(i_remove)(s, DLOAD_I_FN(i_stale)(s), &item->old);
+        item->garbage =
+            DLOAD_I_FN(i_remove)(s, DLOAD_I_FN(i_stale)(s), DLOAD_REMOVED_CLEARED, &item->old);
         return DLOAD_OK;
     }
     if (c->unbounded)
         return DLOAD_I_FN(i_grow)(c, s) ? DLOAD_OK : DLOAD_ENOMEM;
-    if (s->evict.kind == DLOAD_EVICT_NONE)
+    if (s->evict.kind == DLOAD_EVICT_NONE || s->n_pinned == s->n_used)
         return DLOAD_EFULL;
-    item->garbage = DLOAD_I_FN(i_remove)(s, dload_i_evict_victim(&s->evict), &item->old);
+    uint32_t slot = dload_i_evict_victim(&s->evict);
+    dload_removal why = DLOAD_I_FN(i_why)(c, s, &s->slots[slot], DLOAD_REMOVED_EVICTED);
+    item->garbage = DLOAD_I_FN(i_remove)(s, slot, why, &item->old);
     s->evictions++;
     return DLOAD_OK;
 }
@@ -264,11 +291,21 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_put)(DLOAD_I_CACHE *c, DLOAD_I_SHARD 
                                                 DLOAD_I_FN(item) * item)
 {
     item->garbage = false;
+#if DLOAD_I_KILLS
+    item->dead = false;
+#endif
     bool more = false;
-    if (!DLOAD_I_OWNED && DLOAD_I_FN(i_untidy)(s, item->now_ns))
+    if (!DLOAD_I_LEAVES && DLOAD_I_FN(i_untidy)(s, item->now_ns))
         (void)DLOAD_I_FN(i_tidy)(s, item->now_ns, NULL, DLOAD_I_GROUP_SLOTS, &more);
     dload_i_evict_prefetch_key(&s->evict, item->id.hash);
     DLOAD_I_SLOT *e = DLOAD_I_FN(i_locate)(s, &item->id);
+#if DLOAD_I_WEIGHED
+    dload_status light = DLOAD_I_FN(i_make_light)(c, s, item, &e);
+    if (light < 0) {
+        s->skipped++;
+        return light;
+    }
+#endif
     if (e != NULL) {
         DLOAD_I_FN(i_replace)(c, s, DLOAD_I_FN(i_slot_of)(s, e), item);
         return DLOAD_OK;

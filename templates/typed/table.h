@@ -6,7 +6,7 @@
 #ifndef DLOAD_I_HAVE_TABLE
 #define DLOAD_I_HAVE_TABLE
 
-#include "api.h"
+#include "leave.h"
 
 #if DLOAD_I_BODIES
 
@@ -341,7 +341,7 @@ DLOAD_I_INLINE bool DLOAD_I_FN(i_valid)(const DLOAD_I_CACHE *c, const DLOAD_I_SH
 DLOAD_I_INLINE void DLOAD_I_FN(i_touch)(DLOAD_I_SHARD *s, DLOAD_I_SLOT *e)
 {
 #if DLOAD_EVICT == DLOAD_EVICT_LRU
-    if (s->evict.links != NULL)
+    if (s->evict.links != NULL && (DLOAD_I_META(e) & DLOAD_I_META_PINNED) == 0)
         dload_i_lru_touch(&s->evict, DLOAD_I_FN(i_slot_of)(s, e));
 #if DLOAD_I_LOCKLESS && DLOAD_TTL
     /* Until the next tick, readers need not come here for this entry. */

@@ -57,6 +57,25 @@ DLOAD_I_STATIC_ASSERT(sizeof(DLOAD_KEY) == sizeof(DLOAD_KEY_AS) &&
                       "dataloader.h: DLOAD_KEY_AS must have DLOAD_KEY's size, sign and kind");
 #endif
 
+/* A value that leaves the cache. */
+typedef struct DLOAD_I_FN(removed) {
+#if DLOAD_ON_REMOVE
+    DLOAD_I_K key; /* a string's bytes may be read until the hook returns */
+#if DLOAD_GROUP
+    uint64_t group;
+#endif
+    dload_removal reason;
+    bool stored; /* private: the key's bytes are to be given back */
+#endif
+    DLOAD_I_V value; /* released afterwards, when it is owned: keep one more reference, or a copy */
+} DLOAD_I_FN(removed);
+
+/* What storing the answer at one place of a batch left to do once the mutex is free. Private. */
+typedef struct DLOAD_I_FN(i_owed) {
+    DLOAD_I_FN(removed) old;
+    uint32_t todo; /* DLOAD_I_OWED_ bits */
+} DLOAD_I_FN(i_owed);
+
 /* One batch, as the fetch function sees it. It lives until the function returned, or, after
  * DLOAD_PENDING, until _batch_done. */
 typedef struct DLOAD_I_FN(batch) {
@@ -67,9 +86,12 @@ typedef struct DLOAD_I_FN(batch) {
 #if DLOAD_GROUP
     uint64_t group; /* of all keys: dload_call.group */
 #endif
-    uint64_t deadline_ns;     /* when run_limit_ns ends, in env->now time; DLOAD_NEVER = no limit */
-    DLOAD_I_K *own_keys;      /* private: what keys points at */
-    DLOAD_I_V *values;        /* private: answers, by the same index */
+    uint64_t deadline_ns; /* when run_limit_ns ends, in env->now time; DLOAD_NEVER = no limit */
+    DLOAD_I_K *own_keys;  /* private: what keys points at */
+    DLOAD_I_V *values;    /* private: answers, by the same index */
+#if DLOAD_I_OWES
+    DLOAD_I_FN(i_owed) * owed; /* private: by the same index */
+#endif
     struct DLOAD_NAME *owner; /* private */
 } DLOAD_I_FN(batch);
 
@@ -97,6 +119,20 @@ typedef struct DLOAD_I_FN(config) {
     dload_registry *registry; /* loaders to dispatch together, must outlive the loader; NULL = none.
                          Under a lock, for threads that joined it; see dload_registry_join */
     size_t capacity; /* entries cached; default 4096; DLOAD_NO_CACHE; DLOAD_UNBOUNDED grows */
+#if DLOAD_I_WEIGHED
+    uint64_t
+        max_weight; /* of all values, in DLOAD_WEIGHT's unit, beside capacity, which then is a number.
+                    Each shard has an equal share; what is heavier than that is delivered, and not
+                    cached. default 0 = no limit */
+#endif
+#if DLOAD_ON_REMOVE
+    /* Told of every value that leaves the cache, once, and of every one that does not get in, before it
+     * is released; cached errors are no values. Gets config.ctx. With no lock held, from the thread whose
+     * call removed it, and may call any function of any loader, but for this one's when the reason is
+     * DESTROYED. What _clear_all removed comes as it is cleaned up: a few with each later store or
+     * miss, all of it in _process, at the latest in _destroy. NULL = nobody is told. */
+    void (*on_remove)(void *ctx, DLOAD_I_FN(removed) * removed);
+#endif
     size_t
         shards; /* locks over the cache; default 16; always 1 without a lock; rounded down to 2^n, <= 256 */
     uint64_t ttl_ns;         /* life of an entry; default DLOAD_NEVER */
@@ -132,6 +168,13 @@ typedef struct DLOAD_I_FN(config) {
 typedef struct DLOAD_I_FN(cache_config) {
     const dload_env *env;
     size_t capacity;
+#if DLOAD_I_WEIGHED
+    uint64_t max_weight;
+#endif
+#if DLOAD_ON_REMOVE
+    void (*on_remove)(void *ctx, DLOAD_I_FN(removed) * removed);
+    void *ctx; /* handed to on_remove */
+#endif
     size_t shards;
     uint64_t ttl_ns;
     uint32_t ttl_jitter_pct;
@@ -158,7 +201,8 @@ typedef struct DLOAD_I_FN(i_ident) {
 /* Where an entry lives: what a hit touches and nothing else. Private.
  *
  *   meta  bits 0..7 uses since the policy last looked, 8 in the main queue (S3-FIFO), 9 expires,
- *         11 somebody is to refresh it early, 15 an error instead of a value, 16..31 epoch (an entry of another epoch was cleared by
+ *         10 pinned (with bit 8: dead, see weight.h), 11 somebody is to refresh it early,
+ *         15 an error instead of a value, 16..31 epoch (an entry of another epoch was cleared by
  *         clear_all and is not there)
  */
 typedef struct DLOAD_I_FN(slot) {
@@ -207,12 +251,14 @@ typedef struct DLOAD_I_FN(shard) {
 #endif
     /* what only writers do */
     DLOAD_I_LOCK_T lock DLOAD_I_APART;
-    uint32_t n_live;     /* entries of this epoch */
-    uint32_t n_used;     /* ... and of older ones not reaped yet */
-    uint32_t cap;        /* n_live never exceeds it */
-    uint32_t reap_group; /* next group to look at for entries of older epochs */
-    uint32_t since_reap; /* clear_all calls since the last complete reap */
-    void *block;         /* what groups and slots and the side arrays were carved from */
+    uint32_t n_live;        /* entries of this epoch */
+    uint32_t n_used;        /* ... and of older ones not reaped yet */
+    uint32_t n_pinned;      /* of these, entries that are in no queue */
+    uint32_t n_live_pinned; /* ... and of this epoch */
+    uint32_t cap;           /* n_live never exceeds it */
+    uint32_t reap_group;    /* next group to look at for entries of older epochs */
+    uint32_t since_reap;    /* clear_all calls since the last complete reap */
+    void *block;            /* what groups and slots and the side arrays were carved from */
     size_t block_bytes;
 #if DLOAD_I_LOCKLESS
     void *outgrown; /* blocks of smaller tables, which a reader may still look at: a list */
@@ -224,6 +270,17 @@ typedef struct DLOAD_I_FN(shard) {
 #endif
 #if DLOAD_I_IS_STRING
     dload_i_arena arena;
+#endif
+#if DLOAD_I_WEIGHED
+    uint32_t *weights;      /* by slot; see weight.h */
+    uint64_t max_weight;    /* weight never exceeds it; UINT64_MAX = no limit */
+    uint64_t weight;        /* of the entries of this epoch */
+    uint64_t pinned_weight; /* of those that a call pinned */
+    uint64_t too_heavy;     /* values over max_weight */
+#endif
+#if DLOAD_I_KILLS
+    uint32_t dead; /* chain of evicted entries whose values wait to be released; see weight.h */
+    uint32_t n_dead;
 #endif
     uint64_t hits;      /* DLOAD_STATS; under the lock; see also cache.stripes */
     uint64_t evictions; /* entries the policy removed to make room */
@@ -261,6 +318,10 @@ typedef struct DLOAD_I_FN(cache) {
     uint32_t ahead_pct;
     uint64_t ahead_ns; /* XFetch's beta * delta; atomic */
 #endif
+#if DLOAD_ON_REMOVE
+    void (*on_remove)(void *ctx, DLOAD_I_FN(removed) * removed);
+    void *remove_ctx;
+#endif
 } DLOAD_I_FN(cache);
 
 /* A value on its way into the cache. Private. */
@@ -270,8 +331,14 @@ typedef struct DLOAD_I_FN(item) {
     int32_t status;         /* >= 0, or the error to cache */
     uint64_t ttl_ns;
     uint64_t now_ns;
-    DLOAD_I_V old; /* with garbage: an owned value that had to go, for the caller to release */
+    DLOAD_I_FN(removed) old; /* with garbage: a value that had to go, for the caller to deal with */
     bool garbage;
+#if DLOAD_I_WEIGHED
+    uint32_t weight;
+#endif
+#if DLOAD_I_KILLS
+    bool dead; /* more had to go: the shard has them */
+#endif
 } DLOAD_I_FN(item);
 
 /* A blocking call's place to sleep. Private. */
@@ -310,8 +377,9 @@ typedef struct DLOAD_I_FN(snapshot) {
      (uint64_t)DLOAD_LOCK << 52 | (uint64_t)DLOAD_EVICT << 48 | (uint64_t)DLOAD_CLOCK << 44 |  \
      (uint64_t)DLOAD_TTL << 43 | (uint64_t)DLOAD_STATS << 42 | (uint64_t)DLOAD_I_OWNED << 41 | \
      (uint64_t)DLOAD_GROUP << 40 | (uint64_t)DLOAD_I_KEY_KIND << 36 |                          \
-     (uint64_t)(sizeof(DLOAD_I_K) & 0xff) << 28 |                                              \
-     ((uint64_t)sizeof(DLOAD_I_V) * 31 + sizeof(DLOAD_NAME)) % (UINT64_C(1) << 28))
+     (uint64_t)(sizeof(DLOAD_I_K) & 0xff) << 28 | (uint64_t)DLOAD_I_WEIGHED << 27 |            \
+     (uint64_t)DLOAD_ON_REMOVE << 26 |                                                         \
+     ((uint64_t)sizeof(DLOAD_I_V) * 31 + sizeof(DLOAD_NAME)) % (UINT64_C(1) << 26))
 
 /* A loader. All fields are private; the struct is public so that it can live anywhere. It must not
  * be moved or copied between _init and _destroy. */

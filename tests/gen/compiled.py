@@ -202,20 +202,21 @@ def xxhash(temporary):
 
 def prototypes_complete(temporary):
     """Every function of api.h is in the header, blobs' own only for blobs, groups' and snapshots' own only
-    with them (the spec that has groups has snapshots, too)."""
+    with them (the spec that has groups has snapshots, too), weights' only with weights."""
     api = re.sub(r"/\*.*?\*/", "", read(os.path.join(PROJECT, "templates/typed/api.h")).decode(), flags=re.DOTALL)
     words = set(re.findall(r"DLOAD_I_FN\((\w+)\)\(", api)) - {"init_checked"}
     need(len(words) > 30, "found only %s in api.h" % sorted(words))
     grouped = {w for w in words if w.endswith(("_in", "clear_group"))}
-    need(len(grouped) == 10, "found %s for groups in api.h" % sorted(grouped))
+    need(len(grouped) == 14, "found %s for groups in api.h" % sorted(grouped))
     saving = {w for w in words if re.search("(^|_)(save|restore)(_file)?$", w)}
     need(len(saving) == 8, "found %s for snapshots in api.h" % sorted(saving))
     grouped |= saving
     for spec, name, blob, groups in (("scalar", "quotes", False, False), ("bytes", "files", True, False),
-                                     ("grouped", "prices", False, True)):
+                                     ("grouped", "prices", False, True), ("owned", "titles", False, False)):
         text = expected(spec)[name + ".h"].decode()
         declared = set(re.findall(r"\b%s_(\w+)\([^;=]*\);" % name, text.partition("#include \"dataloader.h\"")[2]))
-        missing = words - declared - (set() if blob else {"batch_set_bytes"}) - (set() if groups else grouped)
+        missing = words - declared - (set() if blob else {"batch_set_bytes"}) - (set() if groups else grouped) - \
+            (set() if name == "titles" else {"cache_weight"})
         need(not missing, "%s.h does not declare %s" % (name, sorted(missing)))
         need(blob or "batch_set_bytes" not in declared, "%s.h declares batch_set_bytes" % name)
         need(groups or not grouped & declared, "%s.h declares %s" % (name, sorted(grouped & declared)))

@@ -1,5 +1,5 @@
 /* Runs the loaders of specs/owned.ini: references are taken and given back, so that none is left, and
- * every copy is a caller's own. */
+ * every copy is a caller's own. Two titles weigh as much as fits: the third displaces one. */
 #include <stdio.h>
 
 #include "pages.h"
@@ -25,11 +25,18 @@ static dload_status fetch_title(titles_batch *b)
     return DLOAD_OK;
 }
 
+static void gone(void *ctx, titles_removed *r)
+{
+    (void)ctx;
+    printf("%ld %s left: %d\n", r->key, r->value, (int)r->reason);
+}
+
 static int run_titles(void)
 {
     titles l;
-    titles_config config = titles_config_default();
+    titles_config config = titles_config_preset();
     config.fetch = fetch_title;
+    config.on_remove = gone;
     if (titles_init(&l, &config) != DLOAD_OK)
         return 2;
     for (int round = 0; round < 2; round++) {
@@ -39,6 +46,12 @@ static int run_titles(void)
         title[0] = '?'; /* ours: the cached one stays as it is */
         title_free(&title);
     }
+    for (long key = 4; key < 6; key++) {
+        char *title = NULL;
+        if (titles_load(&l, key, &title) == DLOAD_OK)
+            title_free(&title);
+    }
+    printf("%d\n", (int)titles_cache_weight(&l.cache));
     (void)titles_close(&l, DLOAD_DRAIN, 0);
     return titles_destroy(&l) == DLOAD_OK ? 0 : 3;
 }

@@ -72,7 +72,7 @@ LINES = [  # a fourth line after the good ones
     ("capacity = never", "not a number"), ("capacity = 4096 entries", "not a number"), ("capacity = 0x10", "not a number"),
     ("capacity = 99999999999", "out of its range"), ("max_batch = 9999999", "out of its range"),
     ("ttl_ns = unbounded", "not a number"), ("ttl_ns = 5 minutes", "not a number"), ("ttl_ns = 99999999999d", "out of its range"),
-    ("settle_ns = never", "not a number"), ("queue_wait = 1", "yes or no"), ("group = maybe", "yes or no"), ("ttl_jitter_pct = 91", "out of its range"), ("max_batch = 4s", "not a number"),
+    ("settle_ns = never", "not a number"), ("queue_wait = 1", "yes or no"), ("group = maybe", "yes or no"), ("on_remove = 1", "yes or no"), ("max_weight = 9", "needs 'weight'"), ("ttl_jitter_pct = 91", "out of its range"), ("max_batch = 4s", "not a number"),
     ("shards = 257", "out of its range"), ("fetch = f", "unknown key"), ("__class__ = x", "unknown key"),
     ("[quotes", "a section is"), ("[quotes]", "second [quotes]"), ("[Quotes]", "ignore case"), ("[]", "not an identifier"),
     ("[mkloader]", "before the loaders"), ("[a] x", "a section is"), ("[a]]", "a section is"), ("lock = \x00", "control character"),

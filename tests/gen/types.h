@@ -48,4 +48,9 @@ static inline void title_free(char **title)
     free(*title);
 }
 
+static inline uint32_t title_weight(char *const *title)
+{
+    return (uint32_t)strlen(*title);
+}
+
 #endif

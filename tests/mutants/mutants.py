@@ -319,19 +319,17 @@ mutant("blob_release_forgets", "runtime/blob.h",
        "DLOAD_I_SUB(&head->refs, 1u) == 1",
        "test_values_copied")
 mutant("evicted_value_leaks", "typed/store.h",
-       "    item->garbage = DLOAD_I_FN(i_remove)(s, dload_i_evict_victim(&s->evict),"
-       " &item->old);",
-       "    (void)DLOAD_I_FN(i_remove)(s, dload_i_evict_victim(&s->evict), &item->old);",
+       "    item->garbage = DLOAD_I_FN(i_remove)(s, slot, why, &item->old);",
+       "    (void)DLOAD_I_FN(i_remove)(s, slot, why, &item->old);",
        "test_values")
 mutant("replaced_value_leaks", "typed/store.h",
-       "        item->old = e->u.value;\n"
-       "        item->garbage = true;",
-       "        item->old = e->u.value;",
+       "        item->garbage = true;\n"
+       "    }\n",
+       "    }\n",
        "test_values")
 mutant("refused_value_leaks", "typed/cache.h",
-       "    if (st < 0)\n"
-       "        DLOAD_I_FN(i_release)(&copy);",
-       "    (void)0;",
+       "        DLOAD_I_FN(i_reject)(c, s, item);",
+       "        (void)0;",
        "test_oom")
 mutant("moved_value_leaks", "typed/answer.h",
        "        DLOAD_I_FN(i_release)(&unwanted);",
@@ -593,8 +591,8 @@ mutant("group_clear_not_noted", "runtime/flight.h",
        "",
        "test_groups_clear")
 mutant("group_clear_of_every_group", "typed/cache.h",
-       "            s->slots[*at].group == group)\n",
-       "            (group == group))\n",
+       "            e->group != group || DLOAD_I_FN(i_is_dead)(DLOAD_I_META(e)))",
+       "            group != group || DLOAD_I_FN(i_is_dead)(DLOAD_I_META(e)))",
        "test_groups_clear")
 mutant("group_clear_while_it_grows", "typed/cache.h",
        "                at = 0; /* it grew, and entries moved */",
@@ -990,7 +988,7 @@ mutant("stale_after_clear", "typed/refresh.h",
        "    return false;",
        "test_stale_errors")
 mutant("stale_error_leaks", "typed/refresh.h",
-       "            f->holds = DLOAD_I_OWNED;",
+       "            f->holds = DLOAD_I_FN(i_owe_value)(DLOAD_I_FN(i_batch)(base), i);",
        "            f->holds = 0;",
        "test_stale_errors")
 mutant("stale_horizon_wraps", "typed/stale.h",
@@ -1036,3 +1034,69 @@ mutant("snapshot_comes_back_newest", "runtime/worth.h",
        "        dload_i_list_put_back(e, slot);",
        "        dload_i_list_push(e, slot);",
        "test_snapshot_worth")
+
+
+# ---- what weighs, what is pinned, and who is told what leaves ----
+mutant("removed_expired_not_said", "typed/removed.h",
+       "        return DLOAD_REMOVED_EXPIRED;",
+       "        return reason;",
+       "test_removed")
+mutant("removed_answer_rejected_in_silence", "typed/owed.h",
+       "        owed->todo = DLOAD_I_OWED_VALUE | DLOAD_I_OWED_REJECTED;",
+       "        owed->todo = DLOAD_I_OWED_VALUE;",
+       "test_removed")
+mutant("removed_key_of_a_live_entry", "typed/store.h",
+       "        DLOAD_I_FN(i_leave_key)(&item->old, item); /* the entry keeps its own */\n",
+       "",
+       "test_removed")
+mutant("removed_key_given_back_early", "typed/remove.h",
+       "    if (!(DLOAD_ON_REMOVE && leaves)) /* the hook reads them first */\n",
+       "",
+       "test_removed")
+mutant("removed_after_destroy_in_silence", "typed/shards.h",
+       "        DLOAD_I_FN(i_leave)(&s->slots[i], DLOAD_REMOVED_DESTROYED, &old);\n"
+       "        DLOAD_I_FN(i_end)(c, s, &old);",
+       "        DLOAD_I_FN(i_leave)(&s->slots[i], DLOAD_REMOVED_DESTROYED, &old);\n"
+       "        DLOAD_I_FN(i_release)(&old.value);",
+       "test_removed")
+mutant("pinned_and_full_searches", "typed/store.h",
+       "    if (s->evict.kind == DLOAD_EVICT_NONE || s->n_pinned == s->n_used)",
+       "    if (s->evict.kind == DLOAD_EVICT_NONE)",
+       "test_weight")
+mutant("pin_lost_by_replacing", "typed/store.h",
+       "    uint32_t keep = DLOAD_I_META_USES | DLOAD_I_META_MAIN | DLOAD_I_META_PINNED;",
+       "    uint32_t keep = DLOAD_I_META_USES | DLOAD_I_META_MAIN;",
+       "test_weight")
+mutant("weight_zero_not_pinned", "typed/weight.h",
+       "pin != 0 || (item->weight == 0 && item->status >= 0)",
+       "pin != 0",
+       "test_weight")
+mutant("weight_of_cleared_kept", "typed/cache.h",
+       "        s->weight = s->pinned_weight = 0;",
+       "        s->pinned_weight = 0;",
+       "test_weight")
+mutant("weight_of_replaced_counts", "typed/weight.h",
+       "        DLOAD_I_FN(i_unweigh)(s, own, !DLOAD_I_FN(i_outdated)(s, DLOAD_I_META(*at)));",
+       "        DLOAD_I_FN(i_unweigh)(s, own, false);",
+       "test_weight")
+mutant("weight_refused_leaves_the_old", "typed/weight.h",
+       "    if (*at != NULL && (st < 0 || itself)) {",
+       "    if (*at != NULL && itself) {",
+       "test_weight")
+mutant("weight_pinned_asked_for_nothing", "typed/weight.h",
+       "    if (weight > s->max_weight - s->pinned_weight)\n"
+       "        return DLOAD_EFULL;\n",
+       "",
+       "test_weight")
+mutant("dead_still_found", "typed/weight.h",
+       "    DLOAD_I_STORE_RELEASE(tag, (uint8_t)(*tag == UINT8_MAX ? 1 : *tag + 1));",
+       "    (void)tag;",
+       "test_removed")
+mutant("dead_not_ended", "typed/owed.h",
+       "    if (item->dead)\n",
+       "    if (false)\n",
+       "test_weight")
+mutant("dead_taken_for_outdated", "typed/leave.h",
+       "    return s->n_used - s->n_live - s->n_dead;",
+       "    return s->n_used - s->n_live;",
+       "test_removed")

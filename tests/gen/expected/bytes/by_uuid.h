@@ -88,6 +88,8 @@ static dload_token by_uuid_token(by_uuid *l);
 static dload_status by_uuid_put_if(by_uuid *l, dload_id128 key, const int *value,
                                    dload_token token);
 static dload_status by_uuid_peek(by_uuid *l, dload_id128 key, dload_state *state, int *out);
+static dload_status by_uuid_pin(by_uuid *l, dload_id128 key);
+static dload_status by_uuid_unpin(by_uuid *l, dload_id128 key);
 static dload_status by_uuid_clear(by_uuid *l, dload_id128 key);
 static dload_status by_uuid_clear_many(by_uuid *l, const dload_id128 *keys, size_t n);
 static dload_status by_uuid_clear_all(by_uuid *l);
@@ -102,6 +104,8 @@ static dload_status by_uuid_cache_get_many(by_uuid_cache *c, const dload_id128 *
 static dload_status by_uuid_cache_set(by_uuid_cache *c, dload_id128 key, const int *value,
                                       uint64_t ttl_ns);
 static dload_status by_uuid_cache_delete(by_uuid_cache *c, dload_id128 key);
+static dload_status by_uuid_cache_pin(by_uuid_cache *c, dload_id128 key);
+static dload_status by_uuid_cache_unpin(by_uuid_cache *c, dload_id128 key);
 static dload_status by_uuid_cache_clear(by_uuid_cache *c);
 static dload_status by_uuid_cache_advance(by_uuid_cache *c, uint64_t now_ns);
 static size_t by_uuid_cache_len(by_uuid_cache *c);

@@ -87,6 +87,8 @@ static dload_token files_token(files *l);
 static dload_status files_put_if(files *l, dload_str key, const dload_blob *value,
                                  dload_token token);
 static dload_status files_peek(files *l, dload_str key, dload_state *state, dload_blob *out);
+static dload_status files_pin(files *l, dload_str key);
+static dload_status files_unpin(files *l, dload_str key);
 static dload_status files_clear(files *l, dload_str key);
 static dload_status files_clear_many(files *l, const dload_str *keys, size_t n);
 static dload_status files_clear_all(files *l);
@@ -101,6 +103,8 @@ static dload_status files_cache_get_many(files_cache *c, const dload_str *keys, 
 static dload_status files_cache_set(files_cache *c, dload_str key, const dload_blob *value,
                                     uint64_t ttl_ns);
 static dload_status files_cache_delete(files_cache *c, dload_str key);
+static dload_status files_cache_pin(files_cache *c, dload_str key);
+static dload_status files_cache_unpin(files_cache *c, dload_str key);
 static dload_status files_cache_clear(files_cache *c);
 static dload_status files_cache_advance(files_cache *c, uint64_t now_ns);
 static size_t files_cache_len(files_cache *c);

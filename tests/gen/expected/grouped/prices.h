@@ -94,6 +94,8 @@ static dload_token prices_token(prices *l);
 static dload_status prices_put_if(prices *l, uint32_t key, const struct quote *value,
                                   dload_token token);
 static dload_status prices_peek(prices *l, uint32_t key, dload_state *state, struct quote *out);
+static dload_status prices_pin(prices *l, uint32_t key);
+static dload_status prices_unpin(prices *l, uint32_t key);
 static dload_status prices_clear(prices *l, uint32_t key);
 static dload_status prices_clear_many(prices *l, const uint32_t *keys, size_t n);
 static dload_status prices_prime_in(prices *l, uint32_t key, uint64_t group,
@@ -104,6 +106,8 @@ static dload_status prices_put_if_in(prices *l, uint32_t key, uint64_t group,
                                      const struct quote *value, dload_token token);
 static dload_status prices_peek_in(prices *l, uint32_t key, uint64_t group, dload_state *state,
                                    struct quote *out);
+static dload_status prices_pin_in(prices *l, uint32_t key, uint64_t group);
+static dload_status prices_unpin_in(prices *l, uint32_t key, uint64_t group);
 static dload_status prices_clear_in(prices *l, uint32_t key, uint64_t group);
 static dload_status prices_clear_group(prices *l, uint64_t group);
 static dload_status prices_clear_all(prices *l);
@@ -119,11 +123,15 @@ static dload_status prices_cache_get_many(prices_cache *c, const uint32_t *keys,
 static dload_status prices_cache_set(prices_cache *c, uint32_t key, const struct quote *value,
                                      uint64_t ttl_ns);
 static dload_status prices_cache_delete(prices_cache *c, uint32_t key);
+static dload_status prices_cache_pin(prices_cache *c, uint32_t key);
+static dload_status prices_cache_unpin(prices_cache *c, uint32_t key);
 static dload_status prices_cache_get_in(prices_cache *c, uint32_t key, uint64_t group,
                                         struct quote *out);
 static dload_status prices_cache_set_in(prices_cache *c, uint32_t key, uint64_t group,
                                         const struct quote *value, uint64_t ttl_ns);
 static dload_status prices_cache_delete_in(prices_cache *c, uint32_t key, uint64_t group);
+static dload_status prices_cache_pin_in(prices_cache *c, uint32_t key, uint64_t group);
+static dload_status prices_cache_unpin_in(prices_cache *c, uint32_t key, uint64_t group);
 static dload_status prices_cache_clear_group(prices_cache *c, uint64_t group);
 static dload_status prices_cache_clear(prices_cache *c);
 static dload_status prices_cache_advance(prices_cache *c, uint64_t now_ns);
@@ -189,6 +197,10 @@ template <typename key_must_be_exactly_uint32_t>
 dload_status prices_peek(prices *l, key_must_be_exactly_uint32_t key, dload_state *state,
                          struct quote *out) = delete;
 template <typename key_must_be_exactly_uint32_t>
+dload_status prices_pin(prices *l, key_must_be_exactly_uint32_t key) = delete;
+template <typename key_must_be_exactly_uint32_t>
+dload_status prices_unpin(prices *l, key_must_be_exactly_uint32_t key) = delete;
+template <typename key_must_be_exactly_uint32_t>
 dload_status prices_clear(prices *l, key_must_be_exactly_uint32_t key) = delete;
 template <typename key_must_be_exactly_uint32_t>
 dload_status prices_prime_in(prices *l, key_must_be_exactly_uint32_t key, uint64_t group,
@@ -203,6 +215,10 @@ template <typename key_must_be_exactly_uint32_t>
 dload_status prices_peek_in(prices *l, key_must_be_exactly_uint32_t key, uint64_t group,
                             dload_state *state, struct quote *out) = delete;
 template <typename key_must_be_exactly_uint32_t>
+dload_status prices_pin_in(prices *l, key_must_be_exactly_uint32_t key, uint64_t group) = delete;
+template <typename key_must_be_exactly_uint32_t>
+dload_status prices_unpin_in(prices *l, key_must_be_exactly_uint32_t key, uint64_t group) = delete;
+template <typename key_must_be_exactly_uint32_t>
 dload_status prices_clear_in(prices *l, key_must_be_exactly_uint32_t key, uint64_t group) = delete;
 template <typename key_must_be_exactly_uint32_t>
 dload_status prices_cache_get(prices_cache *c, key_must_be_exactly_uint32_t key,
@@ -213,6 +229,10 @@ dload_status prices_cache_set(prices_cache *c, key_must_be_exactly_uint32_t key,
 template <typename key_must_be_exactly_uint32_t>
 dload_status prices_cache_delete(prices_cache *c, key_must_be_exactly_uint32_t key) = delete;
 template <typename key_must_be_exactly_uint32_t>
+dload_status prices_cache_pin(prices_cache *c, key_must_be_exactly_uint32_t key) = delete;
+template <typename key_must_be_exactly_uint32_t>
+dload_status prices_cache_unpin(prices_cache *c, key_must_be_exactly_uint32_t key) = delete;
+template <typename key_must_be_exactly_uint32_t>
 dload_status prices_cache_get_in(prices_cache *c, key_must_be_exactly_uint32_t key, uint64_t group,
                                  struct quote *out) = delete;
 template <typename key_must_be_exactly_uint32_t>
@@ -221,6 +241,12 @@ dload_status prices_cache_set_in(prices_cache *c, key_must_be_exactly_uint32_t k
 template <typename key_must_be_exactly_uint32_t>
 dload_status prices_cache_delete_in(prices_cache *c, key_must_be_exactly_uint32_t key,
                                     uint64_t group) = delete;
+template <typename key_must_be_exactly_uint32_t>
+dload_status prices_cache_pin_in(prices_cache *c, key_must_be_exactly_uint32_t key,
+                                 uint64_t group) = delete;
+template <typename key_must_be_exactly_uint32_t>
+dload_status prices_cache_unpin_in(prices_cache *c, key_must_be_exactly_uint32_t key,
+                                   uint64_t group) = delete;
 }
 #else
 struct prices_key_must_be_exactly_uint32_t {
@@ -238,18 +264,26 @@ struct prices_key_must_be_exactly_uint32_t {
 #define prices_prime_error(l, key, ...) prices_prime_error((l), prices_strict(key), __VA_ARGS__)
 #define prices_put_if(l, key, ...) prices_put_if((l), prices_strict(key), __VA_ARGS__)
 #define prices_peek(l, key, ...) prices_peek((l), prices_strict(key), __VA_ARGS__)
+#define prices_pin(l, key) prices_pin((l), prices_strict(key))
+#define prices_unpin(l, key) prices_unpin((l), prices_strict(key))
 #define prices_clear(l, key) prices_clear((l), prices_strict(key))
 #define prices_prime_in(l, key, ...) prices_prime_in((l), prices_strict(key), __VA_ARGS__)
 #define prices_prime_error_in(l, key, ...) prices_prime_error_in((l), prices_strict(key), __VA_ARGS__)
 #define prices_put_if_in(l, key, ...) prices_put_if_in((l), prices_strict(key), __VA_ARGS__)
 #define prices_peek_in(l, key, ...) prices_peek_in((l), prices_strict(key), __VA_ARGS__)
+#define prices_pin_in(l, key, ...) prices_pin_in((l), prices_strict(key), __VA_ARGS__)
+#define prices_unpin_in(l, key, ...) prices_unpin_in((l), prices_strict(key), __VA_ARGS__)
 #define prices_clear_in(l, key, ...) prices_clear_in((l), prices_strict(key), __VA_ARGS__)
 #define prices_cache_get(l, key, ...) prices_cache_get((l), prices_strict(key), __VA_ARGS__)
 #define prices_cache_set(l, key, ...) prices_cache_set((l), prices_strict(key), __VA_ARGS__)
 #define prices_cache_delete(l, key) prices_cache_delete((l), prices_strict(key))
+#define prices_cache_pin(l, key) prices_cache_pin((l), prices_strict(key))
+#define prices_cache_unpin(l, key) prices_cache_unpin((l), prices_strict(key))
 #define prices_cache_get_in(l, key, ...) prices_cache_get_in((l), prices_strict(key), __VA_ARGS__)
 #define prices_cache_set_in(l, key, ...) prices_cache_set_in((l), prices_strict(key), __VA_ARGS__)
 #define prices_cache_delete_in(l, key, ...) prices_cache_delete_in((l), prices_strict(key), __VA_ARGS__)
+#define prices_cache_pin_in(l, key, ...) prices_cache_pin_in((l), prices_strict(key), __VA_ARGS__)
+#define prices_cache_unpin_in(l, key, ...) prices_cache_unpin_in((l), prices_strict(key), __VA_ARGS__)
 /* clang-format on */
 #endif
 

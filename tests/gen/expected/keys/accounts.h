@@ -92,6 +92,8 @@ static dload_token accounts_token(accounts *l);
 static dload_status accounts_put_if(accounts *l, user_id key, const colour *value,
                                     dload_token token);
 static dload_status accounts_peek(accounts *l, user_id key, dload_state *state, colour *out);
+static dload_status accounts_pin(accounts *l, user_id key);
+static dload_status accounts_unpin(accounts *l, user_id key);
 static dload_status accounts_clear(accounts *l, user_id key);
 static dload_status accounts_clear_many(accounts *l, const user_id *keys, size_t n);
 static dload_status accounts_clear_all(accounts *l);
@@ -106,6 +108,8 @@ static dload_status accounts_cache_get_many(accounts_cache *c, const user_id *ke
 static dload_status accounts_cache_set(accounts_cache *c, user_id key, const colour *value,
                                        uint64_t ttl_ns);
 static dload_status accounts_cache_delete(accounts_cache *c, user_id key);
+static dload_status accounts_cache_pin(accounts_cache *c, user_id key);
+static dload_status accounts_cache_unpin(accounts_cache *c, user_id key);
 static dload_status accounts_cache_clear(accounts_cache *c);
 static dload_status accounts_cache_advance(accounts_cache *c, uint64_t now_ns);
 static size_t accounts_cache_len(accounts_cache *c);

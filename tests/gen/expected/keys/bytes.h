@@ -87,6 +87,8 @@ static dload_token bytes_token(bytes *l);
 static dload_status bytes_put_if(bytes *l, uint8_t key, union cell *const *value,
                                  dload_token token);
 static dload_status bytes_peek(bytes *l, uint8_t key, dload_state *state, union cell **out);
+static dload_status bytes_pin(bytes *l, uint8_t key);
+static dload_status bytes_unpin(bytes *l, uint8_t key);
 static dload_status bytes_clear(bytes *l, uint8_t key);
 static dload_status bytes_clear_many(bytes *l, const uint8_t *keys, size_t n);
 static dload_status bytes_clear_all(bytes *l);
@@ -101,6 +103,8 @@ static dload_status bytes_cache_get_many(bytes_cache *c, const uint8_t *keys, si
 static dload_status bytes_cache_set(bytes_cache *c, uint8_t key, union cell *const *value,
                                     uint64_t ttl_ns);
 static dload_status bytes_cache_delete(bytes_cache *c, uint8_t key);
+static dload_status bytes_cache_pin(bytes_cache *c, uint8_t key);
+static dload_status bytes_cache_unpin(bytes_cache *c, uint8_t key);
 static dload_status bytes_cache_clear(bytes_cache *c);
 static dload_status bytes_cache_advance(bytes_cache *c, uint64_t now_ns);
 static size_t bytes_cache_len(bytes_cache *c);
@@ -152,6 +156,10 @@ template <typename key_must_be_exactly_uint8_t>
 dload_status bytes_peek(bytes *l, key_must_be_exactly_uint8_t key, dload_state *state,
                         union cell **out) = delete;
 template <typename key_must_be_exactly_uint8_t>
+dload_status bytes_pin(bytes *l, key_must_be_exactly_uint8_t key) = delete;
+template <typename key_must_be_exactly_uint8_t>
+dload_status bytes_unpin(bytes *l, key_must_be_exactly_uint8_t key) = delete;
+template <typename key_must_be_exactly_uint8_t>
 dload_status bytes_clear(bytes *l, key_must_be_exactly_uint8_t key) = delete;
 template <typename key_must_be_exactly_uint8_t>
 dload_status bytes_cache_get(bytes_cache *c, key_must_be_exactly_uint8_t key,
@@ -161,6 +169,10 @@ dload_status bytes_cache_set(bytes_cache *c, key_must_be_exactly_uint8_t key,
                              union cell *const *value, uint64_t ttl_ns) = delete;
 template <typename key_must_be_exactly_uint8_t>
 dload_status bytes_cache_delete(bytes_cache *c, key_must_be_exactly_uint8_t key) = delete;
+template <typename key_must_be_exactly_uint8_t>
+dload_status bytes_cache_pin(bytes_cache *c, key_must_be_exactly_uint8_t key) = delete;
+template <typename key_must_be_exactly_uint8_t>
+dload_status bytes_cache_unpin(bytes_cache *c, key_must_be_exactly_uint8_t key) = delete;
 }
 #else
 struct bytes_key_must_be_exactly_uint8_t {
@@ -178,10 +190,14 @@ struct bytes_key_must_be_exactly_uint8_t {
 #define bytes_prime_error(l, key, ...) bytes_prime_error((l), bytes_strict(key), __VA_ARGS__)
 #define bytes_put_if(l, key, ...) bytes_put_if((l), bytes_strict(key), __VA_ARGS__)
 #define bytes_peek(l, key, ...) bytes_peek((l), bytes_strict(key), __VA_ARGS__)
+#define bytes_pin(l, key) bytes_pin((l), bytes_strict(key))
+#define bytes_unpin(l, key) bytes_unpin((l), bytes_strict(key))
 #define bytes_clear(l, key) bytes_clear((l), bytes_strict(key))
 #define bytes_cache_get(l, key, ...) bytes_cache_get((l), bytes_strict(key), __VA_ARGS__)
 #define bytes_cache_set(l, key, ...) bytes_cache_set((l), bytes_strict(key), __VA_ARGS__)
 #define bytes_cache_delete(l, key) bytes_cache_delete((l), bytes_strict(key))
+#define bytes_cache_pin(l, key) bytes_cache_pin((l), bytes_strict(key))
+#define bytes_cache_unpin(l, key) bytes_cache_unpin((l), bytes_strict(key))
 /* clang-format on */
 #endif
 

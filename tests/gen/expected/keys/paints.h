@@ -94,6 +94,8 @@ static dload_token paints_token(paints *l);
 static dload_status paints_put_if(paints *l, enum colour key, char *const *const *value,
                                   dload_token token);
 static dload_status paints_peek(paints *l, enum colour key, dload_state *state, char *const **out);
+static dload_status paints_pin(paints *l, enum colour key);
+static dload_status paints_unpin(paints *l, enum colour key);
 static dload_status paints_clear(paints *l, enum colour key);
 static dload_status paints_clear_many(paints *l, const enum colour *keys, size_t n);
 static dload_status paints_clear_all(paints *l);
@@ -109,6 +111,8 @@ static dload_status paints_cache_get_many(paints_cache *c, const enum colour *ke
 static dload_status paints_cache_set(paints_cache *c, enum colour key, char *const *const *value,
                                      uint64_t ttl_ns);
 static dload_status paints_cache_delete(paints_cache *c, enum colour key);
+static dload_status paints_cache_pin(paints_cache *c, enum colour key);
+static dload_status paints_cache_unpin(paints_cache *c, enum colour key);
 static dload_status paints_cache_clear(paints_cache *c);
 static dload_status paints_cache_advance(paints_cache *c, uint64_t now_ns);
 static size_t paints_cache_len(paints_cache *c);
@@ -153,6 +157,10 @@ template <typename key_must_be_exactly_enum_colour>
 dload_status paints_peek(paints *l, key_must_be_exactly_enum_colour key, dload_state *state,
                          char *const **out) = delete;
 template <typename key_must_be_exactly_enum_colour>
+dload_status paints_pin(paints *l, key_must_be_exactly_enum_colour key) = delete;
+template <typename key_must_be_exactly_enum_colour>
+dload_status paints_unpin(paints *l, key_must_be_exactly_enum_colour key) = delete;
+template <typename key_must_be_exactly_enum_colour>
 dload_status paints_clear(paints *l, key_must_be_exactly_enum_colour key) = delete;
 template <typename key_must_be_exactly_enum_colour>
 dload_status paints_cache_get(paints_cache *c, key_must_be_exactly_enum_colour key,
@@ -162,6 +170,10 @@ dload_status paints_cache_set(paints_cache *c, key_must_be_exactly_enum_colour k
                               char *const *const *value, uint64_t ttl_ns) = delete;
 template <typename key_must_be_exactly_enum_colour>
 dload_status paints_cache_delete(paints_cache *c, key_must_be_exactly_enum_colour key) = delete;
+template <typename key_must_be_exactly_enum_colour>
+dload_status paints_cache_pin(paints_cache *c, key_must_be_exactly_enum_colour key) = delete;
+template <typename key_must_be_exactly_enum_colour>
+dload_status paints_cache_unpin(paints_cache *c, key_must_be_exactly_enum_colour key) = delete;
 }
 #else
 struct paints_key_must_be_exactly_enum_colour {
@@ -179,10 +191,14 @@ struct paints_key_must_be_exactly_enum_colour {
 #define paints_prime_error(l, key, ...) paints_prime_error((l), paints_strict(key), __VA_ARGS__)
 #define paints_put_if(l, key, ...) paints_put_if((l), paints_strict(key), __VA_ARGS__)
 #define paints_peek(l, key, ...) paints_peek((l), paints_strict(key), __VA_ARGS__)
+#define paints_pin(l, key) paints_pin((l), paints_strict(key))
+#define paints_unpin(l, key) paints_unpin((l), paints_strict(key))
 #define paints_clear(l, key) paints_clear((l), paints_strict(key))
 #define paints_cache_get(l, key, ...) paints_cache_get((l), paints_strict(key), __VA_ARGS__)
 #define paints_cache_set(l, key, ...) paints_cache_set((l), paints_strict(key), __VA_ARGS__)
 #define paints_cache_delete(l, key) paints_cache_delete((l), paints_strict(key))
+#define paints_cache_pin(l, key) paints_cache_pin((l), paints_strict(key))
+#define paints_cache_unpin(l, key) paints_cache_unpin((l), paints_strict(key))
 /* clang-format on */
 #endif
 

@@ -91,6 +91,8 @@ static dload_token readings_token(readings *l);
 static dload_status readings_put_if(readings *l, double key, const unsigned long *value,
                                     dload_token token);
 static dload_status readings_peek(readings *l, double key, dload_state *state, unsigned long *out);
+static dload_status readings_pin(readings *l, double key);
+static dload_status readings_unpin(readings *l, double key);
 static dload_status readings_clear(readings *l, double key);
 static dload_status readings_clear_many(readings *l, const double *keys, size_t n);
 static dload_status readings_clear_all(readings *l);
@@ -106,6 +108,8 @@ static dload_status readings_cache_get_many(readings_cache *c, const double *key
 static dload_status readings_cache_set(readings_cache *c, double key, const unsigned long *value,
                                        uint64_t ttl_ns);
 static dload_status readings_cache_delete(readings_cache *c, double key);
+static dload_status readings_cache_pin(readings_cache *c, double key);
+static dload_status readings_cache_unpin(readings_cache *c, double key);
 static dload_status readings_cache_clear(readings_cache *c);
 static dload_status readings_cache_advance(readings_cache *c, uint64_t now_ns);
 static size_t readings_cache_len(readings_cache *c);

@@ -88,6 +88,8 @@ static dload_token switches_token(switches *l);
 static dload_status switches_put_if(switches *l, bool key, const char *const *value,
                                     dload_token token);
 static dload_status switches_peek(switches *l, bool key, dload_state *state, const char **out);
+static dload_status switches_pin(switches *l, bool key);
+static dload_status switches_unpin(switches *l, bool key);
 static dload_status switches_clear(switches *l, bool key);
 static dload_status switches_clear_many(switches *l, const bool *keys, size_t n);
 static dload_status switches_clear_all(switches *l);
@@ -103,6 +105,8 @@ static dload_status switches_cache_get_many(switches_cache *c, const bool *keys,
 static dload_status switches_cache_set(switches_cache *c, bool key, const char *const *value,
                                        uint64_t ttl_ns);
 static dload_status switches_cache_delete(switches_cache *c, bool key);
+static dload_status switches_cache_pin(switches_cache *c, bool key);
+static dload_status switches_cache_unpin(switches_cache *c, bool key);
 static dload_status switches_cache_clear(switches_cache *c);
 static dload_status switches_cache_advance(switches_cache *c, uint64_t now_ns);
 static size_t switches_cache_len(switches_cache *c);

@@ -87,6 +87,8 @@ static dload_status pages_prime_error(pages *l, int key, dload_status status, ui
 static dload_token pages_token(pages *l);
 static dload_status pages_put_if(pages *l, int key, page *const *value, dload_token token);
 static dload_status pages_peek(pages *l, int key, dload_state *state, page **out);
+static dload_status pages_pin(pages *l, int key);
+static dload_status pages_unpin(pages *l, int key);
 static dload_status pages_clear(pages *l, int key);
 static dload_status pages_clear_many(pages *l, const int *keys, size_t n);
 static dload_status pages_clear_all(pages *l);
@@ -100,6 +102,8 @@ static dload_status pages_cache_get_many(pages_cache *c, const int *keys, size_t
                                          dload_status *statuses, size_t *n_hits);
 static dload_status pages_cache_set(pages_cache *c, int key, page *const *value, uint64_t ttl_ns);
 static dload_status pages_cache_delete(pages_cache *c, int key);
+static dload_status pages_cache_pin(pages_cache *c, int key);
+static dload_status pages_cache_unpin(pages_cache *c, int key);
 static dload_status pages_cache_clear(pages_cache *c);
 static dload_status pages_cache_advance(pages_cache *c, uint64_t now_ns);
 static size_t pages_cache_len(pages_cache *c);

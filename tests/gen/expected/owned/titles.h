@@ -11,14 +11,15 @@
  *     }
  *
  *     titles l;
- *     titles_config cfg = titles_config_default();
+ *     titles_config cfg = titles_config_preset();
  *     cfg.fetch = fetch;
  *     titles_init(&l, &cfg);
  *     dload_status st = titles_load(&l, key, &value);
  *     titles_close(&l, DLOAD_DRAIN, 0);
  *     titles_destroy(&l);
  *
- * copy = title_copy   free = title_free   linkage = static
+ * copy = title_copy   free = title_free   weight = title_weight   max_weight = 12   shards = 1
+ * on_remove = yes   linkage = static
  */
 #ifndef DLOAD_WRAPPER_titles_H
 #define DLOAD_WRAPPER_titles_H
@@ -30,6 +31,8 @@
 #define DLOAD_VALUE      char *
 #define DLOAD_VALUE_COPY title_copy
 #define DLOAD_VALUE_FREE title_free
+#define DLOAD_WEIGHT     title_weight
+#define DLOAD_ON_REMOVE  1
 #include "dataloader.h"
 
 #if DLOAD_TEMPLATE_VERSION != 1
@@ -88,6 +91,8 @@ static dload_status titles_prime_error(titles *l, long key, dload_status status,
 static dload_token titles_token(titles *l);
 static dload_status titles_put_if(titles *l, long key, char *const *value, dload_token token);
 static dload_status titles_peek(titles *l, long key, dload_state *state, char **out);
+static dload_status titles_pin(titles *l, long key);
+static dload_status titles_unpin(titles *l, long key);
 static dload_status titles_clear(titles *l, long key);
 static dload_status titles_clear_many(titles *l, const long *keys, size_t n);
 static dload_status titles_clear_all(titles *l);
@@ -102,9 +107,12 @@ static dload_status titles_cache_get_many(titles_cache *c, const long *keys, siz
 static dload_status titles_cache_set(titles_cache *c, long key, char *const *value,
                                      uint64_t ttl_ns);
 static dload_status titles_cache_delete(titles_cache *c, long key);
+static dload_status titles_cache_pin(titles_cache *c, long key);
+static dload_status titles_cache_unpin(titles_cache *c, long key);
 static dload_status titles_cache_clear(titles_cache *c);
 static dload_status titles_cache_advance(titles_cache *c, uint64_t now_ns);
 static size_t titles_cache_len(titles_cache *c);
+static uint64_t titles_cache_weight(titles_cache *c);
 static size_t titles_cache_bytes(titles_cache *c);
 
 /* ---- inlined, so that the caller's own view of the parameters reaches the implementation ---- */
@@ -113,5 +121,14 @@ static inline dload_status titles_init(titles *l, const titles_config *config);
 #if defined(__GNUC__)
 #pragma GCC diagnostic pop
 #endif
+
+/* titles_config_default() with what the spec sets; set fetch, change what you like. */
+static inline titles_config titles_config_preset(void)
+{
+    titles_config config = titles_config_default();
+    config.max_weight = 12;
+    config.shards = 1;
+    return config;
+}
 
 #endif /* DLOAD_WRAPPER_titles_H */

@@ -91,6 +91,8 @@ static dload_token quotes_token(quotes *l);
 static dload_status quotes_put_if(quotes *l, uint64_t key, const struct quote *value,
                                   dload_token token);
 static dload_status quotes_peek(quotes *l, uint64_t key, dload_state *state, struct quote *out);
+static dload_status quotes_pin(quotes *l, uint64_t key);
+static dload_status quotes_unpin(quotes *l, uint64_t key);
 static dload_status quotes_clear(quotes *l, uint64_t key);
 static dload_status quotes_clear_many(quotes *l, const uint64_t *keys, size_t n);
 static dload_status quotes_clear_all(quotes *l);
@@ -106,6 +108,8 @@ static dload_status quotes_cache_get_many(quotes_cache *c, const uint64_t *keys,
 static dload_status quotes_cache_set(quotes_cache *c, uint64_t key, const struct quote *value,
                                      uint64_t ttl_ns);
 static dload_status quotes_cache_delete(quotes_cache *c, uint64_t key);
+static dload_status quotes_cache_pin(quotes_cache *c, uint64_t key);
+static dload_status quotes_cache_unpin(quotes_cache *c, uint64_t key);
 static dload_status quotes_cache_clear(quotes_cache *c);
 static dload_status quotes_cache_advance(quotes_cache *c, uint64_t now_ns);
 static size_t quotes_cache_len(quotes_cache *c);

@@ -92,6 +92,8 @@ dload_status tags_prime_error(tags *l, dload_str key, dload_status status, uint6
 dload_token tags_token(tags *l);
 dload_status tags_put_if(tags *l, dload_str key, const double *value, dload_token token);
 dload_status tags_peek(tags *l, dload_str key, dload_state *state, double *out);
+dload_status tags_pin(tags *l, dload_str key);
+dload_status tags_unpin(tags *l, dload_str key);
 dload_status tags_clear(tags *l, dload_str key);
 dload_status tags_clear_many(tags *l, const dload_str *keys, size_t n);
 dload_status tags_clear_all(tags *l);
@@ -105,6 +107,8 @@ dload_status tags_cache_get_many(tags_cache *c, const dload_str *keys, size_t n,
                                  dload_status *statuses, size_t *n_hits);
 dload_status tags_cache_set(tags_cache *c, dload_str key, const double *value, uint64_t ttl_ns);
 dload_status tags_cache_delete(tags_cache *c, dload_str key);
+dload_status tags_cache_pin(tags_cache *c, dload_str key);
+dload_status tags_cache_unpin(tags_cache *c, dload_str key);
 dload_status tags_cache_clear(tags_cache *c);
 dload_status tags_cache_advance(tags_cache *c, uint64_t now_ns);
 size_t tags_cache_len(tags_cache *c);

@@ -96,6 +96,8 @@ dload_status users_prime_error(users *l, uint64_t key, dload_status status, uint
 dload_token users_token(users *l);
 dload_status users_put_if(users *l, uint64_t key, const struct quote *value, dload_token token);
 dload_status users_peek(users *l, uint64_t key, dload_state *state, struct quote *out);
+dload_status users_pin(users *l, uint64_t key);
+dload_status users_unpin(users *l, uint64_t key);
 dload_status users_clear(users *l, uint64_t key);
 dload_status users_clear_many(users *l, const uint64_t *keys, size_t n);
 dload_status users_clear_all(users *l);
@@ -110,6 +112,8 @@ dload_status users_cache_get_many(users_cache *c, const uint64_t *keys, size_t n
 dload_status users_cache_set(users_cache *c, uint64_t key, const struct quote *value,
                              uint64_t ttl_ns);
 dload_status users_cache_delete(users_cache *c, uint64_t key);
+dload_status users_cache_pin(users_cache *c, uint64_t key);
+dload_status users_cache_unpin(users_cache *c, uint64_t key);
 dload_status users_cache_clear(users_cache *c);
 dload_status users_cache_advance(users_cache *c, uint64_t now_ns);
 size_t users_cache_len(users_cache *c);
@@ -163,6 +167,10 @@ template <typename key_must_be_exactly_uint64_t>
 dload_status users_peek(users *l, key_must_be_exactly_uint64_t key, dload_state *state,
                         struct quote *out) = delete;
 template <typename key_must_be_exactly_uint64_t>
+dload_status users_pin(users *l, key_must_be_exactly_uint64_t key) = delete;
+template <typename key_must_be_exactly_uint64_t>
+dload_status users_unpin(users *l, key_must_be_exactly_uint64_t key) = delete;
+template <typename key_must_be_exactly_uint64_t>
 dload_status users_clear(users *l, key_must_be_exactly_uint64_t key) = delete;
 template <typename key_must_be_exactly_uint64_t>
 dload_status users_cache_get(users_cache *c, key_must_be_exactly_uint64_t key,
@@ -172,6 +180,10 @@ dload_status users_cache_set(users_cache *c, key_must_be_exactly_uint64_t key,
                              const struct quote *value, uint64_t ttl_ns) = delete;
 template <typename key_must_be_exactly_uint64_t>
 dload_status users_cache_delete(users_cache *c, key_must_be_exactly_uint64_t key) = delete;
+template <typename key_must_be_exactly_uint64_t>
+dload_status users_cache_pin(users_cache *c, key_must_be_exactly_uint64_t key) = delete;
+template <typename key_must_be_exactly_uint64_t>
+dload_status users_cache_unpin(users_cache *c, key_must_be_exactly_uint64_t key) = delete;
 }
 #else
 struct users_key_must_be_exactly_uint64_t {
@@ -189,10 +201,14 @@ struct users_key_must_be_exactly_uint64_t {
 #define users_prime_error(l, key, ...) users_prime_error((l), users_strict(key), __VA_ARGS__)
 #define users_put_if(l, key, ...) users_put_if((l), users_strict(key), __VA_ARGS__)
 #define users_peek(l, key, ...) users_peek((l), users_strict(key), __VA_ARGS__)
+#define users_pin(l, key) users_pin((l), users_strict(key))
+#define users_unpin(l, key) users_unpin((l), users_strict(key))
 #define users_clear(l, key) users_clear((l), users_strict(key))
 #define users_cache_get(l, key, ...) users_cache_get((l), users_strict(key), __VA_ARGS__)
 #define users_cache_set(l, key, ...) users_cache_set((l), users_strict(key), __VA_ARGS__)
 #define users_cache_delete(l, key) users_cache_delete((l), users_strict(key))
+#define users_cache_pin(l, key) users_cache_pin((l), users_strict(key))
+#define users_cache_unpin(l, key) users_cache_unpin((l), users_strict(key))
 /* clang-format on */
 #endif
 
