@@ -2697,13 +2697,14 @@ DLOAD_I_LOCAL void dload_i_lru_touch(dload_i_evict *e, uint32_t slot)
 }
 
 /* A new entry; its meta word has no uses and no main bit. */
-DLOAD_I_INLINE void dload_i_evict_insert(dload_i_evict *e, uint32_t slot, bool was_ghost)
+DLOAD_I_INLINE void dload_i_evict_insert(dload_i_evict *e, uint32_t asked, uint32_t slot,
+                                         bool was_ghost)
 {
     if (e->kind == DLOAD_EVICT_NONE)
         return;
-    if (e->adaptive != NULL)
+    if (asked == DLOAD_EVICT_ADAPTIVE)
         e->adaptive->since[slot] = e->adaptive->now;
-    if (e->links != NULL) {
+    if (dload_i_evict_has_links(asked)) {
         dload_i_list_push(e, slot);
         return;
     }
@@ -2713,11 +2714,11 @@ DLOAD_I_INLINE void dload_i_evict_insert(dload_i_evict *e, uint32_t slot, bool w
 }
 
 /* An entry goes, whatever the reason. */
-DLOAD_I_INLINE void dload_i_evict_remove(dload_i_evict *e, uint32_t slot)
+DLOAD_I_INLINE void dload_i_evict_remove(dload_i_evict *e, uint32_t asked, uint32_t slot)
 {
     if (e->kind == DLOAD_EVICT_NONE)
         return;
-    if (e->links != NULL) {
+    if (dload_i_evict_has_links(asked)) {
         if (e->hand == slot)
             e->hand = e->links[slot].newer;
         dload_i_list_cut(e, slot);
@@ -2958,14 +2959,18 @@ DLOAD_I_LOCAL uint32_t dload_i_adaptive_victim(dload_i_evict *e)
 
 /* ==== runtime/policy.h ==== */
 
-/* >>policy -- what a cache asks of its policy, whichever that is: was the key here, and who leaves next? */
+/* >>policy -- what a cache asks of its policy, whichever that is: was the key here, and who leaves next?
+ *
+ * asked is DLOAD_EVICT, a constant: a loader compiles the policies that it can have, and no other.
+ */
 #ifndef DLOAD_I_POLICY_H
 #define DLOAD_I_POLICY_H
 
 /* Brings what dload_i_evict_meet begins with near. */
-DLOAD_I_INLINE void dload_i_evict_prefetch_key(const dload_i_evict *e, uint64_t hash)
+DLOAD_I_INLINE void dload_i_evict_prefetch_key(const dload_i_evict *e, uint32_t asked,
+                                               uint64_t hash)
 {
-    if (e->adaptive != NULL) {
+    if (asked == DLOAD_EVICT_ADAPTIVE) {
         dload_i_past_prefetch(&e->adaptive->of_small, hash);
         dload_i_past_prefetch(&e->adaptive->of_main, hash);
     } else {
@@ -2974,17 +2979,19 @@ DLOAD_I_INLINE void dload_i_evict_prefetch_key(const dload_i_evict *e, uint64_t 
 }
 
 /* A key is about to come in that was not there. True when the policy wants it in main. */
-DLOAD_I_INLINE bool dload_i_evict_meet(dload_i_evict *e, uint64_t hash, bool full)
+DLOAD_I_INLINE bool dload_i_evict_meet(dload_i_evict *e, uint32_t asked, uint64_t hash, bool full)
 {
-    if (e->adaptive != NULL)
+    if (asked == DLOAD_EVICT_ADAPTIVE)
         return dload_i_adaptive_meet(e, hash, full);
     return dload_i_ghost_take(&e->ghost, hash);
 }
 
 /* Who leaves next; the caller removes it. There is at least one entry, and a policy that evicts. */
-DLOAD_I_LOCAL uint32_t dload_i_evict_victim(dload_i_evict *e)
+DLOAD_I_INLINE uint32_t dload_i_evict_victim(dload_i_evict *e, uint32_t asked)
 {
-    switch (e->kind) {
+    if (asked == DLOAD_EVICT_AUTO) /* see dload_i_evict_kind */
+        return e->kind == DLOAD_EVICT_CLOCK ? dload_i_clock_victim(e) : dload_i_s3fifo_victim(e);
+    switch (asked) {
     case DLOAD_EVICT_CLOCK:
         return dload_i_clock_victim(e);
     case DLOAD_EVICT_SIEVE:
@@ -8214,7 +8221,7 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_remove)(DLOAD_I_SHARD *s, uint32_t slot, dloa
     bool pinned = (meta & DLOAD_I_META_PINNED) != 0;
     s->n_pinned -= pinned;
     if (!pinned)
-        dload_i_evict_remove(&s->evict, slot);
+        dload_i_evict_remove(&s->evict, DLOAD_EVICT, slot);
     dload_i_group *g = &s->groups[slot / DLOAD_I_GROUP_SLOTS];
     dload_i_group_open(g); /* mutant REMOVED_UNSEEN */
     dload_i_give_slot(s->groups, s->n_groups, DLOAD_I_FN(i_home_hash)(e), slot);
@@ -8654,13 +8661,13 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_set_pinned)(DLOAD_I_SHARD *s, uint32_t slot, boo
         return;
     bool live = (meta & DLOAD_I_EPOCH_MASK) == s->epoch;
     if (pinned) {
-        dload_i_evict_remove(&s->evict, slot);
+        dload_i_evict_remove(&s->evict, DLOAD_EVICT, slot);
         dload_i_meta_set(&s->evict, slot, (meta & ~DLOAD_I_META_MAIN) | DLOAD_I_META_PINNED);
         s->n_pinned++;
         s->n_live_pinned += live;
     } else {
         dload_i_meta_set(&s->evict, slot, meta & ~(DLOAD_I_META_PINNED | DLOAD_I_META_USES));
-        dload_i_evict_insert(&s->evict, slot, false);
+        dload_i_evict_insert(&s->evict, DLOAD_EVICT, slot, false);
         s->n_pinned--;
         s->n_live_pinned -= live;
     }
@@ -8710,7 +8717,7 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_kill)(DLOAD_I_SHARD *s, uint32_t slot, dload_rem
     dload_i_group *g = &s->groups[slot / DLOAD_I_GROUP_SLOTS];
     uint8_t *tag = &g->tags[slot % DLOAD_I_GROUP_SLOTS];
     bool live = (DLOAD_I_META(e) & DLOAD_I_EPOCH_MASK) == s->epoch;
-    dload_i_evict_remove(&s->evict, slot);
+    dload_i_evict_remove(&s->evict, DLOAD_EVICT, slot);
     DLOAD_I_FN(i_unweigh)(s, slot, live);
     s->n_live -= live;
     s->n_pinned++; /* no queue has it */
@@ -8806,7 +8813,8 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_make_light)(const DLOAD_I_CACHE *c, DLOA
     }
     dload_status st = DLOAD_I_FN(i_may_weigh)(s, weight);
     while (st >= 0 && weight > s->max_weight - s->weight) {
-        uint32_t slot = dload_i_evict_victim(&s->evict); /* there is one: not all of it is pinned */
+        uint32_t slot = dload_i_evict_victim(
+            &s->evict, DLOAD_EVICT); /* there is one: not all of it is pinned */
         if (slot == own)
             break;
         DLOAD_I_FN(i_evict_weight)(c, s, slot, item);
@@ -8817,7 +8825,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_make_light)(const DLOAD_I_CACHE *c, DLOA
         *at = NULL;
     }
     while (st >= 0 && weight > s->max_weight - s->weight)
-        DLOAD_I_FN(i_evict_weight)(c, s, dload_i_evict_victim(&s->evict), item);
+        DLOAD_I_FN(i_evict_weight)(c, s, dload_i_evict_victim(&s->evict, DLOAD_EVICT), item);
     item->weight = (uint32_t)weight;
     return st;
 }
@@ -9037,7 +9045,7 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SH
         dload_i_carve(&total, queues ? dload_i_fifo_more_size(cap) : 0, sizeof(dload_i_more));
     size_t ring_at = dload_i_carve(&total, dload_i_ghost_ring_size(ghosts), sizeof(uint64_t));
     size_t index_at = dload_i_carve(&total, dload_i_ghost_index_size(ghosts), sizeof(uint32_t));
-    bool adaptive = kind == DLOAD_EVICT_ADAPTIVE;
+    bool adaptive = DLOAD_EVICT == DLOAD_EVICT_ADAPTIVE && kind == DLOAD_EVICT_ADAPTIVE;
     size_t adaptive_at = dload_i_carve(&total, adaptive, sizeof(dload_i_adaptive));
     size_t words_at = dload_i_carve(&total, adaptive ? dload_i_adaptive_words(cap, n_slots) : 0,
                                     sizeof(uint32_t));
@@ -9239,14 +9247,14 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_replace)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uin
         if ((meta & DLOAD_I_META_PINNED) != 0)
             s->n_pinned--;
         else
-            dload_i_evict_remove(&s->evict, slot);
+            dload_i_evict_remove(&s->evict, DLOAD_EVICT, slot);
         keep = 0;
     }
     dload_i_group *g = &s->groups[slot / DLOAD_I_GROUP_SLOTS];
     dload_i_group_open(g); /* mutant REPLACED_UNSEEN */
     DLOAD_I_META_WRITE(e, (meta & keep) | s->epoch);
     if (cleared)
-        dload_i_evict_insert(&s->evict, slot, false);
+        dload_i_evict_insert(&s->evict, DLOAD_EVICT, slot, false);
     DLOAD_I_FN(i_fill)(c, s, slot, item);
     dload_i_group_shut(g);
 }
@@ -9272,7 +9280,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_make_room)(const DLOAD_I_CACHE *c, DLOAD
         return DLOAD_I_FN(i_grow)(c, s) ? DLOAD_OK : DLOAD_ENOMEM;
     if (s->evict.kind == DLOAD_EVICT_NONE || s->n_pinned == s->n_used)
         return DLOAD_EFULL;
-    uint32_t slot = dload_i_evict_victim(&s->evict);
+    uint32_t slot = dload_i_evict_victim(&s->evict, DLOAD_EVICT);
     dload_removal why = DLOAD_I_FN(i_why)(c, s, &s->slots[slot], DLOAD_REMOVED_EVICTED);
     item->garbage = DLOAD_I_FN(i_remove)(s, slot, why, &item->old);
     s->evictions++;
@@ -9292,7 +9300,7 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_put)(DLOAD_I_CACHE *c, DLOAD_I_SHARD 
     bool more = false;
     if (!DLOAD_I_LEAVES && DLOAD_I_FN(i_untidy)(s, item->now_ns))
         (void)DLOAD_I_FN(i_tidy)(s, item->now_ns, NULL, DLOAD_I_GROUP_SLOTS, &more);
-    dload_i_evict_prefetch_key(&s->evict, item->id.hash);
+    dload_i_evict_prefetch_key(&s->evict, DLOAD_EVICT, item->id.hash);
     DLOAD_I_SLOT *e = DLOAD_I_FN(i_locate)(s, &item->id);
 #if DLOAD_I_WEIGHED
     dload_status light = DLOAD_I_FN(i_make_light)(c, s, item, &e);
@@ -9312,7 +9320,7 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_put)(DLOAD_I_CACHE *c, DLOAD_I_SHARD 
         return DLOAD_ENOMEM;
     }
 #endif
-    bool was_ghost = dload_i_evict_meet(&s->evict, item->id.hash, s->n_used >= s->cap);
+    bool was_ghost = dload_i_evict_meet(&s->evict, DLOAD_EVICT, item->id.hash, s->n_used >= s->cap);
     dload_status st = DLOAD_I_FN(i_make_room)(c, s, item);
     if (st < 0) {
 #if DLOAD_I_IS_STRING
@@ -9327,7 +9335,7 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_put)(DLOAD_I_CACHE *c, DLOAD_I_SHARD 
     DLOAD_I_META_WRITE(e, s->epoch);
     s->n_used++;
     s->n_live++;
-    dload_i_evict_insert(&s->evict, slot, was_ghost);
+    dload_i_evict_insert(&s->evict, DLOAD_EVICT, slot, was_ghost);
     DLOAD_I_FN(i_fill)(c, s, slot, item);
     dload_i_group_shut(&s->groups[slot / DLOAD_I_GROUP_SLOTS]);
     return DLOAD_OK;

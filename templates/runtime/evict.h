@@ -158,13 +158,14 @@ DLOAD_I_LOCAL void dload_i_lru_touch(dload_i_evict *e, uint32_t slot)
 }
 
 /* A new entry; its meta word has no uses and no main bit. */
-DLOAD_I_INLINE void dload_i_evict_insert(dload_i_evict *e, uint32_t slot, bool was_ghost)
+DLOAD_I_INLINE void dload_i_evict_insert(dload_i_evict *e, uint32_t asked, uint32_t slot,
+                                         bool was_ghost)
 {
     if (e->kind == DLOAD_EVICT_NONE)
         return;
-    if (e->adaptive != NULL)
+    if (asked == DLOAD_EVICT_ADAPTIVE)
         e->adaptive->since[slot] = e->adaptive->now;
-    if (e->links != NULL) {
+    if (dload_i_evict_has_links(asked)) {
         dload_i_list_push(e, slot);
         return;
     }
@@ -174,11 +175,11 @@ DLOAD_I_INLINE void dload_i_evict_insert(dload_i_evict *e, uint32_t slot, bool w
 }
 
 /* An entry goes, whatever the reason. */
-DLOAD_I_INLINE void dload_i_evict_remove(dload_i_evict *e, uint32_t slot)
+DLOAD_I_INLINE void dload_i_evict_remove(dload_i_evict *e, uint32_t asked, uint32_t slot)
 {
     if (e->kind == DLOAD_EVICT_NONE)
         return;
-    if (e->links != NULL) {
+    if (dload_i_evict_has_links(asked)) {
         if (e->hand == slot)
             e->hand = e->links[slot].newer;
         dload_i_list_cut(e, slot);

@@ -20,7 +20,7 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_remove)(DLOAD_I_SHARD *s, uint32_t slot, dloa
     bool pinned = (meta & DLOAD_I_META_PINNED) != 0;
     s->n_pinned -= pinned;
     if (!pinned)
-        dload_i_evict_remove(&s->evict, slot);
+        dload_i_evict_remove(&s->evict, DLOAD_EVICT, slot);
     dload_i_group *g = &s->groups[slot / DLOAD_I_GROUP_SLOTS];
     dload_i_group_open(g); /* mutant REMOVED_UNSEEN */
     dload_i_give_slot(s->groups, s->n_groups, DLOAD_I_FN(i_home_hash)(e), slot);

@@ -42,7 +42,7 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SH
         dload_i_carve(&total, queues ? dload_i_fifo_more_size(cap) : 0, sizeof(dload_i_more));
     size_t ring_at = dload_i_carve(&total, dload_i_ghost_ring_size(ghosts), sizeof(uint64_t));
     size_t index_at = dload_i_carve(&total, dload_i_ghost_index_size(ghosts), sizeof(uint32_t));
-    bool adaptive = kind == DLOAD_EVICT_ADAPTIVE;
+    bool adaptive = DLOAD_EVICT == DLOAD_EVICT_ADAPTIVE && kind == DLOAD_EVICT_ADAPTIVE;
     size_t adaptive_at = dload_i_carve(&total, adaptive, sizeof(dload_i_adaptive));
     size_t words_at = dload_i_carve(&total, adaptive ? dload_i_adaptive_words(cap, n_slots) : 0,
                                     sizeof(uint32_t));
@@ -244,14 +244,14 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_replace)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uin
         if ((meta & DLOAD_I_META_PINNED) != 0)
             s->n_pinned--;
         else
-            dload_i_evict_remove(&s->evict, slot);
+            dload_i_evict_remove(&s->evict, DLOAD_EVICT, slot);
         keep = 0;
     }
     dload_i_group *g = &s->groups[slot / DLOAD_I_GROUP_SLOTS];
     dload_i_group_open(g); /* mutant REPLACED_UNSEEN */
     DLOAD_I_META_WRITE(e, (meta & keep) | s->epoch);
     if (cleared)
-        dload_i_evict_insert(&s->evict, slot, false);
+        dload_i_evict_insert(&s->evict, DLOAD_EVICT, slot, false);
     DLOAD_I_FN(i_fill)(c, s, slot, item);
     dload_i_group_shut(g);
 }
@@ -277,7 +277,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_make_room)(const DLOAD_I_CACHE *c, DLOAD
         return DLOAD_I_FN(i_grow)(c, s) ? DLOAD_OK : DLOAD_ENOMEM;
     if (s->evict.kind == DLOAD_EVICT_NONE || s->n_pinned == s->n_used)
         return DLOAD_EFULL;
-    uint32_t slot = dload_i_evict_victim(&s->evict);
+    uint32_t slot = dload_i_evict_victim(&s->evict, DLOAD_EVICT);
     dload_removal why = DLOAD_I_FN(i_why)(c, s, &s->slots[slot], DLOAD_REMOVED_EVICTED);
     item->garbage = DLOAD_I_FN(i_remove)(s, slot, why, &item->old);
     s->evictions++;
@@ -297,7 +297,7 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_put)(DLOAD_I_CACHE *c, DLOAD_I_SHARD 
     bool more = false;
     if (!DLOAD_I_LEAVES && DLOAD_I_FN(i_untidy)(s, item->now_ns))
         (void)DLOAD_I_FN(i_tidy)(s, item->now_ns, NULL, DLOAD_I_GROUP_SLOTS, &more);
-    dload_i_evict_prefetch_key(&s->evict, item->id.hash);
+    dload_i_evict_prefetch_key(&s->evict, DLOAD_EVICT, item->id.hash);
     DLOAD_I_SLOT *e = DLOAD_I_FN(i_locate)(s, &item->id);
 #if DLOAD_I_WEIGHED
     dload_status light = DLOAD_I_FN(i_make_light)(c, s, item, &e);
@@ -317,7 +317,7 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_put)(DLOAD_I_CACHE *c, DLOAD_I_SHARD 
         return DLOAD_ENOMEM;
     }
 #endif
-    bool was_ghost = dload_i_evict_meet(&s->evict, item->id.hash, s->n_used >= s->cap);
+    bool was_ghost = dload_i_evict_meet(&s->evict, DLOAD_EVICT, item->id.hash, s->n_used >= s->cap);
     dload_status st = DLOAD_I_FN(i_make_room)(c, s, item);
     if (st < 0) {
 #if DLOAD_I_IS_STRING
@@ -332,7 +332,7 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_put)(DLOAD_I_CACHE *c, DLOAD_I_SHARD 
     DLOAD_I_META_WRITE(e, s->epoch);
     s->n_used++;
     s->n_live++;
-    dload_i_evict_insert(&s->evict, slot, was_ghost);
+    dload_i_evict_insert(&s->evict, DLOAD_EVICT, slot, was_ghost);
     DLOAD_I_FN(i_fill)(c, s, slot, item);
     dload_i_group_shut(&s->groups[slot / DLOAD_I_GROUP_SLOTS]);
     return DLOAD_OK;

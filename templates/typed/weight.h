@@ -29,13 +29,13 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_set_pinned)(DLOAD_I_SHARD *s, uint32_t slot, boo
         return;
     bool live = (meta & DLOAD_I_EPOCH_MASK) == s->epoch;
     if (pinned) {
-        dload_i_evict_remove(&s->evict, slot);
+        dload_i_evict_remove(&s->evict, DLOAD_EVICT, slot);
         dload_i_meta_set(&s->evict, slot, (meta & ~DLOAD_I_META_MAIN) | DLOAD_I_META_PINNED);
         s->n_pinned++;
         s->n_live_pinned += live;
     } else {
         dload_i_meta_set(&s->evict, slot, meta & ~(DLOAD_I_META_PINNED | DLOAD_I_META_USES));
-        dload_i_evict_insert(&s->evict, slot, false);
+        dload_i_evict_insert(&s->evict, DLOAD_EVICT, slot, false);
         s->n_pinned--;
         s->n_live_pinned -= live;
     }
@@ -85,7 +85,7 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_kill)(DLOAD_I_SHARD *s, uint32_t slot, dload_rem
     dload_i_group *g = &s->groups[slot / DLOAD_I_GROUP_SLOTS];
     uint8_t *tag = &g->tags[slot % DLOAD_I_GROUP_SLOTS];
     bool live = (DLOAD_I_META(e) & DLOAD_I_EPOCH_MASK) == s->epoch;
-    dload_i_evict_remove(&s->evict, slot);
+    dload_i_evict_remove(&s->evict, DLOAD_EVICT, slot);
     DLOAD_I_FN(i_unweigh)(s, slot, live);
     s->n_live -= live;
     s->n_pinned++; /* no queue has it */
@@ -181,7 +181,8 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_make_light)(const DLOAD_I_CACHE *c, DLOA
     }
     dload_status st = DLOAD_I_FN(i_may_weigh)(s, weight);
     while (st >= 0 && weight > s->max_weight - s->weight) {
-        uint32_t slot = dload_i_evict_victim(&s->evict); /* there is one: not all of it is pinned */
+        uint32_t slot = dload_i_evict_victim(
+            &s->evict, DLOAD_EVICT); /* there is one: not all of it is pinned */
         if (slot == own)
             break;
         DLOAD_I_FN(i_evict_weight)(c, s, slot, item);
@@ -192,7 +193,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_make_light)(const DLOAD_I_CACHE *c, DLOA
         *at = NULL;
     }
     while (st >= 0 && weight > s->max_weight - s->weight)
-        DLOAD_I_FN(i_evict_weight)(c, s, dload_i_evict_victim(&s->evict), item);
+        DLOAD_I_FN(i_evict_weight)(c, s, dload_i_evict_victim(&s->evict, DLOAD_EVICT), item);
     item->weight = (uint32_t)weight;
     return st;
 }

@@ -138,7 +138,7 @@ mutant("fifo_packs_too_often", "runtime/fifo.h",
        "test_evict_model")
 mutant("cleared_entry_keeps_its_place", "typed/store.h",
        "    if (cleared)\n"
-       "        dload_i_evict_insert(&s->evict, slot, false);",
+       "        dload_i_evict_insert(&s->evict, DLOAD_EVICT, slot, false);",
        "    if (cleared)\n"
        "        s->evict.kind = s->evict.kind;",
        "test_evict_model")
@@ -921,12 +921,12 @@ mutant("replaced_unseen", "typed/store.h",
        "    dload_i_group_open(g); /* mutant REPLACED_UNSEEN */\n"
        "    DLOAD_I_META_WRITE(e, (meta & keep) | s->epoch);\n"
        "    if (cleared)\n"
-       "        dload_i_evict_insert(&s->evict, slot, false);\n"
+       "        dload_i_evict_insert(&s->evict, DLOAD_EVICT, slot, false);\n"
        "    DLOAD_I_FN(i_fill)(c, s, slot, item);\n"
        "    dload_i_group_shut(g);\n",
        "    DLOAD_I_META_WRITE(e, (meta & keep) | s->epoch);\n"
        "    if (cleared)\n"
-       "        dload_i_evict_insert(&s->evict, slot, false);\n"
+       "        dload_i_evict_insert(&s->evict, DLOAD_EVICT, slot, false);\n"
        "    DLOAD_I_FN(i_fill)(c, s, slot, item);\n"
        "    (void)g;\n",
        "test_read:SPIN")
