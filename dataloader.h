@@ -6965,7 +6965,7 @@ DLOAD_I_LOCAL void dload_i_evict_revive(dload_i_evict *e, uint32_t slot, uint32_
     uint32_t meta = dload_i_meta_of(e, slot);
     uint32_t which = (meta & DLOAD_I_META_MAIN) != 0 ? DLOAD_I_MAIN : DLOAD_I_SMALL;
     if (e->links != NULL) {
-        dload_i_evict_remove(e, slot);
+        dload_i_evict_remove(e, e->kind, slot);
         dload_i_list_put_back(e, slot);
     } else if (dload_i_fifo_take_back(&e->queues, which, slot)) {
         bool two = e->kind == DLOAD_EVICT_S3FIFO || e->kind == DLOAD_EVICT_ADAPTIVE;
