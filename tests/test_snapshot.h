@@ -1,4 +1,5 @@
-/* A snapshot in memory, for every test of snapshots: what was written, and from where it is read. */
+/* A snapshot in memory, for every test of snapshots: what was written, and from where it is read; and what
+ * each of those tests begins and ends with. */
 #ifndef DLOAD_TESTS_SNAPSHOT_H
 #define DLOAD_TESTS_SNAPSHOT_H
 
@@ -107,5 +108,28 @@ static inline dload_status tape_read(void *ctx, void *bytes, size_t n_bytes, siz
         cfg_.shards = (n_shards);               \
         must_ok(name##_cache_init((c), &cfg_)); \
     } while (0)
+
+/* ---- before and after each test ---- */
+
+static struct fake_env env;
+static struct tape tape;
+
+static inline int snapshot_setup(void **state)
+{
+    (void)state;
+    fake_env_init(&env);
+    memset(&tape, 0, sizeof tape);
+    return 0;
+}
+
+static inline int snapshot_teardown(void **state)
+{
+    (void)state;
+    fake_env_check(&env);
+    tape_clear(&tape);
+    return 0;
+}
+
+#define SNAPSHOT_TEST(fn) cmocka_unit_test_setup_teardown(fn, snapshot_setup, snapshot_teardown)
 
 #endif /* DLOAD_TESTS_SNAPSHOT_H */

@@ -17,7 +17,6 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
-static struct fake_env env;
 static char folder[64], path[96], beside[128];
 
 static int setup(void **state)

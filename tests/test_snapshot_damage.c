@@ -22,7 +22,6 @@
 #include <stdio.h>
 #include <unistd.h>
 
-static struct fake_env env;
 static struct tape good, bad;
 
 static int setup(void **state)

@@ -23,7 +23,6 @@
 
 enum { STEADY = 300, CHURN = 400, WRITERS = 3, SAVERS = 2 };
 
-static struct fake_env env;
 static ints_cache ints_shared;
 static lru_cache lru_shared;
 static uint32_t n_saving;
@@ -50,11 +49,11 @@ static void write_ints(uint64_t *seed, uint64_t r)
 
 static void save_ints(void)
 {
-    struct tape tape;
+    struct tape mine;
     ints_cache c;
     size_t n = 0;
-    memset(&tape, 0, sizeof tape);
-    TAPE_HOW(ints, how, &tape);
+    memset(&mine, 0, sizeof mine);
+    TAPE_HOW(ints, how, &mine);
     must_ok(ints_cache_save(&ints_shared, &how, &n));
     OPEN(ints, &c, 4096, 4);
     size_t came = 0;
@@ -67,7 +66,7 @@ static void save_ints(void)
         assert_true(st != DLOAD_OK || v % 100000 == k);
     }
     must_ok(ints_cache_destroy(&c));
-    tape_clear(&tape);
+    tape_clear(&mine);
 }
 
 static void write_lru(uint64_t *seed, uint64_t r)
@@ -91,11 +90,11 @@ static void write_lru(uint64_t *seed, uint64_t r)
 
 static void save_lru(void)
 {
-    struct tape tape;
+    struct tape mine;
     lru_cache c;
     size_t n = 0, came = 0, found = 0;
-    memset(&tape, 0, sizeof tape);
-    TAPE_HOW(lru, how, &tape);
+    memset(&mine, 0, sizeof mine);
+    TAPE_HOW(lru, how, &mine);
     must_ok(lru_cache_save(&lru_shared, &how, &n));
     OPEN(lru, &c, 4096, 1);
     must_ok(lru_cache_restore(&c, &how, &came));
@@ -114,9 +113,9 @@ static void save_lru(void)
     }
     equal(found, came);
     must_ok(lru_cache_destroy(&c));
-    tape.at = 0; /* what is there stays; nobody minds */
+    mine.at = 0; /* what is there stays; nobody minds */
     must_ok(lru_cache_restore(&lru_shared, &how, &came));
-    tape_clear(&tape);
+    tape_clear(&mine);
 }
 
 struct job {

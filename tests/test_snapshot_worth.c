@@ -57,25 +57,6 @@
 
 #include "test_snapshot.h"
 
-static struct fake_env env;
-static struct tape tape;
-
-static int setup(void **state)
-{
-    (void)state;
-    fake_env_init(&env);
-    memset(&tape, 0, sizeof tape);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    fake_env_check(&env);
-    tape_clear(&tape);
-    return 0;
-}
-
 /* ---- keys ---- */
 
 #define KIND(name, N, KEY)                                \
@@ -233,15 +214,14 @@ static void test_order_lru(void **state)
     must_ok(lru_cache_destroy(&d));
 }
 
-#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_key_bools),    TEST(test_key_doubles),    TEST(test_key_ids),
-        TEST(test_worth_clck),   TEST(test_worth_lru),      TEST(test_worth_sieve),
-        TEST(test_worth_s3fifo), TEST(test_worth_adaptive), TEST(test_order_fifo),
-        TEST(test_order_lru),
+        SNAPSHOT_TEST(test_key_bools),    SNAPSHOT_TEST(test_key_doubles),
+        SNAPSHOT_TEST(test_key_ids),      SNAPSHOT_TEST(test_worth_clck),
+        SNAPSHOT_TEST(test_worth_lru),    SNAPSHOT_TEST(test_worth_sieve),
+        SNAPSHOT_TEST(test_worth_s3fifo), SNAPSHOT_TEST(test_worth_adaptive),
+        SNAPSHOT_TEST(test_order_fifo),   SNAPSHOT_TEST(test_order_lru),
     };
     return cmocka_run_group_tests_name("snapshot_worth", tests, NULL, NULL);
 }

@@ -1025,11 +1025,11 @@ mutant("snapshot_left_beside", "runtime/snapshot_file.h",
 mutant("snapshot_age_forgotten", "typed/restore.h",
        "    p.left_ns -= expires ? r->age_ns : 0;",
        "    (void)expires;",
-       "test_snapshot")
+       "test_snapshot_time")
 mutant("snapshot_undoes_clear", "typed/restore.h",
        "!DLOAD_I_FN(i_cleared_since)(r->l, &item.id, 0) &&",
        "true &&",
-       "test_snapshot")
+       "test_snapshot_time")
 mutant("snapshot_comes_back_newest", "runtime/worth.h",
        "        dload_i_list_put_back(e, slot);",
        "        dload_i_list_push(e, slot);",
