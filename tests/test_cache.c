@@ -1,6 +1,7 @@
 /* The cache alone, for every kind of key: set, get, get_many, delete, clear, len, bytes; growth;
  * capacities; expiry by a clock that the caller sets. Owned values: test_values.c. */
 /* locks: NONE */
+/* also plain: DLOAD_NO_SIMD=1 */
 #define DLOAD_NAME  kb
 #define DLOAD_KEY   bool
 #define DLOAD_VALUE uint32_t

@@ -2,6 +2,7 @@
  * jumps forwards and stands still, ticks that wrap, deletes, clears, overwrites; nothing is ever
  * evicted. */
 /* locks: NONE SPIN PTHREAD */
+/* also plain: DLOAD_NO_SIMD=1 */
 #define DLOAD_NAME  man
 #define DLOAD_KEY   uint64_t
 #define DLOAD_VALUE uint64_t

@@ -1,6 +1,8 @@
 /* The memory of evicted keys against a list: what is in it, in which order it forgets; with hashes
  * that spread and with hashes that all look alike. */
 /* locks: NONE */
+/* also plain: DLOAD_NO_SIMD=1 */
+/* also asan: DLOAD_NO_SIMD=1 */
 #define DLOAD_NAME  unused_loader
 #define DLOAD_KEY   int
 #define DLOAD_VALUE int

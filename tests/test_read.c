@@ -2,6 +2,8 @@
  * table; that it writes nothing shared; and that it finds what is there. */
 /* locks: SPIN PTHREAD */
 /* tsan */
+/* also plain: DLOAD_NO_SIMD=1 */
+/* also tsan: DLOAD_NO_SIMD=1 */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>

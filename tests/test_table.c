@@ -1,6 +1,8 @@
 /* The table under the cache: searches stay short however often its content was replaced, and keys
  * made to collide are slow but right. */
 /* locks: NONE */
+/* also plain: DLOAD_NO_SIMD=1 */
+/* also asan: DLOAD_NO_SIMD=1 */
 #define DLOAD_NAME  tab
 #define DLOAD_KEY   uint64_t
 #define DLOAD_VALUE uint64_t
@@ -35,6 +37,32 @@ static void tab_open(tab_cache *c, size_t capacity)
     cfg.capacity = capacity;
     must_ok(tab_cache_init(c, &cfg));
     equal(c->n_shards, 1);
+}
+
+/* ---- tags, thirty-two at a time ---- */
+
+/* Few different tags and many neighbours that differ by one: where arithmetic on eight bytes at once would
+ * borrow from one to the next. */
+static void test_table_tags(void **state)
+{
+    (void)state;
+    uint64_t seed = test_seed("tags");
+    static dload_i_group lines[2]; /* on a line of 64 bytes, as in a table */
+    dload_i_group *g = (dload_i_group *)(((uintptr_t)lines + 63) & ~(uintptr_t)63);
+    for (size_t i = 0; i < scaled(20000); i++) {
+        uint8_t base = (uint8_t)rng(&seed);
+        uint8_t n_kinds = (uint8_t)(1 + rng_below(&seed, i % 2 == 0 ? 4 : 200));
+        for (uint32_t k = 0; k < 32; k++) {
+            g->tags[k] = (uint8_t)(base + rng_below(&seed, n_kinds));
+        }
+        uint8_t tag = (uint8_t)(base + rng_below(&seed, n_kinds));
+        uint32_t is = 0;
+        for (uint32_t k = 0; k < 32; k++) {
+            is |= (uint32_t)(g->tags[k] == tag) << k;
+        }
+        equal(dload_i_find_tag(g, tag), is);
+        equal(dload_i_find_tag_shared(g, tag), is);
+    }
 }
 
 /* ---- how many groups a search looks at, in hundredths ---- */
@@ -241,6 +269,7 @@ static void test_table_saturated_counters(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_table_tags, setup, teardown),
         cmocka_unit_test_setup_teardown(test_table_churn, setup, teardown),
         cmocka_unit_test_setup_teardown(test_table_empties, setup, teardown),
         cmocka_unit_test_setup_teardown(test_table_collisions, setup, teardown),

@@ -3,6 +3,8 @@
  * ends moved both ways, entries gone before their time and slots used again. The rig does what a
  * table does; steps are counted, not timed. */
 /* locks: NONE */
+/* also plain: DLOAD_NO_SIMD=1 */
+/* also asan: DLOAD_NO_SIMD=1 */
 #define DLOAD_NAME  unused_loader
 #define DLOAD_KEY   int
 #define DLOAD_VALUE int

@@ -21,6 +21,16 @@ mutant("overflow_not_counted", "runtime/group.h",
        "            DLOAD_I_STORE_RELAXED(&g->over[class_], (uint8_t)(g->over[class_] + 1));",
        "            (void)0;",
        "test_table")
+mutant("tags_compared_with_borrow", "runtime/group.h",
+       "    uint64_t zero = ~(((x & low7) + low7) | x | low7);\n",
+       "    uint64_t zero = (x - UINT64_C(0x0101010101010101)) & ~x & ~low7;\n",
+       "test_table:NONE,DLOAD_NO_SIMD=1")
+mutant("tags_of_the_last_word_lost", "runtime/group.h",
+       "    for (unsigned i = 0; i < 4; i++) {\n"
+       "        uint64_t word = DLOAD_I_LOAD_RELAXED(",
+       "    for (unsigned i = 0; i < 3; i++) {\n"
+       "        uint64_t word = DLOAD_I_LOAD_RELAXED(",
+       "test_table:NONE,DLOAD_NO_SIMD=1")
 mutant("tag_may_be_zero", "runtime/group.h",
        "    return (uint8_t)(tag + (tag == 0));",
        "    return tag;",
@@ -178,7 +188,7 @@ mutant("wheel_due_at_next_tick", "runtime/wheel.h",
 mutant("wheel_due_at_next_tick_plain", "runtime/wheel.h",
        "bool later = (int32_t)gap > 0 &&",
        "bool later = (int32_t)gap >= 0 &&",
-       "test_wheel_plain")
+       "test_wheel:NONE,DLOAD_NO_SIMD=1")
 mutant("wheel_free_slot_expires", "typed/remove.h",
        " == 0 ||\n"
        "                (DLOAD_I_META(e) & DLOAD_I_META_EXPIRES) == 0) {\n"

@@ -62,7 +62,9 @@ def command(args, **kwargs):
 
 def build(include, suite, lock, program, support):
     """include is the folder whose dataloader.h is meant."""
-    done = command([CC, *FLAGS, "-DTEST_LOCK=DLOAD_LOCK_" + lock, "-I" + include, "-Itests",
+    lock, *defines = lock.split(",")
+    done = command([CC, *FLAGS, "-DTEST_LOCK=DLOAD_LOCK_" + lock, *["-D" + d for d in defines],
+                    "-I" + include, "-Itests",
                     "tests/%s.c" % suite, support, "-o", program, "-lcmocka", "-lpthread"])
     if done.returncode:
         raise Trouble("%s does not compile:\n%s" % (suite, done.stdout[:2000]))
@@ -99,7 +101,7 @@ def build_and_run(folder, header, suites, support):
 
 
 def suites_of(mutant):
-    """"test_x" or "test_x:LOCK"."""
+    """"test_x", "test_x:LOCK" or "test_x:LOCK,DEFINE=1"."""
     return [tuple((name + ":NONE").split(":")[:2]) for name in mutant["suites"]]
 
 
