@@ -58,6 +58,8 @@
  *                                transaction): batches, joins and the cache never mix groups
  *   DLOAD_CLOCK        _ENV      what expiry goes by: DLOAD_CLOCK_ENV (env->now), _COARSE (fast, 1 to
  *                                10 ms late), _PRECISE, _MANUAL (what _cache_advance said last)
+ *   DLOAD_HASH         _FAST     DLOAD_HASH_FAST; DLOAD_HASH_SIP for keys that somebody may choose to do
+ *                                harm: SipHash-1-3 with a secret (config.hash_key)
  *   DLOAD_STATS        1         0 = hits are not counted
  *   DLOAD_SNAPSHOT     0         1 = _save and _restore, their _file forms, and the same for a cache alone;
  *                                hosted: includes <fcntl.h>, <unistd.h> and what else files take
@@ -80,6 +82,11 @@
  * fetch for those whose answers are due by then. At most max_in_flight run side by side, but for what
  * _dispatch sends. At max_queue a call gets DLOAD_EAGAIN, or, with queue_wait, waits for room until its
  * deadline; _start and calls from inside a fetch function never wait for room.
+ *
+ * KEYS THAT SOMEBODY CHOOSES  The default hash is known to everybody, so that whoever chooses keys can make
+ * many of them want the same place. With DLOAD_HASH_SIP that takes the secret: without it keys collide by
+ * chance only. It covers keys, groups, and keys on their way. A hit takes some 100 instructions more, with
+ * integers and with short strings alike (x86-64, counted by callgrind).
  *
  * OWNERSHIP  Plain values are copied by assignment. With REF/UNREF, COPY/FREE or DLOAD_BLOB every value
  * that a call hands out is the caller's to release (dload_blob_release for blobs). REF and COPY run
@@ -148,9 +155,9 @@
  *                            >>ghost >>fifo >>past >>evict >>adaptive >>wheel >>chance >>stats >>flight
  *                            >>nest >>batch >>pace
  *                            >>run >>crew >>drive >>registry
- *   once a loader: >>params >>fork >>lock_pthread >>snapshot >>snapshot_file >>worth >>types >>api >>leave >>table
- *                  >>stale >>removed >>weight >>read >>store >>cache >>shards >>many >>pin >>owed >>ops >>answer
- *                  >>refresh >>load >>outside >>control >>save >>restore >>undef
+ *   once a loader: >>params >>fork >>lock_pthread >>snapshot >>snapshot_file >>worth >>siphash >>types >>api
+ *                  >>leave >>ident >>table >>stale >>removed >>weight >>read >>store >>cache >>shards >>many
+ *                  >>pin >>owed >>ops >>answer >>refresh >>load >>outside >>control >>save >>restore >>undef
  */
 /* A name of the user's own, or -Wshadow, never decides whether this compiles without warnings. */
 #pragma GCC diagnostic push
@@ -223,6 +230,9 @@ int memcmp(const void *a, const void *b, size_t n_bytes);
 #define DLOAD_EVICT_S3FIFO   6
 #define DLOAD_EVICT_AUTO     7
 #define DLOAD_EVICT_ADAPTIVE 8
+
+#define DLOAD_HASH_FAST 1
+#define DLOAD_HASH_SIP  2
 
 #define DLOAD_CLOCK_ENV     1
 #define DLOAD_CLOCK_COARSE  2
@@ -389,7 +399,8 @@ DLOAD_I_NOINLINE size_t dload_i_carve(size_t *total_bytes, size_t n, size_t item
     X(STALE, 1, "ok, but the value is past its TTL (config.stale_ns allows it)")                   \
     X(PENDING, -1, "not yet: the answer comes later (fetch functions and _start only)")            \
     X(MISSING, -2, "the source has no value for this key")                                         \
-    X(EINVAL, -3, "invalid argument or configuration (see the range beside each config field)")    \
+    X(EINVAL, -3, "invalid argument or configuration (see the range beside each config field; "    \
+                  "DLOAD_HASH_SIP: no hash_key, and no env->random to draw one from)")             \
     X(ENOMEM, -4, "out of memory (config.env->alloc returned NULL)")                               \
     X(EFULL, -5, "no room: raise config.capacity or choose a policy that evicts")                  \
     X(ETOOBIG, -6, "key or value over its limit (config.max_key_bytes, config.max_weight / shards)") \
@@ -626,7 +637,8 @@ typedef struct dload_env {
     uint64_t (*now)(void *ctx); /* monotonic, ns; NULL = time stands still at what _process said */
     void *(*alloc)(void *ctx, size_t n_bytes); /* aligned as malloc; NULL result = none left */
     void (*free)(void *ctx, void *p, size_t n_bytes); /* p is not NULL; n_bytes as allocated */
-    uint64_t (*random)(void *ctx);                    /* for TTL jitter; NULL = a fixed sequence */
+    uint64_t (*random)(void *ctx); /* for TTL jitter; NULL = a fixed sequence. With
+                                    DLOAD_HASH_SIP also for secrets; NULL = the system's */
     uint64_t (*self)(void *ctx); /* who is calling: a thread or a fiber, never 0; NULL = only one */
     /* Blocks, or pumps what completes batches, until *word may differ from seen or it is until_ns;
      * may return early. DLOAD_OK, or an error that ends the wait. NULL = the lock's own way. */
@@ -1018,8 +1030,10 @@ DLOAD_I_LOCAL void dload_blob_release(dload_blob *blob)
  *
  * How the bits are used: 32..63 choose the home group (and, low ones first, the overflow class),
  * 0..7 are the tag, 11..18 choose the shard. A mixer must therefore spread every input bit over both
- * halves. The integer mixer is a bijection, so that a 64-bit hash stands for its integer key exactly
- * (the ghost queue relies on it).
+ * halves. The integer mixer is a bijection, so that a 64-bit hash stands for its integer key exactly:
+ * the ghost queue remembers hashes, and takes no key for another. Strings, 16-byte identifiers and
+ * everything under DLOAD_HASH_SIP share a hash by chance: once in 2^64 pairs, and then a key that was
+ * never there is taken for one that left not long ago.
  */
 #ifndef DLOAD_I_HASH_H
 #define DLOAD_I_HASH_H
@@ -1031,20 +1045,24 @@ DLOAD_I_LOCAL void dload_blob_release(dload_blob *blob)
 #include <xxhash.h>
 #endif
 
-/* For integer keys: fold, multiply, fold, each of which can be undone. One multiplication, because it
- * stands before everything else that a hit does. Sequences, strides and pointers spread more evenly
- * than random numbers would (Fibonacci hashing: Knuth, TAOCP 3, 6.4); keys that an attacker chooses
- * need another hash. */
+/* For integer keys: fold, multiply, fold, multiply, each of which can be undone. It stands before everything
+ * else that a hit does. The first fold brings the high bits down, where a multiplication spreads them; the
+ * second breaks the regularity that one multiplication keeps, by which one stride in some fifty fills few
+ * groups. The amounts of the folds come from measuring strides, grids, pointers, floats and reversed
+ * counters: test_hash_patterns.c has them, and holds each to what random numbers give. Folds by 32 alone
+ * would lose pairs of equal halves, x << 32 | x. Keys that somebody chooses to do harm need
+ * DLOAD_HASH_SIP. */
 DLOAD_I_INLINE uint64_t dload_i_mix_int(uint64_t x)
 {
-    x ^= x >> 32;
+    x ^= x >> 31;
     x *= UINT64_C(0xd6e8feb86659fd93);
-    x ^= x >> 32;
+    x ^= x >> 33;
+    x *= UINT64_C(0xd6e8feb86659fd93);
     return x;
 }
 
 /* Where every input bit has to reach every output bit: two multiplications, with folds between them
- * that do not undo each other (the structure of MurmurHash3's finaliser). Also a bijection. */
+ * and a fold after them, for the low bits (the structure of MurmurHash3's finaliser). Also a bijection. */
 DLOAD_I_INLINE uint64_t dload_i_mix64(uint64_t x)
 {
     x ^= x >> 29;
@@ -1074,12 +1092,25 @@ DLOAD_I_INLINE uint64_t dload_i_read64(const unsigned char *p)
     return v;
 }
 
-#if !DLOAD_XXHASH
+/* The same on every machine. */
+DLOAD_I_INLINE uint64_t dload_i_read64_le(const unsigned char *p)
+{
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    uint64_t v = 0;
+    for (unsigned i = 8; i-- > 0;)
+        v = (v << 8) | p[i];
+    return v;
+#else
+    return dload_i_read64(p);
+#endif
+}
+
 DLOAD_I_INLINE uint64_t dload_i_turn(uint64_t x, int bits)
 {
     return (x << bits) | (x >> (64 - bits));
 }
 
+#if !DLOAD_XXHASH
 /* One word into the state: scrambled by itself, then into the state by a turn and a multiplication, so
  * that no difference in one word is undone by one in the next (the shape of XXH64's tail). */
 DLOAD_I_INLINE uint64_t dload_i_hash_word(uint64_t h, uint64_t word)
@@ -2591,7 +2622,8 @@ typedef struct dload_i_evict {
     uint32_t hand; /* SIEVE: where it goes on; DLOAD_I_NO_SLOT = at the tail */
     dload_i_ghost ghost;
     /* the full hash of a slot's key, for the ghost */
-    uint64_t (*hash_of)(const void *slot);
+    uint64_t (*hash_of)(const void *slot, const uint64_t *hash_key);
+    const uint64_t *hash_key;   /* NULL = a hash without a secret */
     dload_i_adaptive *adaptive; /* ADAPTIVE's; else NULL */
 } dload_i_evict;
 
@@ -2793,7 +2825,8 @@ DLOAD_I_LOCAL uint32_t dload_i_s3fifo_victim(dload_i_evict *e)
         dload_i_evict_prefetch(e, DLOAD_I_SMALL);
         uint32_t meta = dload_i_meta_of(e, slot);
         if ((meta & DLOAD_I_META_USES) < 2) {
-            dload_i_ghost_add(&e->ghost, e->hash_of(e->meta + (size_t)slot * e->stride_bytes));
+            dload_i_ghost_add(&e->ghost,
+                              e->hash_of(e->meta + (size_t)slot * e->stride_bytes, e->hash_key));
             return slot;
         }
         dload_i_meta_set(e, slot, (meta & ~DLOAD_I_META_USES) | DLOAD_I_META_MAIN);
@@ -2923,7 +2956,7 @@ DLOAD_I_LOCAL bool dload_i_adaptive_meet(dload_i_evict *e, uint64_t hash, bool f
 /* The key's time goes with it: when it came or, in main, when it was last given another round. */
 DLOAD_I_LOCAL void dload_i_adaptive_forget(dload_i_evict *e, dload_i_past *past, uint32_t slot)
 {
-    uint64_t hash = e->hash_of(e->meta + (size_t)slot * e->stride_bytes);
+    uint64_t hash = e->hash_of(e->meta + (size_t)slot * e->stride_bytes, e->hash_key);
     dload_i_past_add(past, hash, e->adaptive->since[slot]);
     e->adaptive->now++;
 }
@@ -3659,6 +3692,8 @@ typedef struct dload_i_ops {
     void (*keep)(void *owner, dload_i_batch *b, uint32_t i);  /* an old value; NULL = never */
     void (*release)(dload_i_batch *b, uint32_t i);            /* an owned value; NULL = plain */
     void (*call)(dload_i_waiter *w);                          /* done() */
+    uint64_t (*mark)(const void *owner,
+                     uint64_t group); /* a group's, with a secret; NULL = without */
 } dload_i_ops;
 
 #define DLOAD_I_CLEAR_SLOTS     64u
@@ -3749,6 +3784,12 @@ DLOAD_I_INLINE uint32_t dload_i_ref_hash(uint64_t hash)
     return (uint32_t)(hash >> 32);
 }
 
+/* By what a group itself is known. */
+DLOAD_I_INLINE uint64_t dload_i_mark(const dload_i_core *c, uint64_t group)
+{
+    return c->ops->mark != NULL ? c->ops->mark(c->owner, group) : dload_i_group_mark(group);
+}
+
 DLOAD_I_LOCAL void dload_i_ref_insert(dload_i_core *c, dload_i_ref ref)
 {
     uint32_t mask = c->refs_cap - 1;
@@ -3785,7 +3826,7 @@ DLOAD_I_LOCAL dload_i_ref *dload_i_ref_of(dload_i_core *c, const dload_i_batch *
 {
     uint32_t mask = c->refs_cap - 1;
     uint64_t hash =
-        place == DLOAD_I_OPEN_PLACE ? dload_i_group_mark(b->group) : b->flights[place].hash;
+        place == DLOAD_I_OPEN_PLACE ? dload_i_mark(c, b->group) : b->flights[place].hash;
     uint32_t i = dload_i_ref_hash(hash) & mask;
     while (c->refs[i].batch != b || c->refs[i].place != place)
         i = (i + 1) & mask;
@@ -3838,7 +3879,7 @@ DLOAD_I_LOCAL void dload_i_detach(dload_i_core *c, dload_i_ref *ref)
 /* Everything of a group that was sent is out of date. */
 DLOAD_I_UNUSED static void dload_i_outdate_group(dload_i_core *c, uint64_t group)
 {
-    dload_i_note_clear(c, dload_i_group_mark(group));
+    dload_i_note_clear(c, dload_i_mark(c, group));
     for (dload_i_batch *b = c->running; b != NULL; b = b->next) {
         for (uint32_t i = 0; i < b->n && b->group == group; i++) {
             if (!b->flights[i].published && !b->flights[i].detached)
@@ -4207,7 +4248,7 @@ DLOAD_I_LOCAL dload_i_batch *dload_i_open_of(const dload_i_core *c, uint64_t gro
     if (!c->grouped || c->open == NULL || c->open->group == group)
         return c->open;
     uint32_t mask = c->refs_cap - 1;
-    uint32_t hash = dload_i_ref_hash(dload_i_group_mark(group));
+    uint32_t hash = dload_i_ref_hash(dload_i_mark(c, group));
     for (uint32_t i = hash & mask; c->refs[i].batch != NULL; i = (i + 1) & mask) {
         if (c->refs[i].place == DLOAD_I_OPEN_PLACE && c->refs[i].batch->group == group)
             return c->refs[i].batch;
@@ -4233,7 +4274,7 @@ DLOAD_I_LOCAL void dload_i_open_add(dload_i_core *c, dload_i_batch *b)
     *(c->open_tail == NULL ? &c->open : &c->open_tail->next) = b;
     c->open_tail = b;
     if (c->grouped)
-        dload_i_ref_add(c, b, DLOAD_I_OPEN_PLACE, dload_i_group_mark(b->group));
+        dload_i_ref_add(c, b, DLOAD_I_OPEN_PLACE, dload_i_mark(c, b->group));
     b->opened_ns = dload_i_now(c->env);
     b->last_key_ns = b->opened_ns;
     c->tell_wake = c->wake != NULL;
@@ -5696,6 +5737,13 @@ DLOAD_I_LOCAL size_t dload_registry_dispatch(dload_registry *r)
 #error "dataloader.h: DLOAD_FREESTANDING has no clock of its own: use DLOAD_CLOCK_ENV or _MANUAL"
 #endif
 
+#ifndef DLOAD_HASH
+#define DLOAD_HASH DLOAD_HASH_FAST
+#endif
+#if DLOAD_HASH != DLOAD_HASH_FAST && DLOAD_HASH != DLOAD_HASH_SIP
+#error "dataloader.h: DLOAD_HASH must be DLOAD_HASH_FAST or DLOAD_HASH_SIP"
+#endif
+
 #ifndef DLOAD_LINKAGE
 #define DLOAD_LINKAGE DLOAD_LINKAGE_STATIC
 #endif
@@ -6982,6 +7030,146 @@ DLOAD_I_LOCAL void dload_i_evict_revive(dload_i_evict *e, uint32_t slot, uint32_
 
 #endif /* DLOAD_I_WORTH_H */
 
+/* ==== runtime/siphash.h ==== */
+
+/* >>siphash -- a hash with a secret, for keys that somebody else chooses.
+ *
+ * SipHash (Aumasson and Bernstein, "SipHash: a fast short-input PRF", INDOCRYPT 2012), written from the
+ * paper: four words of state, a compression of c rounds for each eight bytes of the message and a
+ * finalisation of d. The paper's choice is 2-4, for a code that anybody may see. Tables use 1-3: who chooses
+ * keys sees no hash, only how long calls take. Aumasson: "I would be very surprised if SipHash-1-3
+ * introduced weaknesses for hash tables" (quoted in rust-lang/rust, issue 29754); Rust's and CPython's
+ * tables use it. 2-4 is here for the paper's vectors. Included once, by the first loader with
+ * DLOAD_HASH_SIP, so that nobody else carries it.
+ */
+
+#if DLOAD_HASH == DLOAD_HASH_SIP && !defined(DLOAD_I_SIPHASH_H)
+#define DLOAD_I_SIPHASH_H
+
+#if !DLOAD_FREESTANDING
+#if defined(__linux__) || defined(__APPLE__)
+#include <sys/random.h>
+#else
+#include <unistd.h>
+#endif
+#endif
+
+typedef struct dload_i_sip {
+    uint64_t v0, v1, v2, v3;
+} dload_i_sip;
+
+DLOAD_I_INLINE void dload_i_sip_rounds(dload_i_sip *s, int n)
+{
+    for (; n > 0; n--) {
+        s->v0 += s->v1;
+        s->v2 += s->v3;
+        s->v1 = dload_i_turn(s->v1, 13) ^ s->v0;
+        s->v3 = dload_i_turn(s->v3, 16) ^ s->v2;
+        s->v0 = dload_i_turn(s->v0, 32);
+        s->v2 += s->v1;
+        s->v0 += s->v3;
+        s->v1 = dload_i_turn(s->v1, 17) ^ s->v2;
+        s->v3 = dload_i_turn(s->v3, 21) ^ s->v0;
+        s->v2 = dload_i_turn(s->v2, 32);
+    }
+}
+
+DLOAD_I_INLINE void dload_i_sip_begin(dload_i_sip *s, const uint64_t hash_key[2])
+{
+    /* the paper's constants: "somepseudorandomlygeneratedbytes" */
+    s->v0 = hash_key[0] ^ UINT64_C(0x736f6d6570736575);
+    s->v1 = hash_key[1] ^ UINT64_C(0x646f72616e646f6d);
+    s->v2 = hash_key[0] ^ UINT64_C(0x6c7967656e657261);
+    s->v3 = hash_key[1] ^ UINT64_C(0x7465646279746573);
+}
+
+/* Eight bytes of the message, as a little-endian number; c rounds. */
+DLOAD_I_INLINE void dload_i_sip_word(dload_i_sip *s, uint64_t word, int c)
+{
+    s->v3 ^= word;
+    dload_i_sip_rounds(s, c);
+    s->v0 ^= word;
+}
+
+/* The end of a message of n_bytes: its last n_bytes % 8 bytes are in tail, the rest of tail is 0. */
+DLOAD_I_INLINE uint64_t dload_i_sip_end(dload_i_sip *s, uint64_t tail, size_t n_bytes, int c, int d)
+{
+    dload_i_sip_word(s, tail | (uint64_t)(n_bytes & 0xff) << 56, c);
+    s->v2 ^= 0xff;
+    dload_i_sip_rounds(s, d);
+    return s->v0 ^ s->v1 ^ s->v2 ^ s->v3;
+}
+
+/* The rest of a message, n_bytes at p, after n_before bytes in whole words, and its end. */
+DLOAD_I_INLINE uint64_t dload_i_sip_rest(dload_i_sip *s, const void *bytes, size_t n_bytes,
+                                         size_t n_before, int c, int d)
+{
+    const unsigned char *p = (const unsigned char *)bytes;
+    size_t left = n_bytes;
+    for (; left >= 8; left -= 8, p += 8)
+        dload_i_sip_word(s, dload_i_read64_le(p), c);
+    uint64_t tail = 0;
+    while (left-- > 0)
+        tail = tail << 8 | p[left];
+    return dload_i_sip_end(s, tail, n_before + n_bytes, c, d);
+}
+
+/* What tables use: 1-3, of one or two words and of bytes. Not inlined: a hit that wants this pays for it
+ * elsewhere than in the code of every caller. */
+DLOAD_I_NOINLINE uint64_t dload_i_sip_words(const uint64_t hash_key[2], const uint64_t *words,
+                                            size_t n)
+{
+    dload_i_sip s;
+    dload_i_sip_begin(&s, hash_key);
+    for (size_t i = 0; i < n; i++)
+        dload_i_sip_word(&s, words[i], 1);
+    return dload_i_sip_end(&s, 0, n * 8, 1, 3);
+}
+
+/* ... with a group before the bytes, or without. */
+DLOAD_I_NOINLINE uint64_t dload_i_sip_bytes(const uint64_t hash_key[2], const uint64_t *group,
+                                            const void *bytes, size_t n_bytes)
+{
+    dload_i_sip s;
+    dload_i_sip_begin(&s, hash_key);
+    if (group != NULL)
+        dload_i_sip_word(&s, *group, 1);
+    return dload_i_sip_rest(&s, bytes, n_bytes, group != NULL ? 8 : 0, 1, 3);
+}
+
+/* By what a group itself is known; see dload_i_group_mark. No key's message ends like this one: a length
+ * of 255 modulo 256 has seven bytes of tail behind at least 31 words. */
+DLOAD_I_UNUSED static uint64_t dload_i_sip_mark(const uint64_t hash_key[2], uint64_t group)
+{
+    dload_i_sip s;
+    dload_i_sip_begin(&s, hash_key);
+    dload_i_sip_word(&s, group, 1);
+    return dload_i_sip_end(&s, 0, 0xff, 1, 3);
+}
+
+/* Draws a secret: from env->random, or from the system. False when there is neither. */
+DLOAD_I_LOCAL bool dload_i_draw_hash_key(const dload_env *env, uint64_t hash_key[2])
+{
+    if (env->random != NULL) {
+        hash_key[0] = env->random(env->ctx);
+        hash_key[1] = env->random(env->ctx);
+        return true;
+    }
+#if DLOAD_FREESTANDING
+    return false;
+#elif defined(__linux__)
+    for (int i = 0; i < 16; i++) { /* a signal may interrupt it while the system has just started */
+        if (getrandom(hash_key, 2 * sizeof *hash_key, 0) == 2 * sizeof *hash_key)
+            return true;
+    }
+    return false;
+#else
+    return getentropy(hash_key, 2 * sizeof *hash_key) == 0;
+#endif
+}
+
+#endif /* DLOAD_I_SIPHASH_H */
+
 /* ==== typed/types.h ==== */
 
 /* >>types -- the structs of one loader. Fields marked "private" may change in any release. */
@@ -7129,6 +7317,12 @@ typedef struct DLOAD_I_FN(config) {
     uint64_t timeout_ns;   /* longest wait of a blocking call; default 30 s; DLOAD_NEVER */
     uint64_t run_limit_ns; /* longest run of a batch; default 60 s; DLOAD_NEVER; then abandoned */
     size_t max_key_bytes;  /* DLOAD_STRING only; default 65536; beyond: DLOAD_ETOOBIG */
+#if DLOAD_HASH == DLOAD_HASH_SIP
+    /* The secret of the hash, 128 bits that nobody can guess; default 0, 0 = one of this loader's own, from
+     * env->random (which then must be fit for secrets), without that from the system (getrandom,
+     * getentropy). DLOAD_EINVAL when neither gives one, as in a freestanding build without env->random. */
+    uint64_t hash_key[2];
+#endif
 } DLOAD_I_FN(config);
 
 /* What a cache without a loader is made from; fields as in the loader's configuration. */
@@ -7147,6 +7341,9 @@ typedef struct DLOAD_I_FN(cache_config) {
     uint32_t ttl_jitter_pct;
     uint64_t idle_ttl_ns;
     size_t max_key_bytes;
+#if DLOAD_HASH == DLOAD_HASH_SIP
+    uint64_t hash_key[2];
+#endif
 } DLOAD_I_FN(cache_config);
 
 /* What an entry or a flight is known by. Private. */
@@ -7289,6 +7486,9 @@ typedef struct DLOAD_I_FN(cache) {
     void (*on_remove)(void *ctx, DLOAD_I_FN(removed) * removed);
     void *remove_ctx;
 #endif
+#if DLOAD_HASH == DLOAD_HASH_SIP
+    uint64_t hash_key[2];
+#endif
 } DLOAD_I_FN(cache);
 
 /* A value on its way into the cache. Private. */
@@ -7339,13 +7539,13 @@ typedef struct DLOAD_I_FN(snapshot) {
 #endif
 
 /* What two translation units must agree on. */
-#define DLOAD_I_FINGERPRINT                                                                    \
-    ((uint64_t)DLOAD_TEMPLATE_VERSION << 56 | (uint64_t)DLOAD_REFRESH << 54 |                  \
-     (uint64_t)DLOAD_LOCK << 52 | (uint64_t)DLOAD_EVICT << 48 | (uint64_t)DLOAD_CLOCK << 44 |  \
-     (uint64_t)DLOAD_TTL << 43 | (uint64_t)DLOAD_STATS << 42 | (uint64_t)DLOAD_I_OWNED << 41 | \
-     (uint64_t)DLOAD_GROUP << 40 | (uint64_t)DLOAD_I_KEY_KIND << 36 |                          \
-     (uint64_t)(sizeof(DLOAD_I_K) & 0xff) << 28 | (uint64_t)DLOAD_I_WEIGHED << 27 |            \
-     (uint64_t)DLOAD_ON_REMOVE << 26 |                                                         \
+#define DLOAD_I_FINGERPRINT                                                                     \
+    ((uint64_t)DLOAD_TEMPLATE_VERSION << 56 | (uint64_t)(DLOAD_HASH == DLOAD_HASH_SIP) << 55 |  \
+     (uint64_t)DLOAD_REFRESH << 54 | (uint64_t)DLOAD_LOCK << 52 | (uint64_t)DLOAD_EVICT << 48 | \
+     (uint64_t)DLOAD_CLOCK << 44 | (uint64_t)DLOAD_TTL << 43 | (uint64_t)DLOAD_STATS << 42 |    \
+     (uint64_t)DLOAD_I_OWNED << 41 | (uint64_t)DLOAD_GROUP << 40 |                              \
+     (uint64_t)DLOAD_I_KEY_KIND << 36 | (uint64_t)(sizeof(DLOAD_I_K) & 0xff) << 28 |            \
+     (uint64_t)DLOAD_I_WEIGHED << 27 | (uint64_t)DLOAD_ON_REMOVE << 26 |                        \
      ((uint64_t)sizeof(DLOAD_I_V) * 31 + sizeof(DLOAD_NAME)) % (UINT64_C(1) << 26))
 
 /* A loader. All fields are private; the struct is public so that it can live anywhere. It must not
@@ -7808,6 +8008,88 @@ DLOAD_I_INLINE void DLOAD_I_FN(i_unweigh)(DLOAD_I_FN(shard) * s, uint32_t slot, 
 #endif /* DLOAD_I_BODIES */
 #endif /* DLOAD_I_HAVE_LEAVE */
 
+/* ==== typed/ident.h ==== */
+
+/* >>ident -- what a key is known by: its hash, with the loader's secret when it has one, and its group. */
+#ifndef DLOAD_I_HAVE_IDENT
+#define DLOAD_I_HAVE_IDENT
+
+#if DLOAD_I_BODIES
+
+#define DLOAD_I_SHARD DLOAD_I_FN(shard)
+#define DLOAD_I_SLOT  DLOAD_I_FN(slot)
+#define DLOAD_I_CACHE DLOAD_I_FN(cache)
+
+/* The secret of a cache's hash, and of one of its shards. */
+#if DLOAD_HASH == DLOAD_HASH_SIP
+#define DLOAD_I_HASH_KEY(c) ((c)->hash_key)
+#else
+#define DLOAD_I_HASH_KEY(c) NULL
+#endif
+
+#if DLOAD_HASH == DLOAD_HASH_FAST
+/* The hash of a key, without its group. */
+DLOAD_I_INLINE uint64_t DLOAD_I_FN(i_hash)(DLOAD_I_K key)
+{
+#if DLOAD_I_IS_STRING
+    return dload_i_hash_bytes(key.ptr, key.len);
+#elif DLOAD_I_KEY_KIND == DLOAD_I_KIND_ID128
+    return dload_i_mix64(dload_i_read64(key.bytes) ^ dload_i_mix64(dload_i_read64(key.bytes + 8)));
+#elif DLOAD_I_KEY_KIND == DLOAD_I_KIND_FLOAT || DLOAD_I_KEY_KIND == DLOAD_I_KIND_DOUBLE
+    uint64_t bits = 0;
+    memcpy(&bits, &key, sizeof key);
+    return dload_i_mix64(bits);
+#else
+    return dload_i_mix_int((uint64_t)key);
+#endif
+}
+#endif
+
+/* The hash of a key in its group. A secret goes over both: two hashes joined by xor would let a group be
+ * chosen to cancel a key. */
+DLOAD_I_INLINE uint64_t DLOAD_I_FN(i_hash_in)(const uint64_t *hash_key, DLOAD_I_K key,
+                                              uint64_t group)
+{
+#if DLOAD_HASH == DLOAD_HASH_FAST
+    (void)hash_key;
+    (void)group;
+    return DLOAD_I_FN(i_hash)(key) ^ (DLOAD_GROUP ? dload_i_group_hash(group) : 0);
+#elif DLOAD_I_IS_STRING
+    return dload_i_sip_bytes(hash_key, DLOAD_GROUP ? &group : NULL, key.ptr, key.len);
+#else
+    uint64_t words[3] = {group, 0, 0};
+    size_t n = 2;
+#if DLOAD_I_KEY_KIND == DLOAD_I_KIND_ID128
+    words[1] = dload_i_read64_le(key.bytes);
+    words[2] = dload_i_read64_le(key.bytes + 8);
+    n = 3;
+#elif DLOAD_I_KEY_KIND == DLOAD_I_KIND_FLOAT || DLOAD_I_KEY_KIND == DLOAD_I_KIND_DOUBLE
+    memcpy(&words[1], &key, sizeof key);
+#else
+    words[1] = (uint64_t)key;
+#endif
+    return DLOAD_GROUP ? dload_i_sip_words(hash_key, words, n)
+                       : dload_i_sip_words(hash_key, words + 1, n - 1);
+#endif
+}
+
+/* What key is known by in group; the key is in its one form. */
+DLOAD_I_INLINE DLOAD_I_ID DLOAD_I_FN(i_id)(const DLOAD_I_CACHE *c, DLOAD_I_K key, uint64_t group)
+{
+    DLOAD_I_ID id;
+    id.hash = DLOAD_I_FN(i_hash_in)(DLOAD_I_HASH_KEY(c), key, group);
+    id.key = key;
+    (void)c;
+#if DLOAD_GROUP
+    id.group = group;
+#endif
+    (void)group;
+    return id;
+}
+
+#endif /* DLOAD_I_BODIES */
+#endif /* DLOAD_I_HAVE_IDENT */
+
 /* ==== typed/table.h ==== */
 
 /* >>table -- keys and entries of one loader: hash, compare, find, put, remove.
@@ -7820,19 +8102,9 @@ DLOAD_I_INLINE void DLOAD_I_FN(i_unweigh)(DLOAD_I_FN(shard) * s, uint32_t slot, 
 
 #if DLOAD_I_BODIES
 
-#define DLOAD_I_SHARD DLOAD_I_FN(shard)
-#define DLOAD_I_SLOT  DLOAD_I_FN(slot)
-#define DLOAD_I_CACHE DLOAD_I_FN(cache)
-
 /* An entry's meta word: readers without the lock may count a use at any time. */
 #define DLOAD_I_META(e)           DLOAD_I_LOAD_RELAXED(&(e)->meta)
 #define DLOAD_I_META_WRITE(e, to) DLOAD_I_STORE_RELEASE(&(e)->meta, (to))
-
-#if DLOAD_GROUP
-#define DLOAD_I_GROUP_HASH(e) dload_i_group_hash((e)->group)
-#else
-#define DLOAD_I_GROUP_HASH(e) 0
-#endif
 
 /* ---- keys ---- */
 
@@ -7853,35 +8125,6 @@ DLOAD_I_INLINE dload_status DLOAD_I_FN(i_canon)(DLOAD_I_K *key, size_t max_key_b
     (void)key;
     (void)max_key_bytes;
     return DLOAD_OK;
-}
-
-DLOAD_I_INLINE uint64_t DLOAD_I_FN(i_hash)(DLOAD_I_K key)
-{
-#if DLOAD_I_IS_STRING
-    return dload_i_hash_bytes(key.ptr, key.len);
-#elif DLOAD_I_KEY_KIND == DLOAD_I_KIND_ID128
-    return dload_i_mix64(dload_i_read64(key.bytes) ^ dload_i_mix64(dload_i_read64(key.bytes + 8)));
-#elif DLOAD_I_KEY_KIND == DLOAD_I_KIND_FLOAT || DLOAD_I_KEY_KIND == DLOAD_I_KIND_DOUBLE
-    uint64_t bits = 0;
-    memcpy(&bits, &key, sizeof key);
-    return dload_i_mix64(bits);
-#else
-    return dload_i_mix_int((uint64_t)key);
-#endif
-}
-
-/* What key is known by in group; the key is in its one form. */
-DLOAD_I_INLINE DLOAD_I_ID DLOAD_I_FN(i_id)(DLOAD_I_K key, uint64_t group)
-{
-    DLOAD_I_ID id;
-    id.hash = DLOAD_I_FN(i_hash)(key);
-    id.key = key;
-#if DLOAD_GROUP
-    id.hash ^= dload_i_group_hash(group);
-    id.group = group;
-#endif
-    (void)group;
-    return id;
 }
 
 DLOAD_I_INLINE bool DLOAD_I_FN(i_same)(const DLOAD_I_K *a, const DLOAD_I_K *b)
@@ -7911,23 +8154,32 @@ DLOAD_I_INLINE bool DLOAD_I_FN(i_is)(const DLOAD_I_SLOT *e, const DLOAD_I_ID *id
 #endif
 }
 
-/* The hash of an entry's key: all of it, or (strings) as much as finding its home takes. */
-DLOAD_I_INLINE uint64_t DLOAD_I_FN(i_home_hash)(const DLOAD_I_SLOT *e)
+/* The hash of an entry's key. */
+DLOAD_I_UNUSED static uint64_t DLOAD_I_FN(i_hash_of)(const void *slot, const uint64_t *hash_key)
 {
+    const DLOAD_I_SLOT *e = (const DLOAD_I_SLOT *)slot;
+    DLOAD_I_K key;
 #if DLOAD_I_IS_STRING
-    return (uint64_t)e->key.hash_hi << 32;
+    key.ptr = e->key.ptr;
+    key.len = e->key.len;
 #else
-    return DLOAD_I_FN(i_hash)(e->key) ^ DLOAD_I_GROUP_HASH(e);
+    key = e->key;
+#endif
+#if DLOAD_GROUP
+    return DLOAD_I_FN(i_hash_in)(hash_key, key, e->group);
+#else
+    return DLOAD_I_FN(i_hash_in)(hash_key, key, 0);
 #endif
 }
 
-DLOAD_I_UNUSED static uint64_t DLOAD_I_FN(i_hash_of)(const void *slot)
+/* ... or as much of it as finding its home takes. */
+DLOAD_I_INLINE uint64_t DLOAD_I_FN(i_home_hash)(const DLOAD_I_SHARD *s, const DLOAD_I_SLOT *e)
 {
-    const DLOAD_I_SLOT *e = (const DLOAD_I_SLOT *)slot;
 #if DLOAD_I_IS_STRING
-    return dload_i_hash_bytes(e->key.ptr, e->key.len) ^ DLOAD_I_GROUP_HASH(e);
+    (void)s;
+    return (uint64_t)e->key.hash_hi << 32;
 #else
-    return DLOAD_I_FN(i_hash)(e->key) ^ DLOAD_I_GROUP_HASH(e);
+    return DLOAD_I_FN(i_hash_of)(e, s->evict.hash_key);
 #endif
 }
 
@@ -8224,7 +8476,7 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_remove)(DLOAD_I_SHARD *s, uint32_t slot, dloa
         dload_i_evict_remove(&s->evict, DLOAD_EVICT, slot);
     dload_i_group *g = &s->groups[slot / DLOAD_I_GROUP_SLOTS];
     dload_i_group_open(g); /* mutant REMOVED_UNSEEN */
-    dload_i_give_slot(s->groups, s->n_groups, DLOAD_I_FN(i_home_hash)(e), slot);
+    dload_i_give_slot(s->groups, s->n_groups, DLOAD_I_FN(i_home_hash)(s, e), slot);
     dload_i_group_shut(g);
 #if DLOAD_I_IS_STRING
     if (!(DLOAD_ON_REMOVE && leaves)) /* the hook reads them first */
@@ -9156,12 +9408,14 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_grow)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *
     if (s->cap > (UINT32_C(1) << 29) ||
         !DLOAD_I_FN(i_shard_alloc)(c->env, &wide, s->cap * 2, DLOAD_EVICT_NONE))
         return false;
+    wide.evict.hash_key = s->evict.hash_key;
     uint32_t n_slots = s->n_groups * DLOAD_I_GROUP_SLOTS;
     for (uint32_t i = 0; i < n_slots; i++) {
         if (s->groups[i / DLOAD_I_GROUP_SLOTS].tags[i % DLOAD_I_GROUP_SLOTS] == 0)
             continue;
         const DLOAD_I_SLOT *e = &s->slots[i];
-        uint32_t slot = dload_i_take_slot(wide.groups, wide.n_groups, DLOAD_I_FN(i_hash_of)(e));
+        uint32_t slot = dload_i_take_slot(wide.groups, wide.n_groups,
+                                          DLOAD_I_FN(i_hash_of)(e, s->evict.hash_key));
         wide.slots[slot] = *e;
 #if DLOAD_I_WEIGHED
         wide.weights[slot] = s->weights[i];
@@ -9528,7 +9782,7 @@ DLOAD_I_INLINE dload_status DLOAD_I_FN(i_cache_get)(DLOAD_I_CACHE *c, uint64_t g
         return out == NULL ? DLOAD_EINVAL : st;
     if (DLOAD_I_FORKED(c))
         return DLOAD_EFORK;
-    DLOAD_I_ID id = DLOAD_I_FN(i_id)(key, group);
+    DLOAD_I_ID id = DLOAD_I_FN(i_id)(c, key, group);
     st = DLOAD_I_FN(i_lookup)(c, &id, out);
     return st == DLOAD_PENDING ? DLOAD_MISSING : st;
 }
@@ -9551,7 +9805,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_cache_set)(DLOAD_I_CACHE *c, uint64_t gr
     if (st < 0)
         return st;
     DLOAD_I_FN(item) item;
-    item.id = DLOAD_I_FN(i_id)(key, group);
+    item.id = DLOAD_I_FN(i_id)(c, key, group);
     item.value = &copy;
     item.status = DLOAD_OK;
     item.ttl_ns = ttl_ns != 0 ? ttl_ns : c->ttl_ns;
@@ -9577,7 +9831,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_cache_delete)(DLOAD_I_CACHE *c, uint64_t
     if (st < 0)
         return st;
     DLOAD_I_FN(removed) old;
-    DLOAD_I_ID id = DLOAD_I_FN(i_id)(key, group);
+    DLOAD_I_ID id = DLOAD_I_FN(i_id)(c, key, group);
     if (DLOAD_I_FN(i_drop)(c, &id, &old))
         DLOAD_I_FN(i_end)(c, DLOAD_I_FN(i_shard)(c, id.hash), &old);
     return DLOAD_OK;
@@ -9699,6 +9953,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_shard_init)(DLOAD_I_CACHE *c, uint32_t i
 #if DLOAD_TTL
     s->tick = s->wheel.now = DLOAD_I_FN(i_now)(c) >> DLOAD_I_TICK_SHIFT;
 #endif
+    s->evict.hash_key = DLOAD_I_HASH_KEY(c);
     if (!DLOAD_I_FN(i_shard_alloc)(c->env, s, cap, kind))
         return DLOAD_ENOMEM;
     s->max_uses = kind == DLOAD_EVICT_LRU ? 1 : s->evict.max_uses;
@@ -9771,6 +10026,11 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_init)(DLOAD_I_CACHE *c,
     c->shard = &c->one;
     c->one.groups = dload_i_no_groups();
     c->one.n_groups = 1;
+#endif
+#if DLOAD_HASH == DLOAD_HASH_SIP
+    memcpy(c->hash_key, cfg.hash_key, sizeof c->hash_key);
+    if ((c->hash_key[0] | c->hash_key[1]) == 0 && !dload_i_draw_hash_key(c->env, c->hash_key))
+        return DLOAD_EINVAL;
 #endif
     if (capacity == DLOAD_NO_CACHE)
         return DLOAD_OK;
@@ -9924,7 +10184,7 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_fetch_ahead)(const DLOAD_I_CACHE *c, uint64_t gr
         DLOAD_I_K key = keys[i];
         if (DLOAD_I_FN(i_canon)(&key, c->max_key_bytes) < 0)
             continue;
-        uint64_t hash = DLOAD_I_FN(i_id)(key, group).hash;
+        uint64_t hash = DLOAD_I_FN(i_id)(c, key, group).hash;
         const DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(c, hash);
         uint32_t at = dload_i_home(hash, DLOAD_I_LOAD_ACQUIRE(&s->n_groups));
         groups[n_asked] = DLOAD_I_LOAD_ACQUIRE(&s->groups) + at;
@@ -10005,7 +10265,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_cache_pin)(DLOAD_I_CACHE *c, uint64_t gr
     dload_status st = DLOAD_I_FN(i_canon)(&key, c->max_key_bytes);
     if (st < 0)
         return st;
-    DLOAD_I_ID id = DLOAD_I_FN(i_id)(key, group);
+    DLOAD_I_ID id = DLOAD_I_FN(i_id)(c, key, group);
     return DLOAD_I_FN(i_pin)(c, &id, pinned);
 }
 
@@ -10380,6 +10640,13 @@ DLOAD_I_UNUSED static void DLOAD_I_FN(i_call)(dload_i_waiter *base)
         w->done(w);
 }
 
+#if DLOAD_HASH == DLOAD_HASH_SIP && DLOAD_GROUP
+DLOAD_I_UNUSED static uint64_t DLOAD_I_FN(i_mark)(const void *owner, uint64_t group)
+{
+    return dload_i_sip_mark(((const DLOAD_NAME *)owner)->cache.hash_key, group);
+}
+#endif
+
 DLOAD_I_UNUSED static const dload_i_ops *DLOAD_I_FN(i_ops)(void)
 {
     static const dload_i_ops ops = {
@@ -10406,6 +10673,11 @@ DLOAD_I_UNUSED static const dload_i_ops *DLOAD_I_FN(i_ops)(void)
         NULL,
 #endif
         DLOAD_I_FN(i_call),
+#if DLOAD_HASH == DLOAD_HASH_SIP && DLOAD_GROUP
+        DLOAD_I_FN(i_mark),
+#else
+        NULL,
+#endif
     };
     return &ops;
 }
@@ -10506,7 +10778,7 @@ DLOAD_I_LOCAL bool DLOAD_I_FN(i_cleared_since)(const DLOAD_NAME *l, const DLOAD_
                                                uint64_t token)
 {
 #if DLOAD_GROUP
-    if (dload_i_cleared_since(&l->core, dload_i_group_mark(id->group), token))
+    if (dload_i_cleared_since(&l->core, dload_i_mark(&l->core, id->group), token))
         return true;
 #endif
     return dload_i_cleared_since(&l->core, id->hash, token);
@@ -10543,7 +10815,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_put)(DLOAD_I_BATCH *b, DLOAD_I_K key,
         return st < 0 ? st : DLOAD_EFORK;
     DLOAD_I_FN(item) item;
     DLOAD_I_V copy;
-    item.id = DLOAD_I_FN(i_id)(key, b->base.group);
+    item.id = DLOAD_I_FN(i_id)(&l->cache, key, b->base.group);
     item.value = &copy;
     item.status = DLOAD_OK;
     item.ttl_ns = l->cache.ttl_ns;
@@ -10978,7 +11250,7 @@ DLOAD_I_HOT dload_status DLOAD_I_FN(load_with)(DLOAD_NAME *l, DLOAD_I_K key, con
     dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
     if (DLOAD_I_UNLIKELY(st < 0 || !DLOAD_I_FN(i_group_allowed)(call)))
         return st < 0 ? st : DLOAD_EINVAL;
-    DLOAD_I_ID id = DLOAD_I_FN(i_id)(key, call != NULL ? call->group : 0);
+    DLOAD_I_ID id = DLOAD_I_FN(i_id)(&l->cache, key, call != NULL ? call->group : 0);
     if (call == NULL || (call->flags & DLOAD_FRESH) == 0) {
         st = DLOAD_I_FN(i_lookup)(&l->cache, &id, out);
         if (DLOAD_I_LIKELY(st != DLOAD_PENDING))
@@ -11012,7 +11284,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_ask_one)(DLOAD_I_FN(i_many) * m, DLOAD_I
     dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
     if (st < 0)
         return st;
-    DLOAD_I_ID id = DLOAD_I_FN(i_id)(key, m->group);
+    DLOAD_I_ID id = DLOAD_I_FN(i_id)(&l->cache, key, m->group);
     bool looked = m->locked;
     if ((m->flags & DLOAD_FRESH) == 0) {
         st = DLOAD_I_FN(i_look)(&l->cache, &id, out);
@@ -11165,7 +11437,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(start_with)(DLOAD_NAME *l, DLOAD_I_K key,
     else if (st >= 0 && DLOAD_I_LOAD_RELAXED(&l->core.closed))
         st = DLOAD_ECLOSED;
     if (st >= 0) {
-        DLOAD_I_ID id = DLOAD_I_FN(i_id)(key, call != NULL ? call->group : 0);
+        DLOAD_I_ID id = DLOAD_I_FN(i_id)(&l->cache, key, call != NULL ? call->group : 0);
         st = (flags & DLOAD_FRESH) != 0 ? DLOAD_PENDING
                                         : DLOAD_I_FN(i_look)(&l->cache, &id, &w->value);
         if (st == DLOAD_PENDING) {
@@ -11257,7 +11529,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_bring)(DLOAD_NAME *l, uint64_t group, DL
     if (status >= 0 && (st = DLOAD_I_FN(i_copy)(&copy, value)) < 0)
         return st;
     DLOAD_I_FN(item) item;
-    item.id = DLOAD_I_FN(i_id)(key, group);
+    item.id = DLOAD_I_FN(i_id)(&l->cache, key, group);
     item.value = &copy;
     item.status = status;
     item.ttl_ns = ttl_ns;
@@ -11351,7 +11623,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_peek)(DLOAD_NAME *l, uint64_t group, DLO
     dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
     if (st < 0)
         return st;
-    DLOAD_I_ID id = DLOAD_I_FN(i_id)(key, group);
+    DLOAD_I_ID id = DLOAD_I_FN(i_id)(&l->cache, key, group);
     st = DLOAD_MISSING;
     DLOAD_I_ACQUIRE(&l->mutex);
     if (l->cache.n_shards != 0) {
@@ -11400,7 +11672,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_clear)(DLOAD_NAME *l, uint64_t group, DL
     dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
     if (st < 0)
         return st;
-    DLOAD_I_ID id = DLOAD_I_FN(i_id)(key, group);
+    DLOAD_I_ID id = DLOAD_I_FN(i_id)(&l->cache, key, group);
     DLOAD_I_FN(removed) old;
     DLOAD_I_ACQUIRE(&l->mutex);
     DLOAD_I_FN(i_outdate)(l, &id);
@@ -11568,6 +11840,10 @@ DLOAD_I_API dload_status DLOAD_I_FN(init_checked)(DLOAD_NAME *l, const DLOAD_I_F
     cache.ttl_jitter_pct = l->cfg.ttl_jitter_pct;
     cache.idle_ttl_ns = l->cfg.idle_ttl_ns;
     cache.max_key_bytes = l->cfg.max_key_bytes;
+#if DLOAD_HASH == DLOAD_HASH_SIP
+    memcpy(cache.hash_key, l->cfg.hash_key, sizeof cache.hash_key);
+    memset(l->cfg.hash_key, 0, sizeof l->cfg.hash_key); /* one copy of a secret is enough */
+#endif
     st = DLOAD_I_FN(cache_init)(&l->cache, &cache);
     if (st < 0)
         return st;
@@ -12286,7 +12562,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_bring_back)(DLOAD_I_FN(i_restorer) * r,
     bool error = (p->flags & DLOAD_I_SAVED_ERROR) != 0;
     bool came = false;
     dload_status st = DLOAD_OK;
-    item.id = DLOAD_I_FN(i_id)(p->key, p->group);
+    item.id = DLOAD_I_FN(i_id)(c, p->key, p->group);
     item.value = &p->value;
     item.status = error ? p->status : DLOAD_OK;
     item.ttl_ns = (p->flags & DLOAD_I_SAVED_EXPIRES) != 0 ? p->left_ns : DLOAD_NEVER;
@@ -12552,6 +12828,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(restore_file)(DLOAD_NAME *l, const char *pat
 #undef DLOAD_REFRESH
 #undef DLOAD_GROUP
 #undef DLOAD_CLOCK
+#undef DLOAD_HASH
 #undef DLOAD_STATS
 #undef DLOAD_SNAPSHOT
 #undef DLOAD_WEIGHT
@@ -12608,15 +12885,16 @@ DLOAD_I_API dload_status DLOAD_I_FN(restore_file)(DLOAD_NAME *l, const char *pat
 #undef DLOAD_I_HAVE_LEAVE
 #undef DLOAD_I_WEIGHT_MAX
 #undef DLOAD_I_WEIGHT_PIN
+#undef DLOAD_I_HAVE_IDENT
+#undef DLOAD_I_SHARD
+#undef DLOAD_I_SLOT
+#undef DLOAD_I_CACHE
+#undef DLOAD_I_HASH_KEY
 #undef DLOAD_I_HAVE_TABLE
 #undef DLOAD_I_HAVE_REMOVE
 #undef DLOAD_I_HAVE_READ
 #undef DLOAD_I_READ_TRIES
 #undef DLOAD_I_READ_BYTES
-#undef DLOAD_I_SHARD
-#undef DLOAD_I_SLOT
-#undef DLOAD_I_GROUP_HASH
-#undef DLOAD_I_CACHE
 #undef DLOAD_I_DUE
 #undef DLOAD_I_HAVE_STALE
 #undef DLOAD_I_HAVE_REMOVED

@@ -6,13 +6,19 @@
 #define DLOAD_NAME  man
 #define DLOAD_KEY   uint64_t
 #define DLOAD_VALUE uint64_t
+#ifdef TEST_HASH
+#define DLOAD_HASH TEST_HASH
+#endif
 #define DLOAD_LOCK  TEST_LOCK
 #define DLOAD_CLOCK DLOAD_CLOCK_MANUAL
 #include "dataloader.h"
 #define DLOAD_NAME  env_
 #define DLOAD_KEY   DLOAD_STRING
 #define DLOAD_VALUE uint64_t
-#define DLOAD_LOCK  TEST_LOCK
+#ifdef TEST_HASH
+#define DLOAD_HASH TEST_HASH
+#endif
+#define DLOAD_LOCK TEST_LOCK
 #include "dataloader.h"
 #include "support.h"
 

@@ -38,6 +38,9 @@ static void piece_free(struct piece *p)
 #define DLOAD_VALUE_FREE(v)        piece_free(*(v))
 #define DLOAD_LOCK                 TEST_LOCK
 #define DLOAD_GROUP                1
+#ifdef TEST_HASH
+#define DLOAD_HASH TEST_HASH
+#endif
 #include "dataloader.h"
 #include "test_groups_model.h"
 

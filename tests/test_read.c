@@ -210,7 +210,7 @@ static void test_doubt(void **state)
     wide value;
     u64_wide_fill(&value, 5, 1);
     must_ok(u64_wide_cache_set(&c, 5, &value, 0));
-    u64_wide_i_ident id = u64_wide_i_id(5, 0);
+    u64_wide_i_ident id = u64_wide_i_id(&c, 5, 0);
     must_ok(u64_wide_i_read_free(&c, s, &id, &value));
     for (uint32_t i = 0; i < s->n_groups; i++) {
         dload_i_group_open(&s->groups[i]);

@@ -9,6 +9,7 @@
 #define DLOAD_EVICT DLOAD_EVICT_FIFO
 #include "dataloader.h"
 #include "support.h"
+#include "test_mixer.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -171,21 +172,6 @@ static void test_table_empties(void **state)
 }
 
 /* ---- keys made to collide ---- */
-
-/* The key whose hash is h: the mixer is a bijection, fold, multiply, fold, so it can be run
- * backwards. */
-static uint64_t key_of_hash(uint64_t h)
-{
-    uint64_t inverse = UINT64_C(0xd6e8feb86659fd93), key = h;
-    for (int i = 0; i < 6; i++) { /* Newton's iteration doubles the bits that are right */
-        inverse *= 2 - UINT64_C(0xd6e8feb86659fd93) * inverse;
-    }
-    key ^= key >> 32;
-    key *= inverse;
-    key ^= key >> 32;
-    equal(tab_i_hash(key), h);
-    return key;
-}
 
 /* Against an array of what is there: sets, deletes and gets on n keys that share what mask keeps.
  * */

@@ -25,7 +25,7 @@ ends_in_comment = amalgamate.ends_in_comment
 VERSION = re.compile(r'^#define DLOAD_VERSION_STRING\s+"([0-9][0-9A-Za-z.+-]*)"', re.MULTILINE)
 NUMBER = re.compile(r"^#define DLOAD_VERSION\s+([0-9]+)\b", re.MULTILINE)
 TEMPLATE = re.compile(r"^#define DLOAD_TEMPLATE_VERSION\s+([0-9]+)\b", re.MULTILINE)
-CHOICE = re.compile(r"^#define DLOAD_(LOCK|EVICT|CLOCK)_([A-Z0-9]+)\s+[0-9]+\s*$", re.MULTILINE)
+CHOICE = re.compile(r"^#define DLOAD_(LOCK|EVICT|CLOCK|HASH)_([A-Z0-9]+)\s+[0-9]+\s*$", re.MULTILINE)
 KEY_TYPE = re.compile(r"^#define DLOAD_I_TYPE_(\w+)\s+~,\s*DLOAD_I_KIND_(\w+)\b", re.MULTILINE)
 CONFIG = re.compile(r"typedef struct DLOAD_I_FN\(config\) \{\n(.*?)\n\} DLOAD_I_FN\(config\);", re.DOTALL)
 FIELD = re.compile(r"^    (size_t|uint32_t|uint64_t|bool)\s+(\w+);\s*/\* (.*?) \*/", re.MULTILINE | re.DOTALL)
@@ -62,7 +62,7 @@ class Contract:
         self.choices = {}
         for group, choice in CHOICE.findall(port):
             self.choices.setdefault(group.lower(), []).append(choice.lower())
-        for group in ("lock", "evict", "clock"):
+        for group in ("lock", "evict", "clock", "hash"):
             if group not in self.choices:
                 raise Missing("%s:1: error: no DLOAD_%s_ choices" % (self.path("runtime/port.h"), group.upper()))
         self.key_kinds = {name: kind for name, kind in KEY_TYPE.findall(key)}

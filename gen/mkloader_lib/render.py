@@ -56,7 +56,7 @@ class Wrapper:
         for key in ("ref", "unref", "copy", "free"):
             if key in s:
                 out["DLOAD_VALUE_" + key.upper()] = s[key]
-        for key in ("lock", "evict", "clock"):
+        for key in ("lock", "evict", "clock", "hash"):
             if key in s:
                 out["DLOAD_" + key.upper()] = "DLOAD_%s_%s" % (key.upper(), s[key].upper())
         for key in ("ttl", "refresh", "group", "stats", "snapshot"):

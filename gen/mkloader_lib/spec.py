@@ -24,6 +24,8 @@ KEYS = {
     "lock": ("lock", "WORD", "default none"),
     "evict": ("evict", "WORD", "default auto"),
     "clock": ("clock", "WORD", "default env"),
+    "hash": ("hash", "WORD", "sip: with a secret, for keys that somebody may choose to do harm; default "
+                             "fast"),
     "ttl": ("switch", "yes|no", "entries may expire; no saves 4 bytes an entry; default yes"),
     "refresh": ("switch", "yes|no", "values past their TTL, early refreshes, idle TTLs (stale_ns, stale_error_ns, "
                                     "refresh_ahead_pct, idle_ttl_ns); default no"),

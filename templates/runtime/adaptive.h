@@ -116,7 +116,7 @@ DLOAD_I_LOCAL bool dload_i_adaptive_meet(dload_i_evict *e, uint64_t hash, bool f
 /* The key's time goes with it: when it came or, in main, when it was last given another round. */
 DLOAD_I_LOCAL void dload_i_adaptive_forget(dload_i_evict *e, dload_i_past *past, uint32_t slot)
 {
-    uint64_t hash = e->hash_of(e->meta + (size_t)slot * e->stride_bytes);
+    uint64_t hash = e->hash_of(e->meta + (size_t)slot * e->stride_bytes, e->hash_key);
     dload_i_past_add(past, hash, e->adaptive->since[slot]);
     e->adaptive->now++;
 }

@@ -113,7 +113,7 @@ DLOAD_I_LOCAL dload_i_batch *dload_i_open_of(const dload_i_core *c, uint64_t gro
     if (!c->grouped || c->open == NULL || c->open->group == group)
         return c->open;
     uint32_t mask = c->refs_cap - 1;
-    uint32_t hash = dload_i_ref_hash(dload_i_group_mark(group));
+    uint32_t hash = dload_i_ref_hash(dload_i_mark(c, group));
     for (uint32_t i = hash & mask; c->refs[i].batch != NULL; i = (i + 1) & mask) {
         if (c->refs[i].place == DLOAD_I_OPEN_PLACE && c->refs[i].batch->group == group)
             return c->refs[i].batch;
@@ -139,7 +139,7 @@ DLOAD_I_LOCAL void dload_i_open_add(dload_i_core *c, dload_i_batch *b)
     *(c->open_tail == NULL ? &c->open : &c->open_tail->next) = b;
     c->open_tail = b;
     if (c->grouped)
-        dload_i_ref_add(c, b, DLOAD_I_OPEN_PLACE, dload_i_group_mark(b->group));
+        dload_i_ref_add(c, b, DLOAD_I_OPEN_PLACE, dload_i_mark(c, b->group));
     b->opened_ns = dload_i_now(c->env);
     b->last_key_ns = b->opened_ns;
     c->tell_wake = c->wake != NULL;

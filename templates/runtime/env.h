@@ -13,7 +13,8 @@ typedef struct dload_env {
     uint64_t (*now)(void *ctx); /* monotonic, ns; NULL = time stands still at what _process said */
     void *(*alloc)(void *ctx, size_t n_bytes); /* aligned as malloc; NULL result = none left */
     void (*free)(void *ctx, void *p, size_t n_bytes); /* p is not NULL; n_bytes as allocated */
-    uint64_t (*random)(void *ctx);                    /* for TTL jitter; NULL = a fixed sequence */
+    uint64_t (*random)(void *ctx); /* for TTL jitter; NULL = a fixed sequence. With
+                                    DLOAD_HASH_SIP also for secrets; NULL = the system's */
     uint64_t (*self)(void *ctx); /* who is calling: a thread or a fiber, never 0; NULL = only one */
     /* Blocks, or pumps what completes batches, until *word may differ from seen or it is until_ns;
      * may return early. DLOAD_OK, or an error that ends the wait. NULL = the lock's own way. */

@@ -52,7 +52,8 @@ typedef struct dload_i_evict {
     uint32_t hand; /* SIEVE: where it goes on; DLOAD_I_NO_SLOT = at the tail */
     dload_i_ghost ghost;
     /* the full hash of a slot's key, for the ghost */
-    uint64_t (*hash_of)(const void *slot);
+    uint64_t (*hash_of)(const void *slot, const uint64_t *hash_key);
+    const uint64_t *hash_key;   /* NULL = a hash without a secret */
     dload_i_adaptive *adaptive; /* ADAPTIVE's; else NULL */
 } dload_i_evict;
 
@@ -254,7 +255,8 @@ DLOAD_I_LOCAL uint32_t dload_i_s3fifo_victim(dload_i_evict *e)
         dload_i_evict_prefetch(e, DLOAD_I_SMALL);
         uint32_t meta = dload_i_meta_of(e, slot);
         if ((meta & DLOAD_I_META_USES) < 2) {
-            dload_i_ghost_add(&e->ghost, e->hash_of(e->meta + (size_t)slot * e->stride_bytes));
+            dload_i_ghost_add(&e->ghost,
+                              e->hash_of(e->meta + (size_t)slot * e->stride_bytes, e->hash_key));
             return slot;
         }
         dload_i_meta_set(e, slot, (meta & ~DLOAD_I_META_USES) | DLOAD_I_META_MAIN);

@@ -112,6 +112,8 @@ typedef struct dload_i_ops {
     void (*keep)(void *owner, dload_i_batch *b, uint32_t i);  /* an old value; NULL = never */
     void (*release)(dload_i_batch *b, uint32_t i);            /* an owned value; NULL = plain */
     void (*call)(dload_i_waiter *w);                          /* done() */
+    uint64_t (*mark)(const void *owner,
+                     uint64_t group); /* a group's, with a secret; NULL = without */
 } dload_i_ops;
 
 #define DLOAD_I_CLEAR_SLOTS     64u
@@ -202,6 +204,12 @@ DLOAD_I_INLINE uint32_t dload_i_ref_hash(uint64_t hash)
     return (uint32_t)(hash >> 32);
 }
 
+/* By what a group itself is known. */
+DLOAD_I_INLINE uint64_t dload_i_mark(const dload_i_core *c, uint64_t group)
+{
+    return c->ops->mark != NULL ? c->ops->mark(c->owner, group) : dload_i_group_mark(group);
+}
+
 DLOAD_I_LOCAL void dload_i_ref_insert(dload_i_core *c, dload_i_ref ref)
 {
     uint32_t mask = c->refs_cap - 1;
@@ -238,7 +246,7 @@ DLOAD_I_LOCAL dload_i_ref *dload_i_ref_of(dload_i_core *c, const dload_i_batch *
 {
     uint32_t mask = c->refs_cap - 1;
     uint64_t hash =
-        place == DLOAD_I_OPEN_PLACE ? dload_i_group_mark(b->group) : b->flights[place].hash;
+        place == DLOAD_I_OPEN_PLACE ? dload_i_mark(c, b->group) : b->flights[place].hash;
     uint32_t i = dload_i_ref_hash(hash) & mask;
     while (c->refs[i].batch != b || c->refs[i].place != place)
         i = (i + 1) & mask;
@@ -291,7 +299,7 @@ DLOAD_I_LOCAL void dload_i_detach(dload_i_core *c, dload_i_ref *ref)
 /* Everything of a group that was sent is out of date. */
 DLOAD_I_UNUSED static void dload_i_outdate_group(dload_i_core *c, uint64_t group)
 {
-    dload_i_note_clear(c, dload_i_group_mark(group));
+    dload_i_note_clear(c, dload_i_mark(c, group));
     for (dload_i_batch *b = c->running; b != NULL; b = b->next) {
         for (uint32_t i = 0; i < b->n && b->group == group; i++) {
             if (!b->flights[i].published && !b->flights[i].detached)

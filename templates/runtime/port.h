@@ -64,6 +64,9 @@ int memcmp(const void *a, const void *b, size_t n_bytes);
 #define DLOAD_EVICT_AUTO     7
 #define DLOAD_EVICT_ADAPTIVE 8
 
+#define DLOAD_HASH_FAST 1
+#define DLOAD_HASH_SIP  2
+
 #define DLOAD_CLOCK_ENV     1
 #define DLOAD_CLOCK_COARSE  2
 #define DLOAD_CLOCK_PRECISE 3

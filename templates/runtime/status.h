@@ -12,7 +12,8 @@
     X(STALE, 1, "ok, but the value is past its TTL (config.stale_ns allows it)")                   \
     X(PENDING, -1, "not yet: the answer comes later (fetch functions and _start only)")            \
     X(MISSING, -2, "the source has no value for this key")                                         \
-    X(EINVAL, -3, "invalid argument or configuration (see the range beside each config field)")    \
+    X(EINVAL, -3, "invalid argument or configuration (see the range beside each config field; "    \
+                  "DLOAD_HASH_SIP: no hash_key, and no env->random to draw one from)")             \
     X(ENOMEM, -4, "out of memory (config.env->alloc returned NULL)")                               \
     X(EFULL, -5, "no room: raise config.capacity or choose a policy that evicts")                  \
     X(ETOOBIG, -6, "key or value over its limit (config.max_key_bytes, config.max_weight / shards)") \

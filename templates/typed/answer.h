@@ -91,7 +91,7 @@ DLOAD_I_LOCAL bool DLOAD_I_FN(i_cleared_since)(const DLOAD_NAME *l, const DLOAD_
                                                uint64_t token)
 {
 #if DLOAD_GROUP
-    if (dload_i_cleared_since(&l->core, dload_i_group_mark(id->group), token))
+    if (dload_i_cleared_since(&l->core, dload_i_mark(&l->core, id->group), token))
         return true;
 #endif
     return dload_i_cleared_since(&l->core, id->hash, token);
@@ -128,7 +128,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_put)(DLOAD_I_BATCH *b, DLOAD_I_K key,
         return st < 0 ? st : DLOAD_EFORK;
     DLOAD_I_FN(item) item;
     DLOAD_I_V copy;
-    item.id = DLOAD_I_FN(i_id)(key, b->base.group);
+    item.id = DLOAD_I_FN(i_id)(&l->cache, key, b->base.group);
     item.value = &copy;
     item.status = DLOAD_OK;
     item.ttl_ns = l->cache.ttl_ns;

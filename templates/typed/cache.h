@@ -182,7 +182,7 @@ DLOAD_I_INLINE dload_status DLOAD_I_FN(i_cache_get)(DLOAD_I_CACHE *c, uint64_t g
         return out == NULL ? DLOAD_EINVAL : st;
     if (DLOAD_I_FORKED(c))
         return DLOAD_EFORK;
-    DLOAD_I_ID id = DLOAD_I_FN(i_id)(key, group);
+    DLOAD_I_ID id = DLOAD_I_FN(i_id)(c, key, group);
     st = DLOAD_I_FN(i_lookup)(c, &id, out);
     return st == DLOAD_PENDING ? DLOAD_MISSING : st;
 }
@@ -205,7 +205,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_cache_set)(DLOAD_I_CACHE *c, uint64_t gr
     if (st < 0)
         return st;
     DLOAD_I_FN(item) item;
-    item.id = DLOAD_I_FN(i_id)(key, group);
+    item.id = DLOAD_I_FN(i_id)(c, key, group);
     item.value = &copy;
     item.status = DLOAD_OK;
     item.ttl_ns = ttl_ns != 0 ? ttl_ns : c->ttl_ns;
@@ -231,7 +231,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_cache_delete)(DLOAD_I_CACHE *c, uint64_t
     if (st < 0)
         return st;
     DLOAD_I_FN(removed) old;
-    DLOAD_I_ID id = DLOAD_I_FN(i_id)(key, group);
+    DLOAD_I_ID id = DLOAD_I_FN(i_id)(c, key, group);
     if (DLOAD_I_FN(i_drop)(c, &id, &old))
         DLOAD_I_FN(i_end)(c, DLOAD_I_FN(i_shard)(c, id.hash), &old);
     return DLOAD_OK;

@@ -74,6 +74,10 @@ DLOAD_I_API dload_status DLOAD_I_FN(init_checked)(DLOAD_NAME *l, const DLOAD_I_F
     cache.ttl_jitter_pct = l->cfg.ttl_jitter_pct;
     cache.idle_ttl_ns = l->cfg.idle_ttl_ns;
     cache.max_key_bytes = l->cfg.max_key_bytes;
+#if DLOAD_HASH == DLOAD_HASH_SIP
+    memcpy(cache.hash_key, l->cfg.hash_key, sizeof cache.hash_key);
+    memset(l->cfg.hash_key, 0, sizeof l->cfg.hash_key); /* one copy of a secret is enough */
+#endif
     st = DLOAD_I_FN(cache_init)(&l->cache, &cache);
     if (st < 0)
         return st;

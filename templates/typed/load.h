@@ -207,7 +207,7 @@ DLOAD_I_HOT dload_status DLOAD_I_FN(load_with)(DLOAD_NAME *l, DLOAD_I_K key, con
     dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
     if (DLOAD_I_UNLIKELY(st < 0 || !DLOAD_I_FN(i_group_allowed)(call)))
         return st < 0 ? st : DLOAD_EINVAL;
-    DLOAD_I_ID id = DLOAD_I_FN(i_id)(key, call != NULL ? call->group : 0);
+    DLOAD_I_ID id = DLOAD_I_FN(i_id)(&l->cache, key, call != NULL ? call->group : 0);
     if (call == NULL || (call->flags & DLOAD_FRESH) == 0) {
         st = DLOAD_I_FN(i_lookup)(&l->cache, &id, out);
         if (DLOAD_I_LIKELY(st != DLOAD_PENDING))
@@ -241,7 +241,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_ask_one)(DLOAD_I_FN(i_many) * m, DLOAD_I
     dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
     if (st < 0)
         return st;
-    DLOAD_I_ID id = DLOAD_I_FN(i_id)(key, m->group);
+    DLOAD_I_ID id = DLOAD_I_FN(i_id)(&l->cache, key, m->group);
     bool looked = m->locked;
     if ((m->flags & DLOAD_FRESH) == 0) {
         st = DLOAD_I_FN(i_look)(&l->cache, &id, out);
@@ -394,7 +394,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(start_with)(DLOAD_NAME *l, DLOAD_I_K key,
     else if (st >= 0 && DLOAD_I_LOAD_RELAXED(&l->core.closed))
         st = DLOAD_ECLOSED;
     if (st >= 0) {
-        DLOAD_I_ID id = DLOAD_I_FN(i_id)(key, call != NULL ? call->group : 0);
+        DLOAD_I_ID id = DLOAD_I_FN(i_id)(&l->cache, key, call != NULL ? call->group : 0);
         st = (flags & DLOAD_FRESH) != 0 ? DLOAD_PENDING
                                         : DLOAD_I_FN(i_look)(&l->cache, &id, &w->value);
         if (st == DLOAD_PENDING) {

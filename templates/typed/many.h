@@ -36,7 +36,7 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_fetch_ahead)(const DLOAD_I_CACHE *c, uint64_t gr
         DLOAD_I_K key = keys[i];
         if (DLOAD_I_FN(i_canon)(&key, c->max_key_bytes) < 0)
             continue;
-        uint64_t hash = DLOAD_I_FN(i_id)(key, group).hash;
+        uint64_t hash = DLOAD_I_FN(i_id)(c, key, group).hash;
         const DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(c, hash);
         uint32_t at = dload_i_home(hash, DLOAD_I_LOAD_ACQUIRE(&s->n_groups));
         groups[n_asked] = DLOAD_I_LOAD_ACQUIRE(&s->groups) + at;

@@ -204,6 +204,13 @@ DLOAD_I_UNUSED static void DLOAD_I_FN(i_call)(dload_i_waiter *base)
         w->done(w);
 }
 
+#if DLOAD_HASH == DLOAD_HASH_SIP && DLOAD_GROUP
+DLOAD_I_UNUSED static uint64_t DLOAD_I_FN(i_mark)(const void *owner, uint64_t group)
+{
+    return dload_i_sip_mark(((const DLOAD_NAME *)owner)->cache.hash_key, group);
+}
+#endif
+
 DLOAD_I_UNUSED static const dload_i_ops *DLOAD_I_FN(i_ops)(void)
 {
     static const dload_i_ops ops = {
@@ -230,6 +237,11 @@ DLOAD_I_UNUSED static const dload_i_ops *DLOAD_I_FN(i_ops)(void)
         NULL,
 #endif
         DLOAD_I_FN(i_call),
+#if DLOAD_HASH == DLOAD_HASH_SIP && DLOAD_GROUP
+        DLOAD_I_FN(i_mark),
+#else
+        NULL,
+#endif
     };
     return &ops;
 }

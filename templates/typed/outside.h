@@ -47,7 +47,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_bring)(DLOAD_NAME *l, uint64_t group, DL
     if (status >= 0 && (st = DLOAD_I_FN(i_copy)(&copy, value)) < 0)
         return st;
     DLOAD_I_FN(item) item;
-    item.id = DLOAD_I_FN(i_id)(key, group);
+    item.id = DLOAD_I_FN(i_id)(&l->cache, key, group);
     item.value = &copy;
     item.status = status;
     item.ttl_ns = ttl_ns;
@@ -141,7 +141,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_peek)(DLOAD_NAME *l, uint64_t group, DLO
     dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
     if (st < 0)
         return st;
-    DLOAD_I_ID id = DLOAD_I_FN(i_id)(key, group);
+    DLOAD_I_ID id = DLOAD_I_FN(i_id)(&l->cache, key, group);
     st = DLOAD_MISSING;
     DLOAD_I_ACQUIRE(&l->mutex);
     if (l->cache.n_shards != 0) {
@@ -190,7 +190,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_clear)(DLOAD_NAME *l, uint64_t group, DL
     dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
     if (st < 0)
         return st;
-    DLOAD_I_ID id = DLOAD_I_FN(i_id)(key, group);
+    DLOAD_I_ID id = DLOAD_I_FN(i_id)(&l->cache, key, group);
     DLOAD_I_FN(removed) old;
     DLOAD_I_ACQUIRE(&l->mutex);
     DLOAD_I_FN(i_outdate)(l, &id);

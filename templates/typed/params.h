@@ -50,6 +50,13 @@
 #error "dataloader.h: DLOAD_FREESTANDING has no clock of its own: use DLOAD_CLOCK_ENV or _MANUAL"
 #endif
 
+#ifndef DLOAD_HASH
+#define DLOAD_HASH DLOAD_HASH_FAST
+#endif
+#if DLOAD_HASH != DLOAD_HASH_FAST && DLOAD_HASH != DLOAD_HASH_SIP
+#error "dataloader.h: DLOAD_HASH must be DLOAD_HASH_FAST or DLOAD_HASH_SIP"
+#endif
+
 #ifndef DLOAD_LINKAGE
 #define DLOAD_LINKAGE DLOAD_LINKAGE_STATIC
 #endif

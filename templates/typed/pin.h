@@ -31,7 +31,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_cache_pin)(DLOAD_I_CACHE *c, uint64_t gr
     dload_status st = DLOAD_I_FN(i_canon)(&key, c->max_key_bytes);
     if (st < 0)
         return st;
-    DLOAD_I_ID id = DLOAD_I_FN(i_id)(key, group);
+    DLOAD_I_ID id = DLOAD_I_FN(i_id)(c, key, group);
     return DLOAD_I_FN(i_pin)(c, &id, pinned);
 }
 

@@ -23,7 +23,7 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_remove)(DLOAD_I_SHARD *s, uint32_t slot, dloa
         dload_i_evict_remove(&s->evict, DLOAD_EVICT, slot);
     dload_i_group *g = &s->groups[slot / DLOAD_I_GROUP_SLOTS];
     dload_i_group_open(g); /* mutant REMOVED_UNSEEN */
-    dload_i_give_slot(s->groups, s->n_groups, DLOAD_I_FN(i_home_hash)(e), slot);
+    dload_i_give_slot(s->groups, s->n_groups, DLOAD_I_FN(i_home_hash)(s, e), slot);
     dload_i_group_shut(g);
 #if DLOAD_I_IS_STRING
     if (!(DLOAD_ON_REMOVE && leaves)) /* the hook reads them first */

@@ -50,7 +50,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_bring_back)(DLOAD_I_FN(i_restorer) * r,
     bool error = (p->flags & DLOAD_I_SAVED_ERROR) != 0;
     bool came = false;
     dload_status st = DLOAD_OK;
-    item.id = DLOAD_I_FN(i_id)(p->key, p->group);
+    item.id = DLOAD_I_FN(i_id)(c, p->key, p->group);
     item.value = &p->value;
     item.status = error ? p->status : DLOAD_OK;
     item.ttl_ns = (p->flags & DLOAD_I_SAVED_EXPIRES) != 0 ? p->left_ns : DLOAD_NEVER;

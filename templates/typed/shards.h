@@ -20,6 +20,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_shard_init)(DLOAD_I_CACHE *c, uint32_t i
 #if DLOAD_TTL
     s->tick = s->wheel.now = DLOAD_I_FN(i_now)(c) >> DLOAD_I_TICK_SHIFT;
 #endif
+    s->evict.hash_key = DLOAD_I_HASH_KEY(c);
     if (!DLOAD_I_FN(i_shard_alloc)(c->env, s, cap, kind))
         return DLOAD_ENOMEM;
     s->max_uses = kind == DLOAD_EVICT_LRU ? 1 : s->evict.max_uses;
@@ -92,6 +93,11 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_init)(DLOAD_I_CACHE *c,
     c->shard = &c->one;
     c->one.groups = dload_i_no_groups();
     c->one.n_groups = 1;
+#endif
+#if DLOAD_HASH == DLOAD_HASH_SIP
+    memcpy(c->hash_key, cfg.hash_key, sizeof c->hash_key);
+    if ((c->hash_key[0] | c->hash_key[1]) == 0 && !dload_i_draw_hash_key(c->env, c->hash_key))
+        return DLOAD_EINVAL;
 #endif
     if (capacity == DLOAD_NO_CACHE)
         return DLOAD_OK;

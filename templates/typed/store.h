@@ -153,12 +153,14 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_grow)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *
     if (s->cap > (UINT32_C(1) << 29) ||
         !DLOAD_I_FN(i_shard_alloc)(c->env, &wide, s->cap * 2, DLOAD_EVICT_NONE))
         return false;
+    wide.evict.hash_key = s->evict.hash_key;
     uint32_t n_slots = s->n_groups * DLOAD_I_GROUP_SLOTS;
     for (uint32_t i = 0; i < n_slots; i++) {
         if (s->groups[i / DLOAD_I_GROUP_SLOTS].tags[i % DLOAD_I_GROUP_SLOTS] == 0)
             continue;
         const DLOAD_I_SLOT *e = &s->slots[i];
-        uint32_t slot = dload_i_take_slot(wide.groups, wide.n_groups, DLOAD_I_FN(i_hash_of)(e));
+        uint32_t slot = dload_i_take_slot(wide.groups, wide.n_groups,
+                                          DLOAD_I_FN(i_hash_of)(e, s->evict.hash_key));
         wide.slots[slot] = *e;
 #if DLOAD_I_WEIGHED
         wide.weights[slot] = s->weights[i];

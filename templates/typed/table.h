@@ -6,23 +6,14 @@
 #ifndef DLOAD_I_HAVE_TABLE
 #define DLOAD_I_HAVE_TABLE
 
+#include "ident.h"
 #include "leave.h"
 
 #if DLOAD_I_BODIES
 
-#define DLOAD_I_SHARD DLOAD_I_FN(shard)
-#define DLOAD_I_SLOT  DLOAD_I_FN(slot)
-#define DLOAD_I_CACHE DLOAD_I_FN(cache)
-
 /* An entry's meta word: readers without the lock may count a use at any time. */
 #define DLOAD_I_META(e)           DLOAD_I_LOAD_RELAXED(&(e)->meta)
 #define DLOAD_I_META_WRITE(e, to) DLOAD_I_STORE_RELEASE(&(e)->meta, (to))
-
-#if DLOAD_GROUP
-#define DLOAD_I_GROUP_HASH(e) dload_i_group_hash((e)->group)
-#else
-#define DLOAD_I_GROUP_HASH(e) 0
-#endif
 
 /* ---- keys ---- */
 
@@ -43,35 +34,6 @@ DLOAD_I_INLINE dload_status DLOAD_I_FN(i_canon)(DLOAD_I_K *key, size_t max_key_b
     (void)key;
     (void)max_key_bytes;
     return DLOAD_OK;
-}
-
-DLOAD_I_INLINE uint64_t DLOAD_I_FN(i_hash)(DLOAD_I_K key)
-{
-#if DLOAD_I_IS_STRING
-    return dload_i_hash_bytes(key.ptr, key.len);
-#elif DLOAD_I_KEY_KIND == DLOAD_I_KIND_ID128
-    return dload_i_mix64(dload_i_read64(key.bytes) ^ dload_i_mix64(dload_i_read64(key.bytes + 8)));
-#elif DLOAD_I_KEY_KIND == DLOAD_I_KIND_FLOAT || DLOAD_I_KEY_KIND == DLOAD_I_KIND_DOUBLE
-    uint64_t bits = 0;
-    memcpy(&bits, &key, sizeof key);
-    return dload_i_mix64(bits);
-#else
-    return dload_i_mix_int((uint64_t)key);
-#endif
-}
-
-/* What key is known by in group; the key is in its one form. */
-DLOAD_I_INLINE DLOAD_I_ID DLOAD_I_FN(i_id)(DLOAD_I_K key, uint64_t group)
-{
-    DLOAD_I_ID id;
-    id.hash = DLOAD_I_FN(i_hash)(key);
-    id.key = key;
-#if DLOAD_GROUP
-    id.hash ^= dload_i_group_hash(group);
-    id.group = group;
-#endif
-    (void)group;
-    return id;
 }
 
 DLOAD_I_INLINE bool DLOAD_I_FN(i_same)(const DLOAD_I_K *a, const DLOAD_I_K *b)
@@ -101,23 +63,32 @@ DLOAD_I_INLINE bool DLOAD_I_FN(i_is)(const DLOAD_I_SLOT *e, const DLOAD_I_ID *id
 #endif
 }
 
-/* The hash of an entry's key: all of it, or (strings) as much as finding its home takes. */
-DLOAD_I_INLINE uint64_t DLOAD_I_FN(i_home_hash)(const DLOAD_I_SLOT *e)
+/* The hash of an entry's key. */
+DLOAD_I_UNUSED static uint64_t DLOAD_I_FN(i_hash_of)(const void *slot, const uint64_t *hash_key)
 {
+    const DLOAD_I_SLOT *e = (const DLOAD_I_SLOT *)slot;
+    DLOAD_I_K key;
 #if DLOAD_I_IS_STRING
-    return (uint64_t)e->key.hash_hi << 32;
+    key.ptr = e->key.ptr;
+    key.len = e->key.len;
 #else
-    return DLOAD_I_FN(i_hash)(e->key) ^ DLOAD_I_GROUP_HASH(e);
+    key = e->key;
+#endif
+#if DLOAD_GROUP
+    return DLOAD_I_FN(i_hash_in)(hash_key, key, e->group);
+#else
+    return DLOAD_I_FN(i_hash_in)(hash_key, key, 0);
 #endif
 }
 
-DLOAD_I_UNUSED static uint64_t DLOAD_I_FN(i_hash_of)(const void *slot)
+/* ... or as much of it as finding its home takes. */
+DLOAD_I_INLINE uint64_t DLOAD_I_FN(i_home_hash)(const DLOAD_I_SHARD *s, const DLOAD_I_SLOT *e)
 {
-    const DLOAD_I_SLOT *e = (const DLOAD_I_SLOT *)slot;
 #if DLOAD_I_IS_STRING
-    return dload_i_hash_bytes(e->key.ptr, e->key.len) ^ DLOAD_I_GROUP_HASH(e);
+    (void)s;
+    return (uint64_t)e->key.hash_hi << 32;
 #else
-    return DLOAD_I_FN(i_hash)(e->key) ^ DLOAD_I_GROUP_HASH(e);
+    return DLOAD_I_FN(i_hash_of)(e, s->evict.hash_key);
 #endif
 }
 

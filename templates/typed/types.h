@@ -18,6 +18,7 @@
 #include "../runtime/wheel.h"
 #include "../runtime/chance.h"
 #include "../runtime/hash.h"
+#include "../runtime/siphash.h"
 #include "../runtime/flight.h"
 #include "../runtime/registry.h"
 
@@ -162,6 +163,12 @@ typedef struct DLOAD_I_FN(config) {
     uint64_t timeout_ns;   /* longest wait of a blocking call; default 30 s; DLOAD_NEVER */
     uint64_t run_limit_ns; /* longest run of a batch; default 60 s; DLOAD_NEVER; then abandoned */
     size_t max_key_bytes;  /* DLOAD_STRING only; default 65536; beyond: DLOAD_ETOOBIG */
+#if DLOAD_HASH == DLOAD_HASH_SIP
+    /* The secret of the hash, 128 bits that nobody can guess; default 0, 0 = one of this loader's own, from
+     * env->random (which then must be fit for secrets), without that from the system (getrandom,
+     * getentropy). DLOAD_EINVAL when neither gives one, as in a freestanding build without env->random. */
+    uint64_t hash_key[2];
+#endif
 } DLOAD_I_FN(config);
 
 /* What a cache without a loader is made from; fields as in the loader's configuration. */
@@ -180,6 +187,9 @@ typedef struct DLOAD_I_FN(cache_config) {
     uint32_t ttl_jitter_pct;
     uint64_t idle_ttl_ns;
     size_t max_key_bytes;
+#if DLOAD_HASH == DLOAD_HASH_SIP
+    uint64_t hash_key[2];
+#endif
 } DLOAD_I_FN(cache_config);
 
 /* What an entry or a flight is known by. Private. */
@@ -322,6 +332,9 @@ typedef struct DLOAD_I_FN(cache) {
     void (*on_remove)(void *ctx, DLOAD_I_FN(removed) * removed);
     void *remove_ctx;
 #endif
+#if DLOAD_HASH == DLOAD_HASH_SIP
+    uint64_t hash_key[2];
+#endif
 } DLOAD_I_FN(cache);
 
 /* A value on its way into the cache. Private. */
@@ -372,13 +385,13 @@ typedef struct DLOAD_I_FN(snapshot) {
 #endif
 
 /* What two translation units must agree on. */
-#define DLOAD_I_FINGERPRINT                                                                    \
-    ((uint64_t)DLOAD_TEMPLATE_VERSION << 56 | (uint64_t)DLOAD_REFRESH << 54 |                  \
-     (uint64_t)DLOAD_LOCK << 52 | (uint64_t)DLOAD_EVICT << 48 | (uint64_t)DLOAD_CLOCK << 44 |  \
-     (uint64_t)DLOAD_TTL << 43 | (uint64_t)DLOAD_STATS << 42 | (uint64_t)DLOAD_I_OWNED << 41 | \
-     (uint64_t)DLOAD_GROUP << 40 | (uint64_t)DLOAD_I_KEY_KIND << 36 |                          \
-     (uint64_t)(sizeof(DLOAD_I_K) & 0xff) << 28 | (uint64_t)DLOAD_I_WEIGHED << 27 |            \
-     (uint64_t)DLOAD_ON_REMOVE << 26 |                                                         \
+#define DLOAD_I_FINGERPRINT                                                                     \
+    ((uint64_t)DLOAD_TEMPLATE_VERSION << 56 | (uint64_t)(DLOAD_HASH == DLOAD_HASH_SIP) << 55 |  \
+     (uint64_t)DLOAD_REFRESH << 54 | (uint64_t)DLOAD_LOCK << 52 | (uint64_t)DLOAD_EVICT << 48 | \
+     (uint64_t)DLOAD_CLOCK << 44 | (uint64_t)DLOAD_TTL << 43 | (uint64_t)DLOAD_STATS << 42 |    \
+     (uint64_t)DLOAD_I_OWNED << 41 | (uint64_t)DLOAD_GROUP << 40 |                              \
+     (uint64_t)DLOAD_I_KEY_KIND << 36 | (uint64_t)(sizeof(DLOAD_I_K) & 0xff) << 28 |            \
+     (uint64_t)DLOAD_I_WEIGHED << 27 | (uint64_t)DLOAD_ON_REMOVE << 26 |                        \
      ((uint64_t)sizeof(DLOAD_I_V) * 31 + sizeof(DLOAD_NAME)) % (UINT64_C(1) << 26))
 
 /* A loader. All fields are private; the struct is public so that it can live anywhere. It must not

@@ -62,7 +62,7 @@ INCLUDES = [
 LINES = [  # a fourth line after the good ones
     ("evcit = lru", "did you mean 'evict'"), ("val = int", "did you mean 'value'"), ("Key = int", "did you mean 'key'"),
     ("evict = slru", "did you mean 'lru'"), ("evict = LRU", "did you mean 'lru'"), ("lock = pthreads", "did you mean 'pthread'"),
-    ("clock = fast", "not one of"), ("ttl = maybe", "yes or no"), ("ttl = 5m", "yes or no"), ("strict = 1", "yes or no"),
+    ("clock = fast", "not one of"), ("hash = siphash", "did you mean 'sip'"), ("ttl = maybe", "yes or no"), ("ttl = 5m", "yes or no"), ("strict = 1", "yes or no"),
     ("emit = c", "'h' or 'h c'"), ("emit = h c h", "'h' or 'h c'"), ("key = int", "second 'key'"), ("lock =", "has no value"),
     ("= 3", "unknown key ''"), ("lock", "expected 'key = value'"), ("; comment", "expected 'key = value'"),
     ("lock = spin # fast", "not one of"), ("ref = page_ref", "come together"), ("free = f", "come together"),

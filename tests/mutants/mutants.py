@@ -561,7 +561,7 @@ mutant("group_cleared_in_cache_only", "typed/outside.h",
        "    (void)group;",
        "test_history_groups:PTHREAD")
 mutant("group_clear_leaves_tokens", "runtime/flight.h",
-       "    dload_i_note_clear(c, dload_i_group_mark(group));\n",
+       "    dload_i_note_clear(c, dload_i_mark(c, group));\n",
        "",
        "test_history_groups:PTHREAD")
 
@@ -597,7 +597,7 @@ mutant("group_clear_detaches_all", "runtime/flight.h",
        "i < b->n; i++) {",
        "test_groups_clear")
 mutant("group_clear_not_noted", "runtime/flight.h",
-       "    dload_i_note_clear(c, dload_i_group_mark(group));\n",
+       "    dload_i_note_clear(c, dload_i_mark(c, group));\n",
        "",
        "test_groups_clear")
 mutant("group_clear_of_every_group", "typed/cache.h",
@@ -613,8 +613,8 @@ mutant("group_clear_stops_early", "typed/cache.h",
        "            more = false;\n",
        "test_groups_clear")
 mutant("put_beside_in_group_0", "typed/answer.h",
-       "    item.id = DLOAD_I_FN(i_id)(key, b->base.group);\n",
-       "    item.id = DLOAD_I_FN(i_id)(key, 0);\n",
+       "    item.id = DLOAD_I_FN(i_id)(&l->cache, key, b->base.group);\n",
+       "    item.id = DLOAD_I_FN(i_id)(&l->cache, key, 0);\n",
        "test_groups")
 mutant("stored_in_group_0", "typed/ops.h",
        "    item.id.group = base->group;\n",
@@ -625,7 +625,7 @@ mutant("group_of_slot_not_set", "typed/store.h",
        "    DLOAD_I_STORE_RELEASE(&e->group, 0);\n",
        "test_groups")
 mutant("token_of_key_only", "typed/answer.h",
-       "    if (dload_i_cleared_since(&l->core, dload_i_group_mark(id->group), token))\n"
+       "    if (dload_i_cleared_since(&l->core, dload_i_mark(&l->core, id->group), token))\n"
        "        return true;\n",
        "",
        "test_groups_clear")
@@ -957,9 +957,9 @@ mutant("out_written_early", "typed/read.h",
        "test_read:SPIN")
 mutant("removed_unseen", "typed/remove.h",
        "    dload_i_group_open(g); /* mutant REMOVED_UNSEEN */\n"
-       "    dload_i_give_slot(s->groups, s->n_groups, DLOAD_I_FN(i_home_hash)(e), slot);\n"
+       "    dload_i_give_slot(s->groups, s->n_groups, DLOAD_I_FN(i_home_hash)(s, e), slot);\n"
        "    dload_i_group_shut(g);\n",
-       "    dload_i_give_slot(s->groups, s->n_groups, DLOAD_I_FN(i_home_hash)(e), slot);\n"
+       "    dload_i_give_slot(s->groups, s->n_groups, DLOAD_I_FN(i_home_hash)(s, e), slot);\n"
        "    (void)g;\n",
        "test_read:SPIN")
 
@@ -1110,3 +1110,48 @@ mutant("dead_taken_for_outdated", "typed/leave.h",
        "    return s->n_used - s->n_live - s->n_dead;",
        "    return s->n_used - s->n_live;",
        "test_removed")
+
+
+# ---- the hash with a secret ----
+mutant("sip_turn", "runtime/siphash.h",
+       "        s->v1 = dload_i_turn(s->v1, 17) ^ s->v2;",
+       "        s->v1 = dload_i_turn(s->v1, 16) ^ s->v2;",
+       "test_siphash")
+mutant("sip_length_forgotten", "runtime/siphash.h",
+       "    dload_i_sip_word(s, tail | (uint64_t)(n_bytes & 0xff) << 56, c);",
+       "    dload_i_sip_word(s, tail, c);",
+       "test_siphash")
+mutant("sip_group_by_xor", "typed/ident.h",
+       "    uint64_t words[3] = {group, 0, 0};",
+       "    uint64_t words[3] = {0, 0, 0};",
+       "test_siphash")
+mutant("sip_one_secret_for_all", "runtime/siphash.h",
+       "        hash_key[1] = env->random(env->ctx);",
+       "        hash_key[1] = 1;",
+       "test_siphash")
+mutant("sip_no_secret_is_no_error", "runtime/siphash.h",
+       "#if DLOAD_FREESTANDING\n"
+       "    return false;",
+       "#if DLOAD_FREESTANDING\n"
+       "    return true;",
+       "test_siphash_free")
+
+# ---- integer keys as programs make them ----
+mutant("mixer_one_multiplication", "runtime/hash.h",
+       "    x ^= x >> 33;\n"
+       "    x *= UINT64_C(0xd6e8feb86659fd93);\n",
+       "    x ^= x >> 33;\n",
+       "test_hash_patterns")
+mutant("mixer_second_fold_too_far", "runtime/hash.h",
+       "    x ^= x >> 33;\n",
+       "    x ^= x >> 52;\n",
+       "test_hash_patterns")
+mutant("mixer_first_fold_forgotten", "runtime/hash.h",
+       "    x ^= x >> 31;\n",
+       "",
+       "test_hash_patterns")
+mutant("snapshot_hash_key_from_nowhere", "typed/restore.h",
+       "    item.id = DLOAD_I_FN(i_id)(c, p->key, p->group);",
+       "    item.id = DLOAD_I_FN(i_id)(c, p->key, p->group);\n"
+       "    item.id.hash = dload_i_mix64((uint64_t)p->left_ns + p->group);",
+       "test_snapshot_secret")

@@ -18,7 +18,8 @@
  *     accounts_close(&l, DLOAD_DRAIN, 0);
  *     accounts_destroy(&l);
  *
- * clock = manual   refresh = yes   stale_ns = 5s   refresh_ahead_pct = 100   linkage = static
+ * clock = manual   refresh = yes   stale_ns = 5s   refresh_ahead_pct = 100   hash = sip
+ * linkage = static
  */
 #ifndef DLOAD_WRAPPER_accounts_H
 #define DLOAD_WRAPPER_accounts_H
@@ -30,6 +31,7 @@
 #define DLOAD_KEY_AS  uint32_t
 #define DLOAD_VALUE   colour
 #define DLOAD_CLOCK   DLOAD_CLOCK_MANUAL
+#define DLOAD_HASH    DLOAD_HASH_SIP
 #define DLOAD_REFRESH 1
 #include <third_party/dataloader.h>
 
