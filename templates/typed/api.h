@@ -47,7 +47,7 @@ DLOAD_I_API uint64_t DLOAD_I_FN(now)(const DLOAD_NAME *l);
  * Returns DLOAD_OK and *out; DLOAD_STALE and *out, a value past its TTL (DLOAD_REFRESH 1); DLOAD_MISSING; DLOAD_EKEY, DLOAD_ETOOBIG for the key; DLOAD_EAGAIN (queue
  * full, or no env->wait to wait with); DLOAD_ETIMEDOUT; DLOAD_EDEADLK from the fetch function for a
  * key of its own batch; DLOAD_ECLOSED; DLOAD_ENOMEM; or what the fetch function said.
- * Allocates: nothing. Cost: a hit takes one shard lock at most; O(1). */
+ * Allocates: nothing. Cost: O(1); a hit takes no lock, or one shard's (see HITS AMONG THREADS). */
 DLOAD_I_API dload_status DLOAD_I_FN(load)(DLOAD_NAME *l, DLOAD_I_K key, DLOAD_I_V *out);
 
 /* _load with a deadline or flags; call may be NULL. */
