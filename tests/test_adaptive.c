@@ -38,34 +38,9 @@ static void open_ada(ada_cache *c, size_t cap)
     must_ok(ada_cache_init(c, &cfg));
 }
 
-/* Every request a get, a miss a set. */
-#define DEFINE_RUN(name)                                                    \
-    static uint64_t run_##name(const uint64_t *keys, size_t n, size_t cap)  \
-    {                                                                       \
-        name##_cache c;                                                     \
-        name##_cache_config cfg;                                            \
-        uint64_t misses = 0;                                                \
-        memset(&cfg, 0, sizeof cfg);                                        \
-        cfg.env = &env.env;                                                 \
-        cfg.capacity = cap;                                                 \
-        must_ok(name##_cache_init(&c, &cfg));                               \
-        for (size_t i = 0; i < n; i++) {                                    \
-            uint32_t v = (uint32_t)keys[i], got = 0;                        \
-            if (name##_cache_get(&c, keys[i], &got) == DLOAD_OK) {          \
-                equal(got, v);                                              \
-                continue;                                                   \
-            }                                                               \
-            misses++;                                                       \
-            must_ok(name##_cache_set(&c, keys[i], &v, 0));                  \
-        }                                                                   \
-        equal(name##_cache_len(&c), misses < cap ? misses : (uint64_t)cap); \
-        must_ok(name##_cache_destroy(&c));                                  \
-        fake_env_check(&env);                                               \
-        return misses;                                                      \
-    }
-DEFINE_RUN(ada)
-DEFINE_RUN(lru)
-DEFINE_RUN(s3)
+TRACE_DEFINE_RUN(ada)
+TRACE_DEFINE_RUN(lru)
+TRACE_DEFINE_RUN(s3)
 
 /* ---- the naive model: queues and memories are arrays, 0 is the oldest ---- */
 
@@ -289,14 +264,8 @@ static void test_adaptive_golden(void **state)
     (void)state;
     static uint64_t keys[6000];
     char line[128];
-    size_t n = 0, rows = 0;
-    FILE *f = fopen(test_path("golden/mixed.txt"), "r");
-    assert_non_null(f);
-    while (n < COUNT(keys) && fscanf(f, "%" SCNu64, &keys[n]) == 1) {
-        n++;
-    }
-    fclose(f);
-    f = fopen(test_path("golden/miss-counts.csv"), "r");
+    size_t n = golden_trace(keys, COUNT(keys)), rows = 0;
+    FILE *f = fopen(test_path("golden/miss-counts.csv"), "r");
     assert_non_null(f);
     while (fgets(line, sizeof line, f)) {
         size_t cap;

@@ -31,6 +31,7 @@
 #include "dataloader.h"
 
 #include "support.h"
+#include "test_traces.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,36 +41,11 @@
 
 static struct fake_env env;
 
-/* Every request a get, a miss a set; the value tells whose it is. */
-#define DEFINE_RUN(name)                                                   \
-    static uint64_t run_##name(const uint64_t *keys, size_t n, size_t cap) \
-    {                                                                      \
-        name##_cache c;                                                    \
-        name##_cache_config cfg;                                           \
-        uint64_t misses = 0;                                               \
-        memset(&cfg, 0, sizeof cfg);                                       \
-        cfg.env = &env.env;                                                \
-        cfg.capacity = cap;                                                \
-        must_ok(name##_cache_init(&c, &cfg));                              \
-        for (size_t i = 0; i < n; i++) {                                   \
-            uint32_t v = (uint32_t)keys[i], got = 0;                       \
-            if (name##_cache_get(&c, keys[i], &got) == DLOAD_OK) {         \
-                equal(got, v);                                             \
-                continue;                                                  \
-            }                                                              \
-            misses++;                                                      \
-            must_ok(name##_cache_set(&c, keys[i], &v, 0));                 \
-        }                                                                  \
-        assert_true(name##_cache_len(&c) <= cap);                          \
-        must_ok(name##_cache_destroy(&c));                                 \
-        fake_env_check(&env);                                              \
-        return misses;                                                     \
-    }
-DEFINE_RUN(fifo)
-DEFINE_RUN(clk)
-DEFINE_RUN(lru)
-DEFINE_RUN(sieve)
-DEFINE_RUN(s3)
+TRACE_DEFINE_RUN(fifo)
+TRACE_DEFINE_RUN(clk)
+TRACE_DEFINE_RUN(lru)
+TRACE_DEFINE_RUN(sieve)
+TRACE_DEFINE_RUN(s3)
 
 /* ---- the naive simulator: a queue is an array, 0 is the oldest ---- */
 
@@ -332,22 +308,10 @@ static void test_evict_generated(void **state)
 
 /* ---- the committed trace ---- */
 
-static size_t read_golden_trace(uint64_t *keys, size_t cap)
-{
-    FILE *f = fopen(test_path("golden/mixed.txt"), "r");
-    size_t n = 0;
-    assert_non_null(f);
-    while (n < cap && fscanf(f, "%" SCNu64, &keys[n]) == 1) {
-        n++;
-    }
-    fclose(f);
-    return n;
-}
-
 static void test_evict_golden(void **state)
 {
     (void)state;
-    size_t n = read_golden_trace(requests, N_REQUESTS), rows = 0;
+    size_t n = golden_trace(requests, N_REQUESTS), rows = 0;
     equal(n, 6000);
     FILE *f = fopen(test_path("golden/miss-counts.csv"), "r");
     char line[128], name[16];
@@ -372,62 +336,29 @@ static void test_evict_golden(void **state)
 
 /* ---- real traces ---- */
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define ONLY_SMALL 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || \
-    __has_feature(memory_sanitizer)
-#define ONLY_SMALL 1
-#endif
-#endif
-#ifndef ONLY_SMALL
-#define ONLY_SMALL 0
-#endif
-
-static uint64_t *read_trace(const char *dir, const char *sub, const char *name, size_t *n)
-{
-    char command[1200];
-    size_t cap = 6000000;
-    uint64_t *keys = malloc(cap * sizeof *keys);
-    assert_non_null(keys);
-    snprintf(command, sizeof command, "zstd -dc '%s/%s%s.u64.zst' 2>/dev/null", dir, sub, name);
-    FILE *pipe = popen(command, "r");
-    *n = pipe ? fread(keys, sizeof *keys, cap, pipe) : 0;
-    if (pipe) {
-        pclose(pipe);
-    }
-    return keys;
-}
-
 /* Rows are "trace,policy,fraction,capacity,requests,..."; column is where the count stands. */
-static size_t compare_published(const char *dir, const char *sub, const char *file, int column)
+static size_t compare_published(const char *sub, const char *file, int column)
 {
-    char path[1100], line[512], loaded[64] = "";
+    char path[1100], line[512], trace[64], loaded[64] = "";
     uint64_t *keys = NULL;
     size_t n = 0, rows = 0;
-    snprintf(path, sizeof path, "%s/%s%s", dir, sub, file);
+    snprintf(path, sizeof path, "%s/%s%s", trace_dir(), sub, file);
     FILE *f = fopen(path, "r");
     while (f && fgets(line, sizeof line, f)) {
-        char *field[12], *at = line;
-        size_t n_fields = 0;
-        while (n_fields < COUNT(field) && at) {
-            field[n_fields++] = at;
-            at = strchr(at, ',');
-            if (at) {
-                *at++ = '\0';
-            }
-        }
+        char *field[12];
+        size_t n_fields = csv_fields(line, field, COUNT(field));
+        snprintf(trace, sizeof trace, "%s%s", sub, field[0]);
         for (size_t p = 0; p < COUNT(policies) && n_fields > (size_t)column; p++) {
             if (strcmp(field[1], policies[p].published) != 0) {
                 continue;
             }
-            if (strcmp(loaded, field[0]) != 0) {
+            if (strcmp(loaded, trace) != 0) {
                 free(keys);
-                keys = read_trace(dir, sub, field[0], &n);
-                snprintf(loaded, sizeof loaded, "%s", field[0]);
+                keys = read_trace(trace, &n);
+                snprintf(loaded, sizeof loaded, "%s", trace);
             }
             size_t cap = (size_t)strtoull(field[3], NULL, 10);
-            if (n != strtoull(field[4], NULL, 10) || (ONLY_SMALL && n > 200000)) {
+            if (n != strtoull(field[4], NULL, 10) || (TRACE_ONLY_SMALL && n > 200000)) {
                 continue; /* this trace is not here */
             }
             rows++;
@@ -445,14 +376,8 @@ static size_t compare_published(const char *dir, const char *sub, const char *fi
 static void test_evict_published(void **state)
 {
     (void)state;
-    const char *dir = getenv("DLOAD_TRACES");
-    char beside[1024];
-    if (!dir) {
-        snprintf(beside, sizeof beside, "%s", test_path("../../shared/traces"));
-        dir = beside;
-    }
-    size_t rows = compare_published(dir, "", "miss-counts.csv", 8);
-    rows += compare_published(dir, "extra/", "golden-extra.csv", 6);
+    size_t rows = compare_published("", "miss-counts.csv", 8);
+    rows += compare_published("extra/", "golden-extra.csv", 6);
     if (rows) {
         print_message("real traces: %zu published counts reproduced\n", rows);
     } else {

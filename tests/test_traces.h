@@ -1,4 +1,4 @@
-/* Request sequences: generated ones, for tests and benchmarks alike, and the published real ones. */
+/* Request sequences, generated, committed and published real ones, and what a cache misses of them. */
 #ifndef DLOAD_TEST_TRACES_H
 #define DLOAD_TEST_TRACES_H
 
@@ -19,6 +19,33 @@
 #ifndef TRACE_ONLY_SMALL
 #define TRACE_ONLY_SMALL 0 /* full size; sanitizers do with what they can read in seconds */
 #endif
+
+/* run_<name>: the misses of a <name>_cache (uint64_t to uint32_t) in the file's environment, env. Every
+ * request is a get, a miss a set; the value tells whose it is. */
+#define TRACE_DEFINE_RUN(name)                                              \
+    static uint64_t run_##name(const uint64_t *keys, size_t n, size_t cap)  \
+    {                                                                       \
+        name##_cache c;                                                     \
+        name##_cache_config cfg;                                            \
+        uint64_t misses = 0;                                                \
+        memset(&cfg, 0, sizeof cfg);                                        \
+        cfg.env = &env.env;                                                 \
+        cfg.capacity = cap;                                                 \
+        must_ok(name##_cache_init(&c, &cfg));                               \
+        for (size_t i = 0; i < n; i++) {                                    \
+            uint32_t v = (uint32_t)keys[i], got = 0;                        \
+            if (name##_cache_get(&c, keys[i], &got) == DLOAD_OK) {          \
+                equal(got, v);                                              \
+                continue;                                                   \
+            }                                                               \
+            misses++;                                                       \
+            must_ok(name##_cache_set(&c, keys[i], &v, 0));                  \
+        }                                                                   \
+        equal(name##_cache_len(&c), misses < cap ? misses : (uint64_t)cap); \
+        must_ok(name##_cache_destroy(&c));                                  \
+        fake_env_check(&env);                                               \
+        return misses;                                                      \
+    }
 
 /* The same keys in the same order, again and again. */
 static inline void trace_loop(uint64_t *to, size_t n, uint64_t length, uint64_t first_key)
@@ -73,7 +100,35 @@ static inline void trace_twice(uint64_t *to, size_t n, uint64_t apart, uint64_t 
     }
 }
 
+/* ---- the committed one ---- */
+
+static inline size_t golden_trace(uint64_t *keys, size_t cap)
+{
+    FILE *f = fopen(test_path("golden/mixed.txt"), "r");
+    size_t n = 0;
+    assert_non_null(f);
+    while (n < cap && fscanf(f, "%" SCNu64, &keys[n]) == 1) {
+        n++;
+    }
+    fclose(f);
+    return n;
+}
+
 /* ---- real ones ---- */
+
+/* Cuts a line at its commas: how many fields there are, max at most. */
+static inline size_t csv_fields(char *line, char **field, size_t max)
+{
+    size_t n = 0;
+    for (char *at = line; at != NULL && n < max;) {
+        field[n++] = at;
+        at = strchr(at, ',');
+        if (at) {
+            *at++ = '\0';
+        }
+    }
+    return n;
+}
 
 static inline const char *trace_dir(void)
 {
@@ -116,15 +171,8 @@ static inline size_t published_cells(struct published_cell *cells, size_t max)
     snprintf(path, sizeof path, "%s/miss-counts.csv", trace_dir());
     FILE *f = fopen(path, "r");
     while (f && fgets(line, sizeof line, f)) {
-        char *field[12], *at = line;
-        size_t n_fields = 0;
-        while (n_fields < COUNT(field) && at) {
-            field[n_fields++] = at;
-            at = strchr(at, ',');
-            if (at) {
-                *at++ = '\0';
-            }
-        }
+        char *field[12];
+        size_t n_fields = csv_fields(line, field, COUNT(field));
         size_t cap = n_fields > 8 ? (size_t)strtoull(field[3], NULL, 10) : 0;
         if (cap == 0 || strcmp(field[1], "Belady") == 0) {
             continue; /* the heading, or somebody who knows the future */
