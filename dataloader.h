@@ -1711,14 +1711,18 @@ DLOAD_I_INLINE uint32_t dload_i_next_group(uint32_t group, uint32_t n_groups)
 
 #if DLOAD_I_SSE2
 
-DLOAD_I_INLINE dload_i_match dload_i_find_tag(const dload_i_group *g, uint8_t tag)
+DLOAD_I_INLINE dload_i_match dload_i_match_tags(__m128i lo, __m128i hi, uint8_t tag)
 {
-    __m128i lo = _mm_load_si128((const __m128i *)(const void *)g->tags);
-    __m128i hi = _mm_load_si128((const __m128i *)(const void *)(g->tags + 16));
     /* one multiplication and one shuffle, where _mm_set1_epi8 takes three shuffles before SSSE3 */
     __m128i all = _mm_shuffle_epi32(_mm_cvtsi32_si128((int)(tag * UINT32_C(0x01010101))), 0);
     return (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(lo, all)) |
            (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(hi, all)) << 16;
+}
+
+DLOAD_I_INLINE dload_i_match dload_i_find_tag(const dload_i_group *g, uint8_t tag)
+{
+    return dload_i_match_tags(_mm_load_si128((const __m128i *)(const void *)g->tags),
+                              _mm_load_si128((const __m128i *)(const void *)(g->tags + 16)), tag);
 }
 
 /* The same while another thread may write a tag: eight at a time, each time atomically. */
@@ -1729,9 +1733,7 @@ DLOAD_I_INLINE dload_i_match dload_i_find_tag_shared(const dload_i_group *g, uin
                                 (long long)DLOAD_I_LOAD_RELAXED(&words[0]));
     __m128i hi = _mm_set_epi64x((long long)DLOAD_I_LOAD_RELAXED(&words[3]),
                                 (long long)DLOAD_I_LOAD_RELAXED(&words[2]));
-    __m128i all = _mm_shuffle_epi32(_mm_cvtsi32_si128((int)(tag * UINT32_C(0x01010101))), 0);
-    return (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(lo, all)) |
-           (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(hi, all)) << 16;
+    return dload_i_match_tags(lo, hi, tag);
 }
 
 #elif DLOAD_I_NEON
@@ -1789,29 +1791,35 @@ DLOAD_I_INLINE uint64_t dload_i_tag_word(const uint8_t *p)
     return v;
 }
 
-DLOAD_I_INLINE dload_i_match dload_i_find_tag(const dload_i_group *g, uint8_t tag)
+DLOAD_I_INLINE dload_i_match dload_i_match_tags(uint64_t w0, uint64_t w1, uint64_t w2, uint64_t w3,
+                                                uint8_t tag)
 {
     const uint64_t all = UINT64_C(0x0101010101010101) * tag;
-    dload_i_match m = 0;
-    for (unsigned i = 0; i < 4; i++)
-        m |= dload_i_zero_bytes(dload_i_tag_word(g->tags + 8 * i) ^ all) << (8 * i);
-    return m;
+    return dload_i_zero_bytes(w0 ^ all) | dload_i_zero_bytes(w1 ^ all) << 8 |
+           dload_i_zero_bytes(w2 ^ all) << 16 | dload_i_zero_bytes(w3 ^ all) << 24;
+}
+
+DLOAD_I_INLINE dload_i_match dload_i_find_tag(const dload_i_group *g, uint8_t tag)
+{
+    return dload_i_match_tags(dload_i_tag_word(g->tags), dload_i_tag_word(g->tags + 8),
+                              dload_i_tag_word(g->tags + 16), dload_i_tag_word(g->tags + 24), tag);
 }
 
 #if DLOAD_I_WIDE_ATOMICS
+DLOAD_I_INLINE uint64_t dload_i_tag_word_shared(const dload_i_group *g, unsigned i)
+{
+    uint64_t word = DLOAD_I_LOAD_RELAXED(&((const uint64_t *)(const void *)g->tags)[i]);
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    word = __builtin_bswap64(word);
+#endif
+    return word;
+}
+
 /* The same while another thread may write a tag: eight at a time, each time atomically. */
 DLOAD_I_INLINE dload_i_match dload_i_find_tag_shared(const dload_i_group *g, uint8_t tag)
 {
-    const uint64_t all = UINT64_C(0x0101010101010101) * tag;
-    dload_i_match m = 0;
-    for (unsigned i = 0; i < 4; i++) {
-        uint64_t word = DLOAD_I_LOAD_RELAXED(&((const uint64_t *)(const void *)g->tags)[i]);
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-        word = __builtin_bswap64(word);
-#endif
-        m |= dload_i_zero_bytes(word ^ all) << (8 * i);
-    }
-    return m;
+    return dload_i_match_tags(dload_i_tag_word_shared(g, 0), dload_i_tag_word_shared(g, 1),
+                              dload_i_tag_word_shared(g, 2), dload_i_tag_word_shared(g, 3), tag);
 }
 #endif
 

@@ -26,10 +26,8 @@ mutant("tags_compared_with_borrow", "runtime/group.h",
        "    uint64_t zero = (x - UINT64_C(0x0101010101010101)) & ~x & ~low7;\n",
        "test_table:NONE,DLOAD_NO_SIMD=1")
 mutant("tags_of_the_last_word_lost", "runtime/group.h",
-       "    for (unsigned i = 0; i < 4; i++) {\n"
-       "        uint64_t word = DLOAD_I_LOAD_RELAXED(",
-       "    for (unsigned i = 0; i < 3; i++) {\n"
-       "        uint64_t word = DLOAD_I_LOAD_RELAXED(",
+       "dload_i_tag_word_shared(g, 3)",
+       "dload_i_tag_word_shared(g, 2)",
        "test_table:NONE,DLOAD_NO_SIMD=1")
 mutant("tag_may_be_zero", "runtime/group.h",
        "    return (uint8_t)(tag + (tag == 0));",
