@@ -10170,8 +10170,8 @@ DLOAD_I_API size_t DLOAD_I_FN(cache_bytes)(DLOAD_I_CACHE *c)
  *
  * In a table that the processor's caches do not hold, a look-up waits twice: for the line of tags, then
  * for the slot. So keys go in blocks: all are hashed and their tags asked for, then the slots that the
- * tags point at, and only then each is looked up in the ordinary way (the idea of DRAMHiT, Narayanan et
- * al., EuroSys 2023). In a small table nothing waits, and asking would only cost.
+ * tags point at, and only then each is looked up, by the hash that is there (the idea of DRAMHiT, Narayanan
+ * et al., EuroSys 2023). In a small table nothing waits, and asking would only cost.
  */
 #ifndef DLOAD_I_HAVE_MANY
 #define DLOAD_I_HAVE_MANY
@@ -10189,20 +10189,32 @@ DLOAD_I_INLINE bool DLOAD_I_FN(i_is_far)(const DLOAD_I_CACHE *c)
                                    DLOAD_I_MANY_BYTES;
 }
 
-/* Asks for what looking n keys up will need; n is DLOAD_I_MANY at most. Touches nothing that a lock
- * protects, but where reading it without one is allowed. */
+/* What a key is known by, or why it can be no key. */
+DLOAD_I_INLINE dload_status DLOAD_I_FN(i_identify)(const DLOAD_I_CACHE *c, uint64_t group,
+                                                   DLOAD_I_K key, DLOAD_I_ID *id)
+{
+    dload_status st = DLOAD_I_FN(i_canon)(&key, c->max_key_bytes);
+    if (st >= 0)
+        *id = DLOAD_I_FN(i_id)(c, key, group);
+    return st;
+}
+
+/* Identifies a block of keys, the first DLOAD_I_MANY of n, and asks for what looking them up will need.
+ * Touches nothing that a lock protects, but where reading it without one is allowed. */
 DLOAD_I_LOCAL void DLOAD_I_FN(i_fetch_ahead)(const DLOAD_I_CACHE *c, uint64_t group,
-                                             const DLOAD_I_K *keys, size_t n)
+                                             const DLOAD_I_K *keys, size_t n, DLOAD_I_ID *ids,
+                                             dload_status *statuses)
 {
     const dload_i_group *groups[DLOAD_I_MANY];
     const DLOAD_I_SLOT *slots[DLOAD_I_MANY];
     uint8_t tags[DLOAD_I_MANY];
     size_t n_asked = 0;
-    for (size_t i = 0; i < n; i++) {
-        DLOAD_I_K key = keys[i];
-        if (DLOAD_I_FN(i_canon)(&key, c->max_key_bytes) < 0)
+    size_t n_keys = n < DLOAD_I_MANY ? n : DLOAD_I_MANY;
+    for (size_t i = 0; i < n_keys; i++) {
+        statuses[i] = DLOAD_I_FN(i_identify)(c, group, keys[i], &ids[i]);
+        if (statuses[i] < 0)
             continue;
-        uint64_t hash = DLOAD_I_FN(i_id)(c, key, group).hash;
+        uint64_t hash = ids[i].hash;
         const DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(c, hash);
         uint32_t at = dload_i_home(hash, DLOAD_I_LOAD_ACQUIRE(&s->n_groups));
         groups[n_asked] = DLOAD_I_LOAD_ACQUIRE(&s->groups) + at;
@@ -10235,11 +10247,20 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_get_many)(DLOAD_I_CACHE *c, const DLOA
     if (n != 0 && (keys == NULL || out == NULL || statuses == NULL))
         return DLOAD_EINVAL;
     bool far = !DLOAD_I_FORKED(c) && DLOAD_I_FN(i_is_far)(c);
+    DLOAD_I_ID ids[DLOAD_I_MANY];
     size_t hits = 0;
     for (size_t i = 0; i < n; i++) {
-        if (far && i % DLOAD_I_MANY == 0)
-            DLOAD_I_FN(i_fetch_ahead)(c, 0, keys + i, n - i < DLOAD_I_MANY ? n - i : DLOAD_I_MANY);
-        statuses[i] = DLOAD_I_FN(cache_get)(c, keys[i], &out[i]);
+        size_t at = i % DLOAD_I_MANY;
+        if (!far) {
+            statuses[i] = DLOAD_I_FN(cache_get)(c, keys[i], &out[i]);
+        } else {
+            if (at == 0)
+                DLOAD_I_FN(i_fetch_ahead)(c, 0, keys + i, n - i, ids, statuses + i);
+            if (statuses[i] >= 0) {
+                dload_status st = DLOAD_I_FN(i_lookup)(c, &ids[at], &out[i]);
+                statuses[i] = st == DLOAD_PENDING ? DLOAD_MISSING : st;
+            }
+        }
         hits += statuses[i] >= 0;
     }
     if (n_hits != NULL)
@@ -11295,17 +11316,14 @@ typedef struct DLOAD_I_FN(i_many) {
 
 /* Asks for one key of the call: a hit's status, why it cannot be, or DLOAD_PENDING with a request in the
  * parker's chain. */
-DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_ask_one)(DLOAD_I_FN(i_many) * m, DLOAD_I_K key,
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_ask_one)(DLOAD_I_FN(i_many) * m, const DLOAD_I_ID *id,
                                                  size_t position, DLOAD_I_V *out)
 {
     struct DLOAD_NAME *l = m->loader;
-    dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
-    if (st < 0)
-        return st;
-    DLOAD_I_ID id = DLOAD_I_FN(i_id)(&l->cache, key, m->group);
+    dload_status st = DLOAD_PENDING;
     bool looked = m->locked;
     if ((m->flags & DLOAD_FRESH) == 0) {
-        st = DLOAD_I_FN(i_look)(&l->cache, &id, out);
+        st = DLOAD_I_FN(i_look)(&l->cache, id, out);
         if (st != DLOAD_PENDING)
             return st;
     }
@@ -11319,7 +11337,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_ask_one)(DLOAD_I_FN(i_many) * m, DLOAD_I
     w->out = out;
     w->parker = m->parker;
     w->position = position;
-    st = DLOAD_I_FN(i_ask)(l, &id, m->flags, looked || !DLOAD_I_THREADED, w);
+    st = DLOAD_I_FN(i_ask)(l, id, m->flags, looked || !DLOAD_I_THREADED, w);
     if (st != DLOAD_PENDING) {
         dload_i_waiter_give(&l->core, w);
         return st;
@@ -11367,20 +11385,26 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_ask_many)(DLOAD_I_FN(i_many) * m, const 
     struct DLOAD_NAME *l = m->loader;
     dload_status result = DLOAD_OK;
     bool far = DLOAD_I_FN(i_is_far)(&l->cache);
+    DLOAD_I_ID ids[DLOAD_I_MANY];
+    dload_status keyed[DLOAD_I_MANY];
     for (size_t i = 0; i < n; i++) {
-        if (far && i % DLOAD_I_MANY == 0)
-            DLOAD_I_FN(i_fetch_ahead)
-        (&l->cache, m->group, keys + i, n - i < DLOAD_I_MANY ? n - i : DLOAD_I_MANY);
-        dload_status st = DLOAD_I_FN(i_ask_one)(m, keys[i], i, &out[i]);
+        size_t at = far ? i % DLOAD_I_MANY : 0;
+        if (!far)
+            keyed[0] = DLOAD_I_FN(i_identify)(&l->cache, m->group, keys[i], &ids[0]);
+        else if (at == 0)
+            DLOAD_I_FN(i_fetch_ahead)(&l->cache, m->group, keys + i, n - i, ids, keyed);
+        dload_status st = keyed[at];
+        if (st >= 0)
+            st = DLOAD_I_FN(i_ask_one)(m, &ids[at], i, &out[i]);
         if (st == DLOAD_EAGAIN && m->parker->first != NULL) {
             /* The queue is full, partly of ours: let those finish first. */
             dload_status waited = dload_i_wait(&l->core, m->parker, deadline_ns);
             DLOAD_I_FN(i_collect)(l, m->parker, waited, statuses);
-            st = waited < 0 ? waited : DLOAD_I_FN(i_ask_one)(m, keys[i], i, &out[i]);
+            st = waited < 0 ? waited : DLOAD_I_FN(i_ask_one)(m, &ids[at], i, &out[i]);
         }
         while (st == DLOAD_EAGAIN &&
                (st = dload_i_wait_room(&l->core, m->parker, deadline_ns)) >= 0)
-            st = DLOAD_I_FN(i_ask_one)(m, keys[i], i, &out[i]);
+            st = DLOAD_I_FN(i_ask_one)(m, &ids[at], i, &out[i]);
         if (st == DLOAD_PENDING) {
             DLOAD_I_FN(i_tell)(l);
             continue;

@@ -234,17 +234,14 @@ typedef struct DLOAD_I_FN(i_many) {
 
 /* Asks for one key of the call: a hit's status, why it cannot be, or DLOAD_PENDING with a request in the
  * parker's chain. */
-DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_ask_one)(DLOAD_I_FN(i_many) * m, DLOAD_I_K key,
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_ask_one)(DLOAD_I_FN(i_many) * m, const DLOAD_I_ID *id,
                                                  size_t position, DLOAD_I_V *out)
 {
     struct DLOAD_NAME *l = m->loader;
-    dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
-    if (st < 0)
-        return st;
-    DLOAD_I_ID id = DLOAD_I_FN(i_id)(&l->cache, key, m->group);
+    dload_status st = DLOAD_PENDING;
     bool looked = m->locked;
     if ((m->flags & DLOAD_FRESH) == 0) {
-        st = DLOAD_I_FN(i_look)(&l->cache, &id, out);
+        st = DLOAD_I_FN(i_look)(&l->cache, id, out);
         if (st != DLOAD_PENDING)
             return st;
     }
@@ -258,7 +255,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_ask_one)(DLOAD_I_FN(i_many) * m, DLOAD_I
     w->out = out;
     w->parker = m->parker;
     w->position = position;
-    st = DLOAD_I_FN(i_ask)(l, &id, m->flags, looked || !DLOAD_I_THREADED, w);
+    st = DLOAD_I_FN(i_ask)(l, id, m->flags, looked || !DLOAD_I_THREADED, w);
     if (st != DLOAD_PENDING) {
         dload_i_waiter_give(&l->core, w);
         return st;
@@ -306,20 +303,26 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_ask_many)(DLOAD_I_FN(i_many) * m, const 
     struct DLOAD_NAME *l = m->loader;
     dload_status result = DLOAD_OK;
     bool far = DLOAD_I_FN(i_is_far)(&l->cache);
+    DLOAD_I_ID ids[DLOAD_I_MANY];
+    dload_status keyed[DLOAD_I_MANY];
     for (size_t i = 0; i < n; i++) {
-        if (far && i % DLOAD_I_MANY == 0)
-            DLOAD_I_FN(i_fetch_ahead)
-        (&l->cache, m->group, keys + i, n - i < DLOAD_I_MANY ? n - i : DLOAD_I_MANY);
-        dload_status st = DLOAD_I_FN(i_ask_one)(m, keys[i], i, &out[i]);
+        size_t at = far ? i % DLOAD_I_MANY : 0;
+        if (!far)
+            keyed[0] = DLOAD_I_FN(i_identify)(&l->cache, m->group, keys[i], &ids[0]);
+        else if (at == 0)
+            DLOAD_I_FN(i_fetch_ahead)(&l->cache, m->group, keys + i, n - i, ids, keyed);
+        dload_status st = keyed[at];
+        if (st >= 0)
+            st = DLOAD_I_FN(i_ask_one)(m, &ids[at], i, &out[i]);
         if (st == DLOAD_EAGAIN && m->parker->first != NULL) {
             /* The queue is full, partly of ours: let those finish first. */
             dload_status waited = dload_i_wait(&l->core, m->parker, deadline_ns);
             DLOAD_I_FN(i_collect)(l, m->parker, waited, statuses);
-            st = waited < 0 ? waited : DLOAD_I_FN(i_ask_one)(m, keys[i], i, &out[i]);
+            st = waited < 0 ? waited : DLOAD_I_FN(i_ask_one)(m, &ids[at], i, &out[i]);
         }
         while (st == DLOAD_EAGAIN &&
                (st = dload_i_wait_room(&l->core, m->parker, deadline_ns)) >= 0)
-            st = DLOAD_I_FN(i_ask_one)(m, keys[i], i, &out[i]);
+            st = DLOAD_I_FN(i_ask_one)(m, &ids[at], i, &out[i]);
         if (st == DLOAD_PENDING) {
             DLOAD_I_FN(i_tell)(l);
             continue;

@@ -2,8 +2,8 @@
  *
  * In a table that the processor's caches do not hold, a look-up waits twice: for the line of tags, then
  * for the slot. So keys go in blocks: all are hashed and their tags asked for, then the slots that the
- * tags point at, and only then each is looked up in the ordinary way (the idea of DRAMHiT, Narayanan et
- * al., EuroSys 2023). In a small table nothing waits, and asking would only cost.
+ * tags point at, and only then each is looked up, by the hash that is there (the idea of DRAMHiT, Narayanan
+ * et al., EuroSys 2023). In a small table nothing waits, and asking would only cost.
  */
 #ifndef DLOAD_I_HAVE_MANY
 #define DLOAD_I_HAVE_MANY
@@ -23,20 +23,32 @@ DLOAD_I_INLINE bool DLOAD_I_FN(i_is_far)(const DLOAD_I_CACHE *c)
                                    DLOAD_I_MANY_BYTES;
 }
 
-/* Asks for what looking n keys up will need; n is DLOAD_I_MANY at most. Touches nothing that a lock
- * protects, but where reading it without one is allowed. */
+/* What a key is known by, or why it can be no key. */
+DLOAD_I_INLINE dload_status DLOAD_I_FN(i_identify)(const DLOAD_I_CACHE *c, uint64_t group,
+                                                   DLOAD_I_K key, DLOAD_I_ID *id)
+{
+    dload_status st = DLOAD_I_FN(i_canon)(&key, c->max_key_bytes);
+    if (st >= 0)
+        *id = DLOAD_I_FN(i_id)(c, key, group);
+    return st;
+}
+
+/* Identifies a block of keys, the first DLOAD_I_MANY of n, and asks for what looking them up will need.
+ * Touches nothing that a lock protects, but where reading it without one is allowed. */
 DLOAD_I_LOCAL void DLOAD_I_FN(i_fetch_ahead)(const DLOAD_I_CACHE *c, uint64_t group,
-                                             const DLOAD_I_K *keys, size_t n)
+                                             const DLOAD_I_K *keys, size_t n, DLOAD_I_ID *ids,
+                                             dload_status *statuses)
 {
     const dload_i_group *groups[DLOAD_I_MANY];
     const DLOAD_I_SLOT *slots[DLOAD_I_MANY];
     uint8_t tags[DLOAD_I_MANY];
     size_t n_asked = 0;
-    for (size_t i = 0; i < n; i++) {
-        DLOAD_I_K key = keys[i];
-        if (DLOAD_I_FN(i_canon)(&key, c->max_key_bytes) < 0)
+    size_t n_keys = n < DLOAD_I_MANY ? n : DLOAD_I_MANY;
+    for (size_t i = 0; i < n_keys; i++) {
+        statuses[i] = DLOAD_I_FN(i_identify)(c, group, keys[i], &ids[i]);
+        if (statuses[i] < 0)
             continue;
-        uint64_t hash = DLOAD_I_FN(i_id)(c, key, group).hash;
+        uint64_t hash = ids[i].hash;
         const DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(c, hash);
         uint32_t at = dload_i_home(hash, DLOAD_I_LOAD_ACQUIRE(&s->n_groups));
         groups[n_asked] = DLOAD_I_LOAD_ACQUIRE(&s->groups) + at;
@@ -69,11 +81,20 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_get_many)(DLOAD_I_CACHE *c, const DLOA
     if (n != 0 && (keys == NULL || out == NULL || statuses == NULL))
         return DLOAD_EINVAL;
     bool far = !DLOAD_I_FORKED(c) && DLOAD_I_FN(i_is_far)(c);
+    DLOAD_I_ID ids[DLOAD_I_MANY];
     size_t hits = 0;
     for (size_t i = 0; i < n; i++) {
-        if (far && i % DLOAD_I_MANY == 0)
-            DLOAD_I_FN(i_fetch_ahead)(c, 0, keys + i, n - i < DLOAD_I_MANY ? n - i : DLOAD_I_MANY);
-        statuses[i] = DLOAD_I_FN(cache_get)(c, keys[i], &out[i]);
+        size_t at = i % DLOAD_I_MANY;
+        if (!far) {
+            statuses[i] = DLOAD_I_FN(cache_get)(c, keys[i], &out[i]);
+        } else {
+            if (at == 0)
+                DLOAD_I_FN(i_fetch_ahead)(c, 0, keys + i, n - i, ids, statuses + i);
+            if (statuses[i] >= 0) {
+                dload_status st = DLOAD_I_FN(i_lookup)(c, &ids[at], &out[i]);
+                statuses[i] = st == DLOAD_PENDING ? DLOAD_MISSING : st;
+            }
+        }
         hits += statuses[i] >= 0;
     }
     if (n_hits != NULL)

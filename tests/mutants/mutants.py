@@ -714,7 +714,7 @@ mutant("room_without_dispatch", "runtime/drive.h",
        "        (void)0;",
        "test_room_alone")
 mutant("room_again_not_asked", "typed/load.h",
-       "            st = waited < 0 ? waited : DLOAD_I_FN(i_ask_one)(m, keys[i], i, &out[i]);",
+       "            st = waited < 0 ? waited : DLOAD_I_FN(i_ask_one)(m, &ids[at], i, &out[i]);",
        "            st = waited < 0 ? waited : DLOAD_EAGAIN;",
        "test_room_alone")
 
@@ -963,9 +963,23 @@ mutant("removed_unseen", "typed/remove.h",
 
 # ---- many keys at once ----
 mutant("many_block_runs_over", "typed/many.h",
-       "            DLOAD_I_FN(i_fetch_ahead)(c, 0, keys + i, n - i < DLOAD_I_MANY ? n - i : DLOAD_I_MANY);\n",
-       "            DLOAD_I_FN(i_fetch_ahead)(c, 0, keys + i, n - i);\n",
+       "    size_t n_keys = n < DLOAD_I_MANY ? n : DLOAD_I_MANY;\n",
+       "    size_t n_keys = n;\n",
        "test_many")
+mutant("many_first_of_block_for_all", "typed/many.h",
+       "DLOAD_I_FN(i_lookup)(c, &ids[at], &out[i]);",
+       "DLOAD_I_FN(i_lookup)(c, &ids[0], &out[i]);",
+       "test_many")
+mutant("many_bad_key_looked_up", "typed/many.h",
+       "            if (statuses[i] >= 0) {\n",
+       "            if (true) {\n",
+       "test_many")
+mutant("many_bad_key_asked_for", "typed/load.h",
+       "        if (st >= 0)\n"
+       "            st = DLOAD_I_FN(i_ask_one)(m, &ids[at], i, &out[i]);\n",
+       "        st = DLOAD_I_FN(i_ask_one)(m, &ids[at], i, &out[i]);\n",
+       "test_many", "test_keys")
+
 # ---- values past their TTL ----
 mutant("stale_everybody_refreshes", "typed/refresh.h",
        "    if (ref == NULL)\n        return true;\n",
