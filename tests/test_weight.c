@@ -1,41 +1,28 @@
-/* Limits by weight, and entries that are pinned: random operations against a list of what must be there,
- * under every policy; never above the bound, nothing evicted that is pinned or need not go; and the rules
- * one by one, in a cache and in a loader. */
+/* Limits by weight, and entries that are pinned: the rules one by one, in a cache and in a loader. Random
+ * operations: test_weight_model.c. */
 /* locks: NONE SPIN PTHREAD */
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
-struct thing {
-    uint32_t id;
-    uint32_t weight;
-};
-enum { MAX_THINGS = 40000, N_KEYS = 60 };
-#define NO_ID  UINT32_MAX
-#define NO_KEY UINT64_MAX
-
-static int32_t n_owners[MAX_THINGS];
-static int32_t n_told[MAX_THINGS];
-static int32_t n_asked[MAX_THINGS];
-static uint32_t weights[MAX_THINGS];
-static bool was_cleared[MAX_THINGS];
-
-static inline void thing_ref(struct thing *t)
-{
-    n_owners[t->id]++;
-}
-
-static inline void thing_unref(struct thing *t)
-{
-    n_owners[t->id]--;
-}
+#include "test_things.h"
 
 static inline uint32_t thing_weight(const struct thing *t)
 {
-    n_asked[t->id]++;
     return t->weight;
 }
 
+/* nobody is told */
+#define DLOAD_NAME   shared
+#define DLOAD_KEY    uint64_t
+#define DLOAD_VALUE  struct thing
+#define DLOAD_LOCK   TEST_LOCK
+#define DLOAD_EVICT  DLOAD_EVICT_S3FIFO
+#define DLOAD_WEIGHT thing_weight
+#include "dataloader.h"
+#define DLOAD_NAME   growing
+#define DLOAD_KEY    uint64_t
+#define DLOAD_VALUE  struct thing
+#define DLOAD_LOCK   TEST_LOCK
+#define DLOAD_EVICT  DLOAD_EVICT_LRU
+#define DLOAD_WEIGHT thing_weight
+#include "dataloader.h"
 /* with a loader: owned, and nobody is told */
 #define DLOAD_NAME        wl
 #define DLOAD_KEY         uint64_t
@@ -55,206 +42,7 @@ static inline uint32_t thing_weight(const struct thing *t)
 #include "dataloader.h"
 #include "support.h"
 
-#include <inttypes.h>
 #include <string.h>
-
-#define TICK_NS (UINT64_C(1) << 20)
-
-/* ---- what must be there ---- */
-
-struct entry {
-    bool here;
-    bool pinned; /* by a call */
-    uint32_t id;
-    uint64_t end_ns;
-};
-
-struct model {
-    struct fake_env f;
-    uint64_t seed, now_ns;
-    size_t capacity;
-    uint64_t max_weight;
-    bool evicts, ending;
-    struct entry e[N_KEYS];
-    uint32_t next_id, setting_id; /* setting_id: of the value that is being set */
-    uint64_t setting_key, deleting_key;
-    size_t n_evicted; /* by it */
-    uint64_t most_evicted;
-    void *cache;
-};
-
-static void model_init(struct model *m, uint64_t seed, size_t capacity, uint64_t max_weight,
-                       bool evicts)
-{
-    memset(m, 0, sizeof *m);
-    memset(n_owners, 0, sizeof n_owners);
-    memset(n_told, 0, sizeof n_told);
-    memset(n_asked, 0, sizeof n_asked);
-    memset(was_cleared, 0, sizeof was_cleared);
-    fake_env_init(&m->f);
-    m->seed = seed;
-    m->capacity = capacity;
-    m->max_weight = max_weight;
-    m->evicts = evicts;
-    m->now_ns = 1000 * TICK_NS;
-    m->setting_id = NO_ID;
-    m->deleting_key = NO_KEY;
-}
-
-static uint32_t some_weight(struct model *m)
-{
-    switch (rng_below(&m->seed, 12)) {
-    case 0:
-        return 0; /* pinned */
-    case 1:
-        return (uint32_t)(1 + rng_below(&m->seed, m->max_weight + m->max_weight / 4));
-    case 2:
-        return (uint32_t)m->max_weight;
-    case 3:
-        return rng_below(&m->seed, 20) == 0 ? UINT32_MAX : 7;
-    default:
-        return (uint32_t)(1 + rng_below(&m->seed, 1 + m->max_weight / 10));
-    }
-}
-
-static uint64_t some_ttl(struct model *m)
-{
-    return (2 + rng_below(&m->seed, 50)) * TICK_NS;
-}
-
-static size_t model_len(const struct model *m)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < N_KEYS; i++) {
-        n += m->e[i].here;
-    }
-    return n;
-}
-
-static uint64_t model_weight(const struct model *m)
-{
-    uint64_t weight = 0;
-    for (size_t i = 0; i < N_KEYS; i++) {
-        weight += m->e[i].here ? weights[m->e[i].id] : 0;
-    }
-    return weight;
-}
-
-/* What setting a value of this weight must come to. */
-static dload_status model_may_set(const struct model *m, uint64_t key, uint32_t weight)
-{
-    uint64_t fixed_weight = 0;
-    size_t n_fixed = 0;
-    for (size_t i = 0; i < N_KEYS; i++) {
-        const struct entry *e = &m->e[i];
-        if (i != key && e->here && (e->pinned || !m->evicts || weights[e->id] == 0)) {
-            fixed_weight += weights[e->id];
-            n_fixed++;
-        }
-    }
-    if (weight > m->max_weight) {
-        return DLOAD_ETOOBIG;
-    }
-    return fixed_weight + weight > m->max_weight || n_fixed == m->capacity ? DLOAD_EFULL : DLOAD_OK;
-}
-
-/* The hook was called. */
-static void model_told(struct model *m, uint64_t key, uint32_t id, dload_removal reason)
-{
-    struct entry *e = &m->e[key];
-    bool is_entry = e->here && e->id == id;
-    equal(++n_told[id], 1);
-    switch (reason) {
-    case DLOAD_REMOVED_EVICTED:
-        assert_true(is_entry && m->evicts && m->setting_id != NO_ID);
-        assert_true(!e->pinned && weights[id] != 0);
-        m->n_evicted++;
-        if (weights[id] > m->most_evicted) {
-            m->most_evicted = weights[id];
-        }
-        break;
-    case DLOAD_REMOVED_EXPIRED:
-        assert_true(is_entry && m->now_ns >= e->end_ns);
-        break;
-    case DLOAD_REMOVED_REPLACED:
-        assert_true(is_entry && m->setting_id != NO_ID && m->setting_key == key);
-        break;
-    case DLOAD_REMOVED_CLEARED:
-        assert_true(was_cleared[id] || (is_entry && m->deleting_key == key));
-        break;
-    case DLOAD_REMOVED_REJECTED:
-        equal(id, m->setting_id);
-        return;
-    case DLOAD_REMOVED_DESTROYED:
-        assert_true(is_entry && m->ending);
-        break;
-    }
-    if (is_entry) {
-        e->here = false;
-    }
-}
-
-/* An entry is missing and nobody was told: may it? */
-static void model_missing(struct model *m, uint64_t key)
-{
-    struct entry *e = &m->e[key];
-    assert_true(m->evicts && !e->pinned && weights[e->id] != 0);
-    e->here = false;
-}
-
-static void model_advanced(struct model *m)
-{
-    for (size_t i = 0; i < N_KEYS; i++) {
-        m->e[i].here = m->e[i].here && m->now_ns < m->e[i].end_ns;
-    }
-}
-
-static void model_clear(struct model *m)
-{
-    for (size_t i = 0; i < N_KEYS; i++) {
-        was_cleared[m->e[i].id] = was_cleared[m->e[i].id] || m->e[i].here;
-        m->e[i].here = false;
-    }
-}
-
-/* clang-format off */
-#define MODEL       told_fifo
-#define MODEL_EVICT DLOAD_EVICT_FIFO
-#define MODEL_TOLD  1
-#include "test_weight_model.h"
-#define MODEL       told_clock
-#define MODEL_EVICT DLOAD_EVICT_CLOCK
-#define MODEL_TOLD  1
-#include "test_weight_model.h"
-#define MODEL       told_lru
-#define MODEL_EVICT DLOAD_EVICT_LRU
-#define MODEL_TOLD  1
-#include "test_weight_model.h"
-#define MODEL       told_sieve
-#define MODEL_EVICT DLOAD_EVICT_SIEVE
-#define MODEL_TOLD  1
-#include "test_weight_model.h"
-#define MODEL       told_s3fifo
-#define MODEL_EVICT DLOAD_EVICT_S3FIFO
-#define MODEL_TOLD  1
-#include "test_weight_model.h"
-#define MODEL       told_adaptive
-#define MODEL_EVICT DLOAD_EVICT_ADAPTIVE
-#define MODEL_TOLD  1
-#include "test_weight_model.h"
-#define MODEL       told_none
-#define MODEL_EVICT DLOAD_EVICT_NONE
-#define MODEL_TOLD  1
-#include "test_weight_model.h"
-#define MODEL       plain_lru
-#define MODEL_EVICT DLOAD_EVICT_LRU
-#define MODEL_TOLD  0
-#include "test_weight_model.h"
-#define MODEL       plain_s3fifo
-#define MODEL_EVICT DLOAD_EVICT_S3FIFO
-#define MODEL_TOLD  0
-#include "test_weight_model.h"
-/* clang-format on */
 
 /* ---- shares ---- */
 
@@ -272,14 +60,14 @@ static void test_weight_shares(void **state)
 {
     (void)state;
     for (uint64_t max_weight = 1; max_weight < 40; max_weight++) {
-        plain_s3fifo_cache c;
-        plain_s3fifo_cache_config cfg;
+        shared_cache c;
+        shared_cache_config cfg;
         uint64_t sum = 0;
         memset(&cfg, 0, sizeof cfg);
         cfg.capacity = 64;
         cfg.shards = 8;
         cfg.max_weight = max_weight;
-        must_ok(plain_s3fifo_cache_init(&c, &cfg));
+        must_ok(shared_cache_init(&c, &cfg));
         for (uint32_t i = 0; i < c.n_shards; i++) {
             uint64_t share = c.shard[i].max_weight;
             assert_true(share >= 1);
@@ -290,11 +78,11 @@ static void test_weight_shares(void **state)
         next_id = 0;
         for (uint64_t key = 0; key < 200; key++) {
             struct thing t = thing_of(1 + (uint32_t)(key % 3));
-            dload_status st = plain_s3fifo_cache_set(&c, key, &t, 0);
+            dload_status st = shared_cache_set(&c, key, &t, 0);
             assert_true(st == DLOAD_OK || st == DLOAD_ETOOBIG);
-            assert_true(plain_s3fifo_cache_weight(&c) <= max_weight);
+            assert_true(shared_cache_weight(&c) <= max_weight);
         }
-        must_ok(plain_s3fifo_cache_destroy(&c));
+        must_ok(shared_cache_destroy(&c));
     }
 }
 
@@ -302,31 +90,31 @@ static void test_weight_shares(void **state)
 static void test_weight_without_a_limit(void **state)
 {
     (void)state;
-    plain_lru_cache c;
-    plain_lru_cache_config cfg;
+    growing_cache c;
+    growing_cache_config cfg;
     memset(&cfg, 0, sizeof cfg);
     cfg.capacity = DLOAD_UNBOUNDED;
     cfg.max_weight = 10;
-    must(plain_lru_cache_init(&c, &cfg), DLOAD_EINVAL);
+    must(growing_cache_init(&c, &cfg), DLOAD_EINVAL);
     cfg.max_weight = 0;
-    must_ok(plain_lru_cache_init(&c, &cfg));
+    must_ok(growing_cache_init(&c, &cfg));
     next_id = 0;
     uint64_t sum = 0;
     for (uint64_t key = 0; key < 3000; key++) {
         struct thing t = thing_of((uint32_t)(key * 1000));
         sum += t.weight;
-        must_ok(plain_lru_cache_set(&c, key, &t, 0));
+        must_ok(growing_cache_set(&c, key, &t, 0));
     }
-    equal(plain_lru_cache_weight(&c), sum);
+    equal(growing_cache_weight(&c), sum);
     for (uint64_t key = 0; key < 3000; key += 2) {
-        must_ok(plain_lru_cache_delete(&c, key));
+        must_ok(growing_cache_delete(&c, key));
         sum -= key * 1000;
     }
-    equal(plain_lru_cache_weight(&c), sum);
+    equal(growing_cache_weight(&c), sum);
     struct thing huge = thing_of(UINT32_MAX);
-    must(plain_lru_cache_set(&c, 1, &huge, 0), DLOAD_ETOOBIG);
-    equal(plain_lru_cache_weight(&c), sum - 1000);
-    must_ok(plain_lru_cache_destroy(&c));
+    must(growing_cache_set(&c, 1, &huge, 0), DLOAD_ETOOBIG);
+    equal(growing_cache_weight(&c), sum - 1000);
+    must_ok(growing_cache_destroy(&c));
 }
 
 /* ---- pins ---- */
@@ -571,15 +359,6 @@ static void test_weight_prime_and_errors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(told_fifo_test),
-        cmocka_unit_test(told_clock_test),
-        cmocka_unit_test(told_lru_test),
-        cmocka_unit_test(told_sieve_test),
-        cmocka_unit_test(told_s3fifo_test),
-        cmocka_unit_test(told_adaptive_test),
-        cmocka_unit_test(told_none_test),
-        cmocka_unit_test(plain_lru_test),
-        cmocka_unit_test(plain_s3fifo_test),
         cmocka_unit_test(test_weight_shares),
         cmocka_unit_test(test_weight_without_a_limit),
         cmocka_unit_test(test_weight_pinned_are_not_searched),

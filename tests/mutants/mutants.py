@@ -1104,7 +1104,7 @@ mutant("weight_of_replaced_counts", "typed/weight.h",
 mutant("weight_refused_leaves_the_old", "typed/weight.h",
        "    if (*at != NULL && (st < 0 || itself)) {",
        "    if (*at != NULL && itself) {",
-       "test_weight")
+       "test_weight_model")
 mutant("weight_pinned_asked_for_nothing", "typed/weight.h",
        "    if (weight > s->max_weight - s->pinned_weight)\n"
        "        return DLOAD_EFULL;\n",
@@ -1113,7 +1113,7 @@ mutant("weight_pinned_asked_for_nothing", "typed/weight.h",
 mutant("dead_still_found", "typed/weight.h",
        "    DLOAD_I_STORE_RELEASE(tag, (uint8_t)(*tag == UINT8_MAX ? 1 : *tag + 1));",
        "    (void)tag;",
-       "test_removed")
+       "test_removed_inside")
 mutant("dead_not_ended", "typed/owed.h",
        "    if (item->dead)\n",
        "    if (false)\n",
@@ -1121,7 +1121,7 @@ mutant("dead_not_ended", "typed/owed.h",
 mutant("dead_taken_for_outdated", "typed/leave.h",
        "    return s->n_used - s->n_live - s->n_dead;",
        "    return s->n_used - s->n_live;",
-       "test_removed")
+       "test_removed_inside")
 
 
 # ---- the hash with a secret ----
