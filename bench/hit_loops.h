@@ -44,18 +44,25 @@ static inline void hit_set(hit_table *t, hit_key key, const hit_value *v)
 }
 #endif
 
+/* Is the key there? Adds what its value sums up to. */
+static inline size_t hit_count(hit_table *t, hit_key key, uint64_t *total)
+{
+    hit_value room;
+    const hit_value *v = hit_find(t, key, &room);
+    if (v == NULL) {
+        return 0;
+    }
+    *total += hit_sum(v);
+    return 1;
+}
+
 size_t hit_get(void *table, const hit_key *keys, size_t n, uint64_t *sum)
 {
     hit_table *t = (hit_table *)table;
     uint64_t total = 0;
     size_t n_found = 0;
     for (size_t i = 0; i < n; i++) {
-        hit_value room;
-        const hit_value *v = hit_find(t, keys[i], &room);
-        if (v != NULL) {
-            total += hit_sum(v);
-            n_found++;
-        }
+        n_found += hit_count(t, keys[i], &total);
     }
     *sum += total;
     return n_found;
@@ -104,12 +111,7 @@ size_t hit_mix(void *table, const hit_key *keys, const uint8_t *writes, size_t n
             hit_set(t, keys[i], &v);
             continue;
         }
-        hit_value room;
-        const hit_value *v = hit_find(t, keys[i], &room);
-        if (v != NULL) {
-            total += hit_sum(v);
-            n_found++;
-        }
+        n_found += hit_count(t, keys[i], &total);
     }
     *sum += total;
     return n_found;

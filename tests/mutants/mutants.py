@@ -143,7 +143,7 @@ mutant("fifo_pack_forgets_newest", "runtime/fifo.h",
 mutant("fifo_packs_too_often", "runtime/fifo.h",
        "    return cap / DLOAD_I_MORE_SHARE + 4;",
        "    return cap / 4096 + 4;",
-       "test_evict_model")
+       "test_fifo")
 mutant("cleared_entry_keeps_its_place", "typed/store.h",
        "    if (cleared)\n"
        "        dload_i_evict_insert(&s->evict, DLOAD_EVICT, slot, false);",
