@@ -1177,6 +1177,7 @@ typedef struct dload_i_parker {
     bool promised; /* a wake-up comes without the mutex: the call may not return before; under it */
     bool owed;     /* ... and has not come; under the bed's own mutex */
     struct dload_i_waiter *first, *last; /* the call's requests, in the order of its keys */
+    dload_status *statuses;              /* of a call for many keys: where they go, or NULL */
     /* The end of a sleeper that is cancelled: gives its requests up; mutex held. NULL = nothing to do. */
     void (*give_up)(struct dload_i_parker *p);
     void *core;        /* for give_up */
@@ -3621,25 +3622,32 @@ DLOAD_I_LOCAL dload_status dload_stats_prometheus(const dload_stats *stats, cons
 #define DLOAD_I_LOST    4
 
 struct dload_i_batch;
+struct dload_i_core;
+struct dload_i_publishing;
+struct dload_i_ready;
 struct dload_registry;
 
-/* One request. Lives on the stack of a blocking call, in the core's pool, or in the caller's waiter. */
+/* One request. Lives on the stack of a blocking call, in the core's pool, or in the caller's waiter. A call
+ * for many keys has one for all places of a batch that it opened (many), and one for every key that was in
+ * flight already. */
 typedef struct dload_i_waiter {
     struct dload_i_waiter *next,
         *prev;                   /* same flight; next also links what is ready to be called */
     struct dload_i_batch *batch; /* NULL = not waiting */
-    uint32_t place;              /* of the key in the batch */
+    uint32_t place; /* of the key in the batch; with many, how many places wait for it */
     int32_t status;
-    void *out;                  /* where the value goes; NULL = nowhere */
-    bool source_only;           /* takes no old value when the fetch fails: DLOAD_FRESH */
-    dload_i_parker *parker;     /* who sleeps; NULL = call back */
+    void *out;              /* where the value goes; NULL = nowhere */
+    bool source_only;       /* takes no old value when the fetch fails: DLOAD_FRESH */
+    bool many;              /* in no flight's list; out and position are those of its first key */
+    dload_i_parker *parker; /* who sleeps; NULL = call back */
     struct dload_i_waiter *sib; /* the same call's next request */
     size_t position;            /* in the arrays of that call */
 } dload_i_waiter;
 
 /* One key on its way. */
 typedef struct dload_i_flight {
-    dload_i_waiter *head, *tail; /* in the order of asking */
+    dload_i_waiter *many;        /* who opened it, when that was a call for many keys */
+    dload_i_waiter *head, *tail; /* who else waits, in the order of asking */
     uint64_t hash;
     uint64_t ttl_ns; /* how long the answer is kept; DLOAD_I_TTL_DEFAULT = as the loader's values */
     int32_t status;  /* the answer */
@@ -3650,6 +3658,7 @@ typedef struct dload_i_flight {
     uint8_t holds;      /* the value at its place is ours to release */
     uint8_t kept;       /* with an error: an old value at its place, 1 past its TTL, 2 not */
     uint32_t next_held; /* chain of places to release, + 1; see dload_i_ready */
+    uint32_t at;        /* in the arrays of many's call, counted from its first key */
 } dload_i_flight;
 
 #define DLOAD_I_TTL_DEFAULT (DLOAD_NEVER - 1)
@@ -3699,17 +3708,17 @@ typedef struct dload_i_ref {
 
 /* What the typed half does for the core. Under the mutex but for run, release and call. */
 typedef struct dload_i_ops {
-    dload_i_batch *(*make)(void *owner);                           /* an empty batch, or NULL */
-    void (*unmake)(void *owner, dload_i_batch *b);                 /* ... and its end */
-    bool (*grow)(void *owner, dload_i_batch *b, uint32_t cap);     /* more places */
-    void (*move)(dload_i_batch *b, uint32_t to, uint32_t from);    /* a key changes place */
-    void (*forget)(void *owner, dload_i_batch *b, uint32_t i);     /* a key's bytes; NULL = none */
-    dload_status (*run)(void *owner, dload_i_batch *b);            /* the fetch function */
-    dload_status (*copy)(dload_i_batch *b, uint32_t i, void *out); /* a value for a waiter */
-    bool (*store)(void *owner, dload_i_batch *b, uint32_t i); /* into the cache; false = skipped */
-    void (*keep)(void *owner, dload_i_batch *b, uint32_t i);  /* an old value; NULL = never */
-    void (*release)(dload_i_batch *b, uint32_t i);            /* an owned value; NULL = plain */
-    void (*call)(dload_i_waiter *w);                          /* done() */
+    dload_i_batch *(*make)(void *owner);                        /* an empty batch, or NULL */
+    void (*unmake)(void *owner, dload_i_batch *b);              /* ... and its end */
+    bool (*grow)(void *owner, dload_i_batch *b, uint32_t cap);  /* more places */
+    void (*move)(dload_i_batch *b, uint32_t to, uint32_t from); /* a key changes place */
+    void (*forget)(void *owner, dload_i_batch *b, uint32_t i);  /* a key's bytes; NULL = none */
+    dload_status (*run)(void *owner, dload_i_batch *b);         /* the fetch function */
+    /* dload_i_publish_each, with a dload_i_typed of constants */
+    void (*publish)(struct dload_i_core *c, dload_i_batch *b, const struct dload_i_publishing *how,
+                    struct dload_i_ready *ready);
+    void (*release)(dload_i_batch *b, uint32_t i); /* an owned value; NULL = plain */
+    void (*call)(dload_i_waiter *w);               /* done() */
     uint64_t (*mark)(const void *owner,
                      uint64_t group); /* a group's, with a secret; NULL = without */
 } dload_i_ops;
@@ -3918,19 +3927,10 @@ DLOAD_I_LOCAL bool dload_i_waits_for(const dload_i_parker *p, const dload_i_batc
     return false;
 }
 
-DLOAD_I_LOCAL void dload_i_wait_for(dload_i_waiter *w, dload_i_batch *b, uint32_t place)
+/* One request more for keys of b. */
+DLOAD_I_LOCAL void dload_i_enlist(dload_i_waiter *w, dload_i_batch *b)
 {
-    dload_i_flight *f = &b->flights[place];
-    DLOAD_I_STORE_RELEASE(&w->batch, b); /* nest.h reads it without this mutex */
-    w->place = place;
-    w->status = DLOAD_PENDING;
-    w->next = NULL;
-    w->prev = f->tail;
-    if (f->tail != NULL)
-        f->tail->next = w;
-    else
-        f->head = w;
-    f->tail = w;
+    DLOAD_I_STORE_RELEASE(&w->batch, b);                    /* nest.h reads it without this mutex */
     DLOAD_I_STORE_RELAXED(&b->n_waiters, b->n_waiters + 1); /* _batch_cancelled reads it unlocked */
     if (w->parker != NULL) {
         w->parker->pending++;
@@ -3939,6 +3939,28 @@ DLOAD_I_LOCAL void dload_i_wait_for(dload_i_waiter *w, dload_i_batch *b, uint32_
             b->n_calls++;
         }
     }
+}
+
+DLOAD_I_LOCAL void dload_i_wait_for(dload_i_waiter *w, dload_i_batch *b, uint32_t place)
+{
+    dload_i_flight *f = &b->flights[place];
+    w->many = false;
+    w->place = place;
+    w->status = DLOAD_PENDING;
+    w->next = NULL;
+    w->prev = f->tail;
+    *(f->tail != NULL ? &f->tail->next : &f->head) = w;
+    f->tail = w;
+    dload_i_enlist(w, b);
+}
+
+/* A request that waits for nothing any more; true when it was the last one of its call. */
+DLOAD_I_LOCAL bool dload_i_delist(dload_i_waiter *w)
+{
+    dload_i_batch *b = w->batch;
+    DLOAD_I_STORE_RELAXED(&b->n_waiters, b->n_waiters - 1);
+    DLOAD_I_STORE_RELEASE(&w->batch, NULL);
+    return w->parker != NULL && --w->parker->pending == 0;
 }
 
 /* Takes a request out of its flight. */
@@ -3953,29 +3975,39 @@ DLOAD_I_LOCAL void dload_i_unlink(dload_i_waiter *w)
         w->next->prev = w->prev;
     else
         f->tail = w->prev;
-    DLOAD_I_STORE_RELAXED(&w->batch->n_waiters, w->batch->n_waiters - 1);
-    DLOAD_I_STORE_RELEASE(&w->batch, NULL);
-    if (w->parker != NULL)
-        w->parker->pending--;
+    (void)dload_i_delist(w);
 }
 
-/* A request record for a call with many keys; NULL when there is no memory. */
-DLOAD_I_LOCAL dload_i_waiter *dload_i_waiter_take(dload_i_core *c)
+/* Is there a request record for a call with many keys? False when there is no memory. */
+DLOAD_I_LOCAL bool dload_i_waiter_reserve(dload_i_core *c)
 {
-    if (c->free_waiters == NULL) {
-        dload_i_waiter_block *block =
-            (dload_i_waiter_block *)dload_i_alloc(c->env, sizeof(dload_i_waiter_block));
-        if (block == NULL)
-            return NULL;
-        block->next = c->waiter_blocks;
-        c->waiter_blocks = block;
-        for (uint32_t i = DLOAD_I_WAITERS_A_BLOCK; i-- > 0;) {
-            block->waiters[i].sib = c->free_waiters;
-            c->free_waiters = &block->waiters[i];
-        }
+    if (c->free_waiters != NULL)
+        return true;
+    dload_i_waiter_block *block =
+        (dload_i_waiter_block *)dload_i_alloc(c->env, sizeof(dload_i_waiter_block));
+    if (block == NULL)
+        return false;
+    block->next = c->waiter_blocks;
+    c->waiter_blocks = block;
+    for (uint32_t i = DLOAD_I_WAITERS_A_BLOCK; i-- > 0;) {
+        block->waiters[i].sib = c->free_waiters;
+        c->free_waiters = &block->waiters[i];
     }
+    return true;
+}
+
+/* The one that is there: the last request of p's call, which begins with out and position. */
+DLOAD_I_LOCAL dload_i_waiter *dload_i_waiter_take(dload_i_core *c, dload_i_parker *p, void *out,
+                                                  size_t position)
+{
     dload_i_waiter *w = c->free_waiters;
     c->free_waiters = w->sib;
+    w->out = out;
+    w->parker = p;
+    w->position = position;
+    w->sib = NULL;
+    *(p->last != NULL ? &p->last->sib : &p->first) = w;
+    p->last = w;
     return w;
 }
 
@@ -4378,14 +4410,57 @@ DLOAD_I_LOCAL void dload_i_unreserve(dload_i_core *c, dload_i_batch *b)
         dload_i_batch_give(c, b); /* taken for it alone */
 }
 
-/* The reserved place has its key now. */
-DLOAD_I_LOCAL void dload_i_commit(dload_i_core *c, dload_i_batch *b, uint64_t hash)
+DLOAD_I_INLINE void dload_i_flight_begin(dload_i_flight *f, uint64_t hash)
 {
-    dload_i_flight *f = &b->flights[b->n];
     memset(f, 0, sizeof *f);
     f->hash = hash;
     f->ttl_ns = DLOAD_I_TTL_DEFAULT;
     f->status = DLOAD_MISSING;
+}
+
+/* How many keys can follow the last one into its batch, with no look at anything but the index, while the
+ * mutex is not let go of? The one that completes the batch is not among them. */
+DLOAD_I_LOCAL uint32_t dload_i_room_behind(const dload_i_core *c, const dload_i_batch *b)
+{
+    if (b->state != DLOAD_I_OPEN || c->settle_ns != 0 || c->expect != 0 || c->line != NULL ||
+        c->tell_queued || c->tell_wake)
+        return 0;
+    uint32_t room = b->cap - b->n;
+    uint32_t to_full = c->max_batch - 1 - (b->n - b->n_dead);
+    uint32_t to_bound = c->max_queue - c->n_flights;
+    uint32_t to_grow =
+        c->refs_cap / 2 - c->n_refs; /* the index; reserving left room for one more */
+    room = room < to_full ? room : to_full;
+    room = room < to_bound ? room : to_bound;
+    return room < to_grow ? room : to_grow;
+}
+
+/* One of those; false when the index has a key of its hash, which may be the same. */
+DLOAD_I_INLINE bool dload_i_follow(dload_i_core *c, dload_i_batch *b, uint64_t hash)
+{
+    uint32_t mask = c->refs_cap - 1;
+    uint32_t h = dload_i_ref_hash(hash);
+    uint32_t i = h & mask;
+    for (; c->refs[i].batch != NULL; i = (i + 1) & mask) {
+        if (c->refs[i].hash == h)
+            return false;
+    }
+    c->refs[i].batch = b;
+    c->refs[i].hash = h;
+    c->refs[i].place = b->n;
+    dload_i_flight_begin(&b->flights[b->n], hash);
+    b->n++;
+    c->n_refs++;
+    c->n_flights++;
+    c->n_open_keys++;
+    c->stats.misses++;
+    return true;
+}
+
+/* The reserved place has its key now. */
+DLOAD_I_LOCAL void dload_i_commit(dload_i_core *c, dload_i_batch *b, uint64_t hash)
+{
+    dload_i_flight_begin(&b->flights[b->n], hash);
     dload_i_ref_add(c, b, b->n, hash);
     c->n_flights++;
     if (b->n == 0)
@@ -4402,11 +4477,13 @@ DLOAD_I_LOCAL void dload_i_commit(dload_i_core *c, dload_i_batch *b, uint64_t ha
 
 /* ---- keys leave ---- */
 
-/* A key is in no batch any more: there is room for whoever waits longest for it. Without this they wait for
- * their next look: mutant ROOM_NO_WAKE. */
-DLOAD_I_LOCAL void dload_i_leave(dload_i_core *c)
+/* n keys are in no batch any more: there is room for whoever waits longest for it. Without this they wait
+ * for their next look: mutant ROOM_NO_WAKE. */
+DLOAD_I_LOCAL void dload_i_leave(dload_i_core *c, uint32_t n)
 {
-    if (c->n_flights-- >= c->max_queue && c->line != NULL)
+    bool was_full = n != 0 && c->n_flights >= c->max_queue;
+    c->n_flights -= n;
+    if (was_full && c->line != NULL)
         dload_i_wake(c, c->line);
 }
 
@@ -4451,22 +4528,42 @@ DLOAD_I_LOCAL void dload_i_drop_dead(dload_i_core *c, dload_i_batch *b)
     dload_i_batch_give(c, b);
 }
 
-/* A request gives up. A key that nobody else wants leaves a batch that was not sent. */
-DLOAD_I_NOINLINE void dload_i_unwait(dload_i_core *c, dload_i_waiter *w)
+/* A key that nobody wants leaves a batch that was not sent. */
+DLOAD_I_LOCAL void dload_i_unwant(dload_i_core *c, dload_i_batch *b, uint32_t place)
 {
-    dload_i_batch *b = w->batch;
-    dload_i_flight *f = &b->flights[w->place];
-    uint32_t place = w->place;
-    dload_i_unlink(w);
-    if (b->state >= DLOAD_I_RUNNING || f->head != NULL)
+    dload_i_flight *f = &b->flights[place];
+    if (b->state >= DLOAD_I_RUNNING || f->head != NULL || f->many != NULL)
         return;
     f->dead = 1;
     b->n_dead++;
     c->n_open_keys -= b->state == DLOAD_I_OPEN;
-    dload_i_leave(c);
+    dload_i_leave(c, 1);
     dload_i_ref_remove(c, dload_i_ref_of(c, b, place));
     if (b->n_dead == b->n)
         dload_i_drop_dead(c, b);
+}
+
+/* A request gives up: with many, all its keys that were not answered, which get status. */
+DLOAD_I_NOINLINE void dload_i_unwait(dload_i_core *c, dload_i_waiter *w, dload_status status)
+{
+    dload_i_batch *b = w->batch;
+    uint32_t place = w->place;
+    w->status = status;
+    if (!w->many) {
+        dload_i_unlink(w);
+        dload_i_unwant(c, b, place);
+        return;
+    }
+    (void)dload_i_delist(w);
+    for (uint32_t i = 0; i < b->n; i++) { /* b may end with its last key, and then b->n is 0 */
+        dload_i_flight *f = &b->flights[i];
+        if (f->many != w)
+            continue;
+        f->many = NULL;
+        if (w->parker->statuses != NULL)
+            w->parker->statuses[w->position + f->at] = status;
+        dload_i_unwant(c, b, i);
+    }
 }
 
 #endif /* DLOAD_I_BATCH_H */
@@ -4631,33 +4728,62 @@ DLOAD_I_LOCAL void dload_i_answered_all(dload_i_core *c, dload_i_parker *p)
     c->owed = p;
 }
 
-DLOAD_I_LOCAL void dload_i_deliver(dload_i_core *c, dload_i_batch *b, uint32_t i,
-                                   dload_i_ready *ready)
+/* Which places of a batch to publish: those that are answered; with all set, the rest too, as status. */
+typedef struct dload_i_publishing {
+    uint32_t from, to;
+    bool all;
+    bool unindexed; /* they are out of the index */
+    dload_status status;
+    uint64_t ttl_ns; /* how long that is kept */
+} dload_i_publishing;
+
+/* What publishing asks of the typed half; constants, where a loop over a batch is compiled. */
+typedef struct dload_i_typed {
+    size_t value_bytes;
+    dload_status (*copy)(dload_i_batch *b, uint32_t i, void *out); /* a value for a waiter */
+    bool (*store)(void *owner, dload_i_batch *b, uint32_t i); /* into the cache; false = skipped */
+    void (*keep)(void *owner, dload_i_batch *b, uint32_t i);  /* an old value; NULL = never */
+} dload_i_typed;
+
+/* The answer at place i goes to everybody who waits for it. */
+DLOAD_I_INLINE void dload_i_deliver(dload_i_core *c, dload_i_batch *b, uint32_t i,
+                                    dload_i_typed typed, dload_i_ready *ready)
 {
     dload_i_flight *f = &b->flights[i];
-    dload_i_waiter *w = f->head;
-    f->head = f->tail = NULL; /* all of them leave */
+    dload_i_waiter *listed = f->head;
+    dload_i_waiter *w = f->many != NULL ? f->many : listed;
+    f->many = f->head = f->tail = NULL; /* all of them leave */
     while (w != NULL) {
-        dload_i_waiter *next = w->next;
-        dload_i_parker *p = w->parker;
-        DLOAD_I_STORE_RELAXED(&b->n_waiters, b->n_waiters - 1);
-        DLOAD_I_STORE_RELEASE(&w->batch, NULL);
-        w->status = f->status;
+        bool many = w->many;
+        char *out = (char *)w->out + (many ? f->at * typed.value_bytes : 0);
+        int32_t status = f->status;
         if (f->kept != 0 && !w->source_only) {
-            w->status = f->kept == 1 ? DLOAD_STALE : DLOAD_OK;
+            status = f->kept == 1 ? DLOAD_STALE : DLOAD_OK;
             c->stats.served_on_error++;
         }
-        if (w->status >= 0 && w->out != NULL) {
-            dload_status st = c->ops->copy(b, i, w->out);
+        if (status >= 0 && w->out != NULL) {
+            dload_status st = typed.copy(b, i, out);
             if (st < 0)
-                w->status = st;
+                status = st;
         }
-        if (p == NULL) {
+        if (many) {
+            dload_status *statuses = w->parker->statuses;
+            if (statuses != NULL)
+                statuses[w->position + f->at] = (dload_status)status;
+            if (--w->place == 0 && dload_i_delist(w))
+                dload_i_answered_all(c, w->parker);
+            w = listed;
+            continue;
+        }
+        dload_i_waiter *next = w->next;
+        w->status = status;
+        bool last = dload_i_delist(w);
+        if (w->parker == NULL) {
             w->next = NULL;
             *(ready->tail != NULL ? &ready->tail->next : &ready->head) = w;
             ready->tail = w;
-        } else if (--p->pending == 0) {
-            dload_i_answered_all(c, p);
+        } else if (last) {
+            dload_i_answered_all(c, w->parker);
         }
         w = next;
     }
@@ -4682,24 +4808,22 @@ DLOAD_I_LOCAL bool dload_i_unindex_all(dload_i_core *c, const dload_i_batch *b)
 
 /* To the waiters, into the cache: the answer at place i, which is out of the index, is known to all at
  * once. */
-DLOAD_I_LOCAL void dload_i_publish(dload_i_core *c, dload_i_batch *b, uint32_t i,
-                                   dload_i_ready *ready)
+DLOAD_I_INLINE void dload_i_publish_one(dload_i_core *c, dload_i_batch *b, uint32_t i,
+                                        dload_i_typed typed, dload_i_ready *ready)
 {
     dload_i_flight *f = &b->flights[i];
     f->published = 1;
-    b->n_published++;
-    dload_i_leave(c);
     if (f->status < 0 && f->status != DLOAD_MISSING)
         c->stats.fetch_errors++;
-    if (f->status < 0 && b->state >= DLOAD_I_RUNNING && c->ops->keep != NULL)
-        c->ops->keep(c->owner, b, i); /* an old value may do instead */
-    dload_i_deliver(c, b, i, ready);
+    if (f->status < 0 && b->state >= DLOAD_I_RUNNING && typed.keep != NULL)
+        typed.keep(c->owner, b, i); /* an old value may do instead */
+    dload_i_deliver(c, b, i, typed, ready);
     if (b->state != DLOAD_I_RUNNING)
         return; /* never sent, or given up: nothing to store, and _finish releases */
     if (f->detached || b->token < c->clear_all_seq)
         c->stats
             .cleared_in_flight++; /* fetched before a clear, cached nowhere: mutant CLEARED_STORED */
-    else if (c->ops->store(c->owner, b, i))
+    else if (typed.store(c->owner, b, i))
         c->stats.stores++;
     else if (f->status >= 0)
         c->stats.store_skipped++;
@@ -4708,6 +4832,30 @@ DLOAD_I_LOCAL void dload_i_publish(dload_i_core *c, dload_i_batch *b, uint32_t i
         f->next_held = ready->held;
         ready->held = i + 1;
     }
+}
+
+/* The body of dload_i_ops.publish. */
+DLOAD_I_INLINE void dload_i_publish_each(dload_i_core *c, dload_i_batch *b,
+                                         const dload_i_publishing *how, dload_i_typed typed,
+                                         dload_i_ready *ready)
+{
+    uint32_t n = 0;
+    for (uint32_t i = how->from; i < how->to; i++) {
+        dload_i_flight *f = &b->flights[i];
+        if (f->published || !(f->answered || how->all))
+            continue;
+        if (!how->unindexed)
+            dload_i_unindex(c, b, i);
+        if (!f->answered) {
+            f->answered = 1;
+            f->status = how->status;
+            f->ttl_ns = how->ttl_ns;
+        }
+        dload_i_publish_one(c, b, i, typed, ready);
+        n++;
+    }
+    b->n_published += n;
+    dload_i_leave(c, n);
 }
 
 /* ---- who may send is told ---- */
@@ -4727,6 +4875,8 @@ DLOAD_I_LOCAL bool dload_i_nudge_one(dload_i_core *c, dload_i_batch *b, const dl
 {
     bool woken = dload_i_nudge_sleeper(c, b->leader, but);
     for (uint32_t i = 0; i < b->n && !woken; i++) {
+        if (b->flights[i].many != NULL)
+            woken = dload_i_nudge_sleeper(c, b->flights[i].many->parker, but);
         for (dload_i_waiter *w = b->flights[i].head; w != NULL && !woken; w = w->next)
             woken = dload_i_nudge_sleeper(c, w->parker, but);
     }
@@ -4824,20 +4974,9 @@ DLOAD_I_NOINLINE void dload_i_publish_all(dload_i_core *c, dload_i_batch *b, boo
                                           dload_status status)
 {
     dload_i_ready ready = {NULL, NULL, 0};
-    bool unindexed = all && dload_i_unindex_all(c, b);
-    for (uint32_t i = 0; i < b->n; i++) {
-        dload_i_flight *f = &b->flights[i];
-        if (f->published || !(f->answered || all))
-            continue;
-        if (!unindexed)
-            dload_i_unindex(c, b, i);
-        if (!f->answered) {
-            f->answered = 1;
-            f->status = status;
-            f->ttl_ns = b->rest_ttl_ns;
-        }
-        dload_i_publish(c, b, i, &ready);
-    }
+    dload_i_publishing how = {0, b->n, all, false, status, all ? b->rest_ttl_ns : 0};
+    how.unindexed = all && dload_i_unindex_all(c, b);
+    c->ops->publish(c, b, &how, &ready);
     dload_i_settle_up(c, b, &ready);
 }
 
@@ -4958,20 +5097,11 @@ DLOAD_I_NOINLINE uint32_t dload_i_run(dload_i_core *c, dload_i_batch *b)
 DLOAD_I_NOINLINE void dload_i_abandon(dload_i_core *c, dload_i_batch *b, dload_status status)
 {
     dload_i_ready ready = {NULL, NULL, 0};
+    dload_i_publishing how = {0, b->n, true, false, status, 0};
     dload_i_running_cut(c, b);
     b->state = DLOAD_I_LOST; /* mutant ABANDONED_STAYS */
     c->stats.abandoned++;
-    for (uint32_t i = 0; i < b->n; i++) {
-        dload_i_flight *f = &b->flights[i];
-        if (f->published)
-            continue;
-        if (!f->answered) {
-            f->answered = 1;
-            f->status = status;
-        }
-        dload_i_unindex(c, b, i);
-        dload_i_publish(c, b, i, &ready);
-    }
+    c->ops->publish(c, b, &how, &ready);
     dload_i_nudge(c, NULL); /* mutant ABANDON_NO_NUDGE */
     /* The function may end the batch as soon as the mutex is free: b is not used after. */
     dload_i_settle_up(c, NULL, &ready);
@@ -4999,8 +5129,8 @@ DLOAD_I_LOCAL void dload_i_answered(dload_i_core *c, dload_i_batch *b, uint32_t 
         return;
     b->ended_ns = dload_i_now(c->env);
     dload_i_ready ready = {NULL, NULL, 0};
-    dload_i_unindex(c, b, i);
-    dload_i_publish(c, b, i, &ready);
+    dload_i_publishing how = {i, i + 1, false, false, DLOAD_OK, 0};
+    c->ops->publish(c, b, &how, &ready);
     dload_i_settle_up(c, b, &ready);
 }
 
@@ -5095,6 +5225,8 @@ DLOAD_I_INLINE bool dload_i_crew_idle(uint32_t crew)
 DLOAD_I_LOCAL bool dload_i_has_caller(const dload_i_batch *b)
 {
     for (uint32_t i = 0; i < b->n; i++) {
+        if (b->flights[i].many != NULL)
+            return true;
         for (const dload_i_waiter *w = b->flights[i].head; w != NULL; w = w->next) {
             if (w->parker != NULL)
                 return true;
@@ -5359,7 +5491,7 @@ DLOAD_I_UNUSED static void dload_i_give_up(dload_i_parker *p)
     for (dload_i_waiter *w = p->first; w != NULL;) {
         dload_i_waiter *next = w->sib;
         if (w->batch != NULL)
-            dload_i_unwait(c, w);
+            dload_i_unwait(c, w, DLOAD_ECANCELED);
         if (p->pooled)
             dload_i_waiter_give(c, w);
         w = next;
@@ -5572,11 +5704,8 @@ DLOAD_I_LOCAL void dload_i_fail_queued(dload_i_core *c, dload_status status)
         dload_i_batch *b = dload_i_queue_pop(c, NULL);
         dload_i_ready ready = {NULL, NULL, 0};
         dload_i_compact(c, b);
-        for (uint32_t i = 0; i < b->n; i++) {
-            b->flights[i].status = status;
-            dload_i_unindex(c, b, i);
-            dload_i_publish(c, b, i, &ready);
-        }
+        dload_i_publishing how = {0, b->n, true, false, status, 0};
+        c->ops->publish(c, b, &how, &ready);
         dload_i_settle_up(c, b, &ready);
         dload_i_batch_give(c, b);
     }
@@ -6157,7 +6286,8 @@ DLOAD_I_LOCAL const dload_i_sync *dload_i_sync_pthread(void)
 #define DLOAD_I_ACQUIRE(m)      ((void)pthread_mutex_lock(m))
 #define DLOAD_I_RELEASE(m)      ((void)pthread_mutex_unlock(m))
 #define DLOAD_I_SYNC            dload_i_sync_pthread()
-#define DLOAD_I_LEAVE(l)        dload_i_core_unlock(&(l)->core)
+#define DLOAD_I_LEAVE(l) \
+    ((l)->core.owed == NULL ? DLOAD_I_RELEASE(&(l)->mutex) : dload_i_core_unlock(&(l)->core))
 #define DLOAD_I_COND_T          dload_i_bed
 #define DLOAD_I_COND_INIT(c)    dload_i_bed_init(c)
 #define DLOAD_I_COND_DESTROY(c) dload_i_bed_destroy(c)
@@ -9111,9 +9241,9 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_make_light)(const DLOAD_I_CACHE *c, DLOA
  *
  * A reader copies the entry between two looks at the sequence number of its group: even and the same, and
  * key, value and expiry belong together. What it finds that way is a hit, whatever else happens to the
- * table meanwhile. What it does not find proves nothing: a miss, an error, an entry that may have
- * expired, or a writer in the way, all mean DLOAD_PENDING here, and the caller looks again under the
- * lock. Nothing shared is written but the entry's count of uses, and that only when it changes.
+ * table meanwhile. What it does not find proves nothing: an error, an entry that may have expired, or a
+ * writer in the way, and the caller looks again under the lock. A key of which there is no trace
+ * (DLOAD_MISSING) may be on its way in, unless the caller holds the mutex under which keys come in. Nothing shared is written but the entry's count of uses, and that only when it changes.
  *
  * Table memory stays what it is until the cache is destroyed, grown out of or not, and so do the bytes of
  * string keys: a reader that comes late reads something old, and then finds the sequence changed.
@@ -9190,8 +9320,8 @@ DLOAD_I_INLINE bool DLOAD_I_FN(i_used)(DLOAD_I_SHARD *s, DLOAD_I_SLOT *e, uint32
 #endif
 }
 
-/* The entry of a key in one group, if it is there and can be had; DLOAD_EBUSY when a writer was in the
- * way, DLOAD_PENDING otherwise. */
+/* The entry of a key in one group, if it is there and can be had; DLOAD_MISSING when it is not there,
+ * DLOAD_EBUSY when a writer was in the way, DLOAD_PENDING otherwise. */
 DLOAD_I_INLINE dload_status DLOAD_I_FN(i_read_group)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
                                                      const dload_i_group *g, DLOAD_I_SLOT *slots,
                                                      const dload_i_group *groups,
@@ -9223,7 +9353,7 @@ DLOAD_I_INLINE dload_status DLOAD_I_FN(i_read_group)(const DLOAD_I_CACHE *c, DLO
 #endif
         return DLOAD_OK;
     }
-    return DLOAD_PENDING;
+    return DLOAD_MISSING;
 }
 
 /* Keys that live outside their home group. */
@@ -9240,14 +9370,14 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_read_far)(const DLOAD_I_CACHE *c, DLO
         at = dload_i_next_group(at, n_groups);
         dload_status st = DLOAD_I_FN(i_read_group)(
             c, s, &groups[at], slots + (size_t)at * DLOAD_I_GROUP_SLOTS, groups, &id, out);
-        if (st != DLOAD_PENDING)
+        if (st != DLOAD_MISSING)
             return st;
     }
-    return DLOAD_PENDING;
+    return DLOAD_MISSING;
 }
 
 /* A hit's DLOAD_OK and *out; otherwise nothing is known: DLOAD_EBUSY invites to try again, DLOAD_PENDING
- * says that only the lock will tell. The number of groups is
+ * says that only the lock will tell, and DLOAD_MISSING that nothing was seen. The number of groups is
  * read first: a table that grows is published in the opposite order, so that no home lies outside. */
 DLOAD_I_INLINE dload_status DLOAD_I_FN(i_read_free)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
                                                     const DLOAD_I_ID *id, DLOAD_I_V *out)
@@ -9261,10 +9391,10 @@ DLOAD_I_INLINE dload_status DLOAD_I_FN(i_read_free)(const DLOAD_I_CACHE *c, DLOA
     const dload_i_group *g = &groups[at];
     dload_status st = DLOAD_I_FN(i_read_group)(c, s, g, slots + (size_t)at * DLOAD_I_GROUP_SLOTS,
                                                groups, id, out);
-    if (DLOAD_I_LIKELY(st != DLOAD_PENDING))
+    if (DLOAD_I_LIKELY(st != DLOAD_MISSING))
         return st;
     if (DLOAD_I_LOAD_RELAXED(&g->over[dload_i_class(id->hash)]) == 0)
-        return DLOAD_PENDING;
+        return DLOAD_MISSING;
     return DLOAD_I_FN(i_read_far)(c, s, *id, out);
 }
 
@@ -9668,16 +9798,21 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_look_again)(DLOAD_I_CACHE *c, DLOAD_I
 }
 #endif
 
-/* Looks a key up and counts the use: a hit's status, or DLOAD_PENDING. */
+/* Looks a key up and counts the use: a hit's status, or DLOAD_PENDING. With quick, a key that a look without
+ * the lock sees nothing of is not looked for again: for callers who hold the loader's mutex, under which all
+ * keys come in, or look once more when they do. */
 DLOAD_I_INLINE dload_status DLOAD_I_FN(i_lookup)(DLOAD_I_CACHE *c, const DLOAD_I_ID *id,
-                                                 DLOAD_I_V *out)
+                                                 DLOAD_I_V *out, bool quick)
 {
+    (void)quick;
 #if DLOAD_I_LOCKLESS
     if (DLOAD_I_UNLIKELY(c->n_shards == 0))
         return DLOAD_PENDING;
     dload_status st = DLOAD_I_FN(i_read_free)(c, DLOAD_I_FN(i_shard)(c, id->hash), id, out);
     if (DLOAD_I_LIKELY(st == DLOAD_OK))
         return DLOAD_OK;
+    if (quick && st == DLOAD_MISSING)
+        return DLOAD_PENDING;
     return DLOAD_I_FN(i_look_again)(c, *id, out, st);
 #elif DLOAD_I_THREADED
     return DLOAD_I_FN(i_look_locked)(c, id, out);
@@ -9686,11 +9821,11 @@ DLOAD_I_INLINE dload_status DLOAD_I_FN(i_lookup)(DLOAD_I_CACHE *c, const DLOAD_I
 #endif
 }
 
-/* The same, not inlined: for the calls where a hit is one answer among others. */
+/* The same, quick and not inlined: for the calls where a hit is one answer among others. */
 DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_look)(DLOAD_I_CACHE *c, const DLOAD_I_ID *id,
                                                  DLOAD_I_V *out)
 {
-    return DLOAD_I_FN(i_lookup)(c, id, out);
+    return DLOAD_I_FN(i_lookup)(c, id, out, true);
 }
 
 /* Cleans one shard up, unlocking to release what it removed. With max_rounds 0, to the end. */
@@ -9801,7 +9936,7 @@ DLOAD_I_INLINE dload_status DLOAD_I_FN(i_cache_get)(DLOAD_I_CACHE *c, uint64_t g
     if (DLOAD_I_FORKED(c))
         return DLOAD_EFORK;
     DLOAD_I_ID id = DLOAD_I_FN(i_id)(c, key, group);
-    st = DLOAD_I_FN(i_lookup)(c, &id, out);
+    st = DLOAD_I_FN(i_lookup)(c, &id, out, false);
     return st == DLOAD_PENDING ? DLOAD_MISSING : st;
 }
 
@@ -10257,7 +10392,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_get_many)(DLOAD_I_CACHE *c, const DLOA
             if (at == 0)
                 DLOAD_I_FN(i_fetch_ahead)(c, 0, keys + i, n - i, ids, statuses + i);
             if (statuses[i] >= 0) {
-                dload_status st = DLOAD_I_FN(i_lookup)(c, &ids[at], &out[i]);
+                dload_status st = DLOAD_I_FN(i_lookup)(c, &ids[at], &out[i], false);
                 statuses[i] = st == DLOAD_PENDING ? DLOAD_MISSING : st;
             }
         }
@@ -10603,8 +10738,7 @@ DLOAD_I_UNUSED static dload_status DLOAD_I_FN(i_run)(void *owner, dload_i_batch 
     return st;
 }
 
-DLOAD_I_UNUSED static dload_status DLOAD_I_FN(i_copy_out)(dload_i_batch *base, uint32_t i,
-                                                          void *out)
+DLOAD_I_INLINE dload_status DLOAD_I_FN(i_copy_out)(dload_i_batch *base, uint32_t i, void *out)
 {
     return DLOAD_I_FN(i_copy)((DLOAD_I_V *)out, &DLOAD_I_FN(i_batch)(base)->values[i]);
 }
@@ -10615,7 +10749,7 @@ DLOAD_I_UNUSED static void DLOAD_I_FN(i_keep_at)(void *owner, dload_i_batch *bas
 DLOAD_I_NOINLINE bool DLOAD_I_FN(i_settle_old)(DLOAD_NAME *l, dload_i_batch *base, uint32_t i);
 #endif
 
-DLOAD_I_UNUSED static bool DLOAD_I_FN(i_store_at)(void *owner, dload_i_batch *base, uint32_t i)
+DLOAD_I_INLINE bool DLOAD_I_FN(i_store_at)(void *owner, dload_i_batch *base, uint32_t i)
 {
     struct DLOAD_NAME *l = (struct DLOAD_NAME *)owner;
     DLOAD_I_BATCH *b = DLOAD_I_FN(i_batch)(base);
@@ -10671,6 +10805,23 @@ DLOAD_I_UNUSED static void DLOAD_I_FN(i_release_at)(dload_i_batch *base, uint32_
 }
 #endif
 
+DLOAD_I_UNUSED static void DLOAD_I_FN(i_publish)(dload_i_core *c, dload_i_batch *base,
+                                                 const dload_i_publishing *how,
+                                                 dload_i_ready *ready)
+{
+    const dload_i_typed typed = {
+        sizeof(DLOAD_I_V),
+        DLOAD_I_FN(i_copy_out),
+        DLOAD_I_FN(i_store_at),
+#if DLOAD_REFRESH
+        DLOAD_I_FN(i_keep_at),
+#else
+        NULL,
+#endif
+    };
+    dload_i_publish_each(c, base, how, typed, ready);
+}
+
 DLOAD_I_UNUSED static void DLOAD_I_FN(i_call)(dload_i_waiter *base)
 {
     DLOAD_I_WAITER *w = (DLOAD_I_WAITER *)(void *)base; /* base is the first member */
@@ -10699,13 +10850,7 @@ DLOAD_I_UNUSED static const dload_i_ops *DLOAD_I_FN(i_ops)(void)
         NULL,
 #endif
         DLOAD_I_FN(i_run),
-        DLOAD_I_FN(i_copy_out),
-        DLOAD_I_FN(i_store_at),
-#if DLOAD_REFRESH
-        DLOAD_I_FN(i_keep_at),
-#else
-        NULL,
-#endif
+        DLOAD_I_FN(i_publish),
 #if DLOAD_I_LEAVES
         DLOAD_I_FN(i_release_at),
 #else
@@ -10934,7 +11079,10 @@ DLOAD_I_LOCAL bool DLOAD_I_FN(i_may_refresh)(DLOAD_NAME *l, dload_i_ref *ref)
 /* Does this very call wait for the flight already? Then it has one answer. */
 DLOAD_I_LOCAL bool DLOAD_I_FN(i_waits_itself)(const dload_i_ref *ref, const dload_i_parker *p)
 {
-    for (const dload_i_waiter *w = ref->batch->flights[ref->place].head; w != NULL; w = w->next) {
+    const dload_i_flight *f = &ref->batch->flights[ref->place];
+    if (p != NULL && f->many != NULL && f->many->parker == p)
+        return true;
+    for (const dload_i_waiter *w = f->head; w != NULL; w = w->next) {
         if (p != NULL && w->parker == p)
             return true;
     }
@@ -11082,7 +11230,7 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_settle_old)(DLOAD_NAME *l, dload_i_batch *bas
 
 /* ==== typed/load.h ==== */
 
-/* >>load -- asking for keys: blocking, many at once, and without blocking.
+/* >>load -- asking for a key: blocking, and without.
  *
  * A hit never gets past the shard's lock. A miss joins a flight or opens one, under the loader's mutex,
  * and then waits (drive.h) or is called back.
@@ -11176,8 +11324,9 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_enter)(DLOAD_NAME *l, const DLOAD_I_ID *
     return DLOAD_OK;
 }
 
-/* Makes w wait for a key: DLOAD_PENDING. Or an answer at once: a hit, or why it cannot wait. The mutex
- * is held; looked says that the key was not in the cache since it is. */
+/* Says for what w has to wait, in w->batch and w->place: DLOAD_PENDING, and the caller enlists it. Or an
+ * answer at once: a hit, or why it cannot wait. The mutex is held; looked says that the key was not in
+ * the cache since it is. */
 DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_ask)(DLOAD_NAME *l, const DLOAD_I_ID *id, uint32_t flags,
                                                 bool looked, dload_i_waiter *w)
 {
@@ -11204,7 +11353,8 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_ask)(DLOAD_NAME *l, const DLOAD_I_ID 
         if (w->parker != NULL && dload_i_is_own(c, ref->batch))
             return DLOAD_EDEADLK;
         c->stats.joins++;
-        dload_i_wait_for(w, ref->batch, ref->place);
+        w->batch = ref->batch;
+        w->place = ref->place;
         return DLOAD_PENDING;
     }
     if (!dload_i_has_turn(c, w->parker))
@@ -11214,11 +11364,22 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_ask)(DLOAD_NAME *l, const DLOAD_I_ID 
     dload_status st = DLOAD_I_FN(i_enter)(l, id, &b, &place);
     if (st < 0)
         return st;
+    w->batch = b;
+    w->place = place;
     if (w->parker != NULL)
         w->parker->has_turn = false;
     c->stats.misses++;
-    dload_i_wait_for(w, b, place);
     return DLOAD_PENDING;
+}
+
+/* The same for one key, with w enlisted. */
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_ask_for)(DLOAD_NAME *l, const DLOAD_I_ID *id,
+                                                 uint32_t flags, bool looked, dload_i_waiter *w)
+{
+    dload_status st = DLOAD_I_FN(i_ask)(l, id, flags, looked, w);
+    if (st == DLOAD_PENDING)
+        dload_i_wait_for(w, w->batch, w->place);
+    return st;
 }
 
 /* Tells the hook of a new open batch, and the loop that it has something to do; lets go of the mutex. */
@@ -11253,18 +11414,18 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_load_miss)(DLOAD_NAME *l, DLOAD_I_ID 
     z.parker.first = z.parker.last = &w;
     DLOAD_I_ACQUIRE(&l->mutex);
     uint32_t flags = call != NULL ? call->flags : 0;
-    dload_status st = DLOAD_I_FN(i_ask)(l, &id, flags, !DLOAD_I_THREADED, &w);
+    dload_status st = DLOAD_I_FN(i_ask_for)(l, &id, flags, !DLOAD_I_THREADED, &w);
     uint64_t deadline_ns =
         st == DLOAD_PENDING || st == DLOAD_EAGAIN ? DLOAD_I_FN(i_deadline)(l, call) : 0;
     while (st == DLOAD_EAGAIN && (st = dload_i_wait_room(&l->core, &z.parker, deadline_ns)) >= 0)
-        st = DLOAD_I_FN(i_ask)(l, &id, flags, false, &w);
+        st = DLOAD_I_FN(i_ask_for)(l, &id, flags, false, &w);
     l->core.stats.timeouts += st == DLOAD_ETIMEDOUT;
     if (st == DLOAD_PENDING) {
         DLOAD_I_FN(i_tell)(l);
         st = dload_i_wait(&l->core, &z.parker, deadline_ns);
         if (w.batch != NULL) {
             l->core.stats.timeouts += st == DLOAD_ETIMEDOUT;
-            dload_i_unwait(&l->core, &w);
+            dload_i_unwait(&l->core, &w, st);
         } else {
             st = (dload_status)w.status;
         }
@@ -11291,7 +11452,7 @@ DLOAD_I_HOT dload_status DLOAD_I_FN(load_with)(DLOAD_NAME *l, DLOAD_I_K key, con
         return st < 0 ? st : DLOAD_EINVAL;
     DLOAD_I_ID id = DLOAD_I_FN(i_id)(&l->cache, key, call != NULL ? call->group : 0);
     if (call == NULL || (call->flags & DLOAD_FRESH) == 0) {
-        st = DLOAD_I_FN(i_lookup)(&l->cache, &id, out);
+        st = DLOAD_I_FN(i_lookup)(&l->cache, &id, out, true);
         if (DLOAD_I_LIKELY(st != DLOAD_PENDING))
             return st;
     }
@@ -11303,70 +11464,202 @@ DLOAD_I_HOT dload_status DLOAD_I_FN(load)(DLOAD_NAME *l, DLOAD_I_K key, DLOAD_I_
     return DLOAD_I_FN(load_with)(l, key, NULL, out);
 }
 
-/* ---- many keys ---- */
+/* ---- without blocking ---- */
+
+DLOAD_I_API dload_status DLOAD_I_FN(start_with)(DLOAD_NAME *l, DLOAD_I_K key,
+                                                const dload_call *call, DLOAD_I_WAITER *w)
+{
+    if (w == NULL || !DLOAD_I_FN(i_group_allowed)(call))
+        return DLOAD_EINVAL;
+    uint32_t flags = call != NULL ? call->flags : 0;
+    dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
+    memset(&w->base, 0, sizeof w->base);
+    if (DLOAD_I_FORKED(&l->cache))
+        st = DLOAD_EFORK;
+    else if (st >= 0 && DLOAD_I_LOAD_RELAXED(&l->core.closed))
+        st = DLOAD_ECLOSED;
+    if (st >= 0) {
+        DLOAD_I_ID id = DLOAD_I_FN(i_id)(&l->cache, key, call != NULL ? call->group : 0);
+        st = (flags & DLOAD_FRESH) != 0 ? DLOAD_PENDING
+                                        : DLOAD_I_FN(i_look)(&l->cache, &id, &w->value);
+        if (st == DLOAD_PENDING) {
+            w->base.out = &w->value;
+            w->status = DLOAD_PENDING;
+            DLOAD_I_ACQUIRE(&l->mutex);
+            st = DLOAD_I_FN(i_ask_for)(l, &id, flags, !DLOAD_I_THREADED, &w->base);
+            if (st == DLOAD_PENDING)
+                DLOAD_I_FN(i_tell)(l);
+            DLOAD_I_LEAVE(l);
+            if (st == DLOAD_PENDING)
+                return st; /* done() may have run already: w is not touched any more */
+        }
+    }
+    w->status = st;
+    return st;
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(start)(DLOAD_NAME *l, DLOAD_I_K key, DLOAD_I_WAITER *w)
+{
+    return DLOAD_I_FN(start_with)(l, key, NULL, w);
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(cancel)(DLOAD_NAME *l, DLOAD_I_WAITER *w)
+{
+    if (w == NULL || DLOAD_I_FORKED(&l->cache))
+        return w == NULL ? DLOAD_EINVAL : DLOAD_EFORK;
+    dload_status st = DLOAD_EBUSY;
+    DLOAD_I_ACQUIRE(&l->mutex);
+    if (w->base.batch != NULL) {
+        dload_i_unwait(&l->core, &w->base, DLOAD_ECANCELED);
+        w->status = DLOAD_ECANCELED;
+        l->core.stats.cancelled++;
+        st = DLOAD_OK;
+    }
+    DLOAD_I_LEAVE(l);
+    return st;
+}
+
+#endif /* DLOAD_I_BODIES */
+#endif /* DLOAD_I_HAVE_LOAD */
+
+/* ==== typed/load_many.h ==== */
+
+/* >>load_many -- asking for many keys at once.
+ *
+ * One walk over the keys looks each of them up and puts those that are missing into the open batch, the
+ * mutex held from the first of these on; then the call waits for all of them together (drive.h).
+ */
+#ifndef DLOAD_I_HAVE_LOAD_MANY
+#define DLOAD_I_HAVE_LOAD_MANY
+
+#if DLOAD_I_BODIES
 
 /* A call for many keys, while it runs. */
 typedef struct DLOAD_I_FN(i_many) {
     struct DLOAD_NAME *loader;
     dload_i_parker *parker;
+    dload_i_waiter asked;   /* what is asked for the key at hand */
+    dload_i_waiter *opened; /* the request for the keys opened last; NULL = none */
+    uint32_t room;          /* how many keys can follow into its batch, see dload_i_room_behind */
     uint64_t group;
+    uint64_t deadline_ns;
     uint32_t flags;
     bool locked; /* the mutex is held: from the first miss on */
 } DLOAD_I_FN(i_many);
 
-/* Asks for one key of the call: a hit's status, why it cannot be, or DLOAD_PENDING with a request in the
- * parker's chain. */
-DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_ask_one)(DLOAD_I_FN(i_many) * m, const DLOAD_I_ID *id,
-                                                 size_t position, DLOAD_I_V *out)
+/* The key that was asked for is on its way: writes down that the call waits for it. Keys that the call
+ * itself opened share one request a batch; so one that stands there alone costs no record. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_wait_in)(DLOAD_I_FN(i_many) * m, size_t position, DLOAD_I_V *out)
 {
-    struct DLOAD_NAME *l = m->loader;
-    dload_status st = DLOAD_PENDING;
-    bool looked = m->locked;
-    if ((m->flags & DLOAD_FRESH) == 0) {
-        st = DLOAD_I_FN(i_look)(&l->cache, id, out);
-        if (st != DLOAD_PENDING)
-            return st;
+    dload_i_core *c = &m->loader->core;
+    dload_i_batch *b = m->asked.batch;
+    dload_i_flight *f = &b->flights[m->asked.place];
+    dload_i_waiter *w = m->opened;
+    bool joins = f->many != NULL || f->head != NULL || b->state >= DLOAD_I_RUNNING;
+    if (joins || w == NULL || w->batch != b || position - w->position > UINT32_MAX) {
+        w = dload_i_waiter_take(c, m->parker, out, position);
+        w->source_only = m->asked.source_only;
+        if (joins) {
+            dload_i_wait_for(w, b, m->asked.place);
+            return;
+        }
+        w->many = true;
+        w->place = 0;
+        dload_i_enlist(w, b);
+        m->opened = w;
     }
-    if (!m->locked)
-        DLOAD_I_ACQUIRE(&l->mutex);
-    m->locked = true;
-    dload_i_waiter *w = dload_i_waiter_take(&l->core);
-    if (w == NULL)
-        return DLOAD_ENOMEM;
-    w->batch = NULL;
-    w->out = out;
-    w->parker = m->parker;
-    w->position = position;
-    st = DLOAD_I_FN(i_ask)(l, id, m->flags, looked || !DLOAD_I_THREADED, w);
-    if (st != DLOAD_PENDING) {
-        dload_i_waiter_give(&l->core, w);
-        return st;
-    }
-    w->sib = NULL;
-    if (m->parker->last != NULL)
-        m->parker->last->sib = w;
-    else
-        m->parker->first = w;
-    m->parker->last = w;
-    return st;
+    f->many = w;
+    f->at = (uint32_t)(position - w->position);
+    w->place++;
+    m->room = DLOAD_REFRESH || DLOAD_I_IS_STRING ? 0 : dload_i_room_behind(c, b);
 }
 
-/* Takes a call's requests back: what was answered into statuses, the rest as st. */
-DLOAD_I_LOCAL void DLOAD_I_FN(i_collect)(DLOAD_NAME *l, dload_i_parker *p, dload_status st,
-                                         dload_status *statuses)
+/* A key goes where the one before it went; false when it has to be asked for. */
+DLOAD_I_INLINE bool DLOAD_I_FN(i_follow)(DLOAD_I_FN(i_many) * m, const DLOAD_I_ID *id,
+                                         size_t position)
 {
+    dload_i_waiter *w = m->opened;
+    if (m->room == 0 || position - w->position > UINT32_MAX ||
+        !dload_i_follow(&m->loader->core, w->batch, id->hash))
+        return false;
+    dload_i_batch *b = w->batch;
+    DLOAD_I_FN(i_batch)(b)->own_keys[b->n - 1] = id->key;
+    b->flights[b->n - 1].many = w;
+    b->flights[b->n - 1].at = (uint32_t)(position - w->position);
+    w->place++;
+    m->room--;
+    return true;
+}
+
+/* Takes a call's requests back: what was answered into its statuses, the rest as st. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_collect)(DLOAD_I_FN(i_many) * m, dload_status st)
+{
+    dload_i_core *c = &m->loader->core;
+    dload_i_parker *p = m->parker;
     while (p->first != NULL) {
         dload_i_waiter *w = p->first;
         p->first = w->sib;
-        if (w->batch != NULL) {
-            dload_i_unwait(&l->core, w);
-            w->status = st;
-        }
-        if (statuses != NULL)
-            statuses[w->position] = (dload_status)w->status;
-        dload_i_waiter_give(&l->core, w);
+        if (w->batch != NULL)
+            dload_i_unwait(c, w, st);
+        if (!w->many && p->statuses != NULL)
+            p->statuses[w->position] = (dload_status)w->status;
+        dload_i_waiter_give(c, w);
     }
     p->last = NULL;
+    m->opened = NULL;
+}
+
+/* Asks once for a key of the call: as _i_ask. The mutex is held. */
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_ask_one)(DLOAD_I_FN(i_many) * m, const DLOAD_I_ID *id,
+                                                 size_t position, DLOAD_I_V *out, bool looked)
+{
+    m->room = 0;
+    if (!dload_i_waiter_reserve(&m->loader->core))
+        return DLOAD_ENOMEM;
+    m->asked.out = out;
+    dload_status st = DLOAD_I_FN(i_ask)(m->loader, id, m->flags, looked, &m->asked);
+    if (st == DLOAD_PENDING)
+        DLOAD_I_FN(i_wait_in)(m, position, out);
+    return st;
+}
+
+/* A key of the call that a look did not find: waits for room, where it may, and then as _i_ask. Takes the
+ * mutex for the rest of the call. */
+DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_ask_miss)(DLOAD_I_FN(i_many) * m, const DLOAD_I_ID *id,
+                                                     size_t position, DLOAD_I_V *out)
+{
+    struct DLOAD_NAME *l = m->loader;
+    bool looked = m->locked || !DLOAD_I_THREADED;
+    if (!m->locked)
+        DLOAD_I_ACQUIRE(&l->mutex);
+    m->locked = true;
+    dload_status st = DLOAD_I_FN(i_ask_one)(m, id, position, out, looked);
+    if (st == DLOAD_EAGAIN && m->parker->first != NULL) {
+        /* The queue is full, partly of ours: let those finish first. */
+        dload_status waited = dload_i_wait(&l->core, m->parker, m->deadline_ns);
+        DLOAD_I_FN(i_collect)(m, waited);
+        st = waited < 0 ? waited : DLOAD_I_FN(i_ask_one)(m, id, position, out, false);
+    }
+    while (st == DLOAD_EAGAIN && (st = dload_i_wait_room(&l->core, m->parker, m->deadline_ns)) >= 0)
+        st = DLOAD_I_FN(i_ask_one)(m, id, position, out, false);
+    if (st == DLOAD_PENDING)
+        DLOAD_I_FN(i_tell)(l);
+    return st;
+}
+
+/* Asks for one key of the call: a hit's status, why it cannot be, or DLOAD_PENDING with a request in the
+ * parker's chain. */
+DLOAD_I_INLINE dload_status DLOAD_I_FN(i_ask_key)(DLOAD_I_FN(i_many) * m, const DLOAD_I_ID *id,
+                                                  size_t position, DLOAD_I_V *out)
+{
+    if ((m->flags & DLOAD_FRESH) == 0) {
+        dload_status st = DLOAD_I_FN(i_look)(&m->loader->cache, id, out);
+        if (st != DLOAD_PENDING)
+            return st;
+    }
+    if (DLOAD_I_FN(i_follow)(m, id, position))
+        return DLOAD_PENDING;
+    return DLOAD_I_FN(i_ask_miss)(m, id, position, out);
 }
 
 /* Is this about the call, and not about one key's answer? */
@@ -11379,36 +11672,24 @@ DLOAD_I_INLINE bool DLOAD_I_FN(i_of_call)(dload_status st)
 /* Asks for every key; what is answered at once goes into statuses. No batch goes before all are asked
  * for (up to the queue's bound), so that a key that stands there twice is fetched once, cached or not. */
 DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_ask_many)(DLOAD_I_FN(i_many) * m, const DLOAD_I_K *keys,
-                                                  size_t n, uint64_t deadline_ns, DLOAD_I_V *out,
-                                                  dload_status *statuses)
+                                                  size_t n, DLOAD_I_V *out, dload_status *statuses)
 {
-    struct DLOAD_NAME *l = m->loader;
+    const DLOAD_I_CACHE *c = &m->loader->cache;
     dload_status result = DLOAD_OK;
-    bool far = DLOAD_I_FN(i_is_far)(&l->cache);
+    bool far = DLOAD_I_FN(i_is_far)(c);
     DLOAD_I_ID ids[DLOAD_I_MANY];
     dload_status keyed[DLOAD_I_MANY];
     for (size_t i = 0; i < n; i++) {
         size_t at = far ? i % DLOAD_I_MANY : 0;
         if (!far)
-            keyed[0] = DLOAD_I_FN(i_identify)(&l->cache, m->group, keys[i], &ids[0]);
+            keyed[0] = DLOAD_I_FN(i_identify)(c, m->group, keys[i], &ids[0]);
         else if (at == 0)
-            DLOAD_I_FN(i_fetch_ahead)(&l->cache, m->group, keys + i, n - i, ids, keyed);
+            DLOAD_I_FN(i_fetch_ahead)(c, m->group, keys + i, n - i, ids, keyed);
         dload_status st = keyed[at];
         if (st >= 0)
-            st = DLOAD_I_FN(i_ask_one)(m, &ids[at], i, &out[i]);
-        if (st == DLOAD_EAGAIN && m->parker->first != NULL) {
-            /* The queue is full, partly of ours: let those finish first. */
-            dload_status waited = dload_i_wait(&l->core, m->parker, deadline_ns);
-            DLOAD_I_FN(i_collect)(l, m->parker, waited, statuses);
-            st = waited < 0 ? waited : DLOAD_I_FN(i_ask_one)(m, &ids[at], i, &out[i]);
-        }
-        while (st == DLOAD_EAGAIN &&
-               (st = dload_i_wait_room(&l->core, m->parker, deadline_ns)) >= 0)
-            st = DLOAD_I_FN(i_ask_one)(m, &ids[at], i, &out[i]);
-        if (st == DLOAD_PENDING) {
-            DLOAD_I_FN(i_tell)(l);
+            st = DLOAD_I_FN(i_ask_key)(m, &ids[at], i, &out[i]);
+        if (st == DLOAD_PENDING)
             continue;
-        }
         if (statuses != NULL)
             statuses[i] = st;
         if (result == DLOAD_OK && DLOAD_I_FN(i_of_call)(st))
@@ -11438,15 +11719,20 @@ DLOAD_I_API dload_status DLOAD_I_FN(load_many_with)(DLOAD_NAME *l, const DLOAD_I
     DLOAD_I_FN(i_many) many;
     many.loader = l;
     many.parker = &z.parker;
+    many.parker->statuses = statuses;
+    memset(&many.asked, 0, sizeof many.asked);
+    many.asked.parker = many.parker;
+    many.opened = NULL;
+    many.room = 0;
     many.group = call != NULL ? call->group : 0;
     many.flags = call != NULL ? call->flags : 0;
     many.locked = false;
-    uint64_t deadline_ns = DLOAD_I_FN(i_deadline)(l, call);
-    dload_status result = DLOAD_I_FN(i_ask_many)(&many, keys, n, deadline_ns, out, statuses);
+    many.deadline_ns = DLOAD_I_FN(i_deadline)(l, call);
+    dload_status result = DLOAD_I_FN(i_ask_many)(&many, keys, n, out, statuses);
     if (many.locked) {
-        dload_status st = dload_i_wait(&l->core, &z.parker, deadline_ns);
+        dload_status st = dload_i_wait(&l->core, &z.parker, many.deadline_ns);
         l->core.stats.timeouts += st == DLOAD_ETIMEDOUT;
-        DLOAD_I_FN(i_collect)(l, &z.parker, st, statuses);
+        DLOAD_I_FN(i_collect)(&many, st);
         DLOAD_I_LEAVE(l);
         result = result == DLOAD_OK && st < 0 ? st : result;
     }
@@ -11464,63 +11750,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(load_many)(DLOAD_NAME *l, const DLOAD_I_K *k
     return DLOAD_I_FN(load_many_with)(l, keys, n, NULL, out, statuses);
 }
 
-/* ---- without blocking ---- */
-
-DLOAD_I_API dload_status DLOAD_I_FN(start_with)(DLOAD_NAME *l, DLOAD_I_K key,
-                                                const dload_call *call, DLOAD_I_WAITER *w)
-{
-    if (w == NULL || !DLOAD_I_FN(i_group_allowed)(call))
-        return DLOAD_EINVAL;
-    uint32_t flags = call != NULL ? call->flags : 0;
-    dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
-    memset(&w->base, 0, sizeof w->base);
-    if (DLOAD_I_FORKED(&l->cache))
-        st = DLOAD_EFORK;
-    else if (st >= 0 && DLOAD_I_LOAD_RELAXED(&l->core.closed))
-        st = DLOAD_ECLOSED;
-    if (st >= 0) {
-        DLOAD_I_ID id = DLOAD_I_FN(i_id)(&l->cache, key, call != NULL ? call->group : 0);
-        st = (flags & DLOAD_FRESH) != 0 ? DLOAD_PENDING
-                                        : DLOAD_I_FN(i_look)(&l->cache, &id, &w->value);
-        if (st == DLOAD_PENDING) {
-            w->base.out = &w->value;
-            w->status = DLOAD_PENDING;
-            DLOAD_I_ACQUIRE(&l->mutex);
-            st = DLOAD_I_FN(i_ask)(l, &id, flags, !DLOAD_I_THREADED, &w->base);
-            if (st == DLOAD_PENDING)
-                DLOAD_I_FN(i_tell)(l);
-            DLOAD_I_LEAVE(l);
-            if (st == DLOAD_PENDING)
-                return st; /* done() may have run already: w is not touched any more */
-        }
-    }
-    w->status = st;
-    return st;
-}
-
-DLOAD_I_API dload_status DLOAD_I_FN(start)(DLOAD_NAME *l, DLOAD_I_K key, DLOAD_I_WAITER *w)
-{
-    return DLOAD_I_FN(start_with)(l, key, NULL, w);
-}
-
-DLOAD_I_API dload_status DLOAD_I_FN(cancel)(DLOAD_NAME *l, DLOAD_I_WAITER *w)
-{
-    if (w == NULL || DLOAD_I_FORKED(&l->cache))
-        return w == NULL ? DLOAD_EINVAL : DLOAD_EFORK;
-    dload_status st = DLOAD_EBUSY;
-    DLOAD_I_ACQUIRE(&l->mutex);
-    if (w->base.batch != NULL) {
-        dload_i_unwait(&l->core, &w->base);
-        w->status = DLOAD_ECANCELED;
-        l->core.stats.cancelled++;
-        st = DLOAD_OK;
-    }
-    DLOAD_I_LEAVE(l);
-    return st;
-}
-
 #endif /* DLOAD_I_BODIES */
-#endif /* DLOAD_I_HAVE_LOAD */
+#endif /* DLOAD_I_HAVE_LOAD_MANY */
 
 /* ==== typed/outside.h ==== */
 
@@ -12962,6 +13193,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(restore_file)(DLOAD_NAME *l, const char *pat
 #undef DLOAD_I_HAVE_ANSWER
 #undef DLOAD_I_HAVE_REFRESH
 #undef DLOAD_I_HAVE_LOAD
+#undef DLOAD_I_HAVE_LOAD_MANY
 #undef DLOAD_I_SLEEPER
 #undef DLOAD_I_HAVE_OUTSIDE
 #undef DLOAD_I_HAVE_CONTROL

@@ -225,14 +225,57 @@ DLOAD_I_LOCAL void dload_i_unreserve(dload_i_core *c, dload_i_batch *b)
         dload_i_batch_give(c, b); /* taken for it alone */
 }
 
-/* The reserved place has its key now. */
-DLOAD_I_LOCAL void dload_i_commit(dload_i_core *c, dload_i_batch *b, uint64_t hash)
+DLOAD_I_INLINE void dload_i_flight_begin(dload_i_flight *f, uint64_t hash)
 {
-    dload_i_flight *f = &b->flights[b->n];
     memset(f, 0, sizeof *f);
     f->hash = hash;
     f->ttl_ns = DLOAD_I_TTL_DEFAULT;
     f->status = DLOAD_MISSING;
+}
+
+/* How many keys can follow the last one into its batch, with no look at anything but the index, while the
+ * mutex is not let go of? The one that completes the batch is not among them. */
+DLOAD_I_LOCAL uint32_t dload_i_room_behind(const dload_i_core *c, const dload_i_batch *b)
+{
+    if (b->state != DLOAD_I_OPEN || c->settle_ns != 0 || c->expect != 0 || c->line != NULL ||
+        c->tell_queued || c->tell_wake)
+        return 0;
+    uint32_t room = b->cap - b->n;
+    uint32_t to_full = c->max_batch - 1 - (b->n - b->n_dead);
+    uint32_t to_bound = c->max_queue - c->n_flights;
+    uint32_t to_grow =
+        c->refs_cap / 2 - c->n_refs; /* the index; reserving left room for one more */
+    room = room < to_full ? room : to_full;
+    room = room < to_bound ? room : to_bound;
+    return room < to_grow ? room : to_grow;
+}
+
+/* One of those; false when the index has a key of its hash, which may be the same. */
+DLOAD_I_INLINE bool dload_i_follow(dload_i_core *c, dload_i_batch *b, uint64_t hash)
+{
+    uint32_t mask = c->refs_cap - 1;
+    uint32_t h = dload_i_ref_hash(hash);
+    uint32_t i = h & mask;
+    for (; c->refs[i].batch != NULL; i = (i + 1) & mask) {
+        if (c->refs[i].hash == h)
+            return false;
+    }
+    c->refs[i].batch = b;
+    c->refs[i].hash = h;
+    c->refs[i].place = b->n;
+    dload_i_flight_begin(&b->flights[b->n], hash);
+    b->n++;
+    c->n_refs++;
+    c->n_flights++;
+    c->n_open_keys++;
+    c->stats.misses++;
+    return true;
+}
+
+/* The reserved place has its key now. */
+DLOAD_I_LOCAL void dload_i_commit(dload_i_core *c, dload_i_batch *b, uint64_t hash)
+{
+    dload_i_flight_begin(&b->flights[b->n], hash);
     dload_i_ref_add(c, b, b->n, hash);
     c->n_flights++;
     if (b->n == 0)
@@ -249,11 +292,13 @@ DLOAD_I_LOCAL void dload_i_commit(dload_i_core *c, dload_i_batch *b, uint64_t ha
 
 /* ---- keys leave ---- */
 
-/* A key is in no batch any more: there is room for whoever waits longest for it. Without this they wait for
- * their next look: mutant ROOM_NO_WAKE. */
-DLOAD_I_LOCAL void dload_i_leave(dload_i_core *c)
+/* n keys are in no batch any more: there is room for whoever waits longest for it. Without this they wait
+ * for their next look: mutant ROOM_NO_WAKE. */
+DLOAD_I_LOCAL void dload_i_leave(dload_i_core *c, uint32_t n)
 {
-    if (c->n_flights-- >= c->max_queue && c->line != NULL)
+    bool was_full = n != 0 && c->n_flights >= c->max_queue;
+    c->n_flights -= n;
+    if (was_full && c->line != NULL)
         dload_i_wake(c, c->line);
 }
 
@@ -298,22 +343,42 @@ DLOAD_I_LOCAL void dload_i_drop_dead(dload_i_core *c, dload_i_batch *b)
     dload_i_batch_give(c, b);
 }
 
-/* A request gives up. A key that nobody else wants leaves a batch that was not sent. */
-DLOAD_I_NOINLINE void dload_i_unwait(dload_i_core *c, dload_i_waiter *w)
+/* A key that nobody wants leaves a batch that was not sent. */
+DLOAD_I_LOCAL void dload_i_unwant(dload_i_core *c, dload_i_batch *b, uint32_t place)
 {
-    dload_i_batch *b = w->batch;
-    dload_i_flight *f = &b->flights[w->place];
-    uint32_t place = w->place;
-    dload_i_unlink(w);
-    if (b->state >= DLOAD_I_RUNNING || f->head != NULL)
+    dload_i_flight *f = &b->flights[place];
+    if (b->state >= DLOAD_I_RUNNING || f->head != NULL || f->many != NULL)
         return;
     f->dead = 1;
     b->n_dead++;
     c->n_open_keys -= b->state == DLOAD_I_OPEN;
-    dload_i_leave(c);
+    dload_i_leave(c, 1);
     dload_i_ref_remove(c, dload_i_ref_of(c, b, place));
     if (b->n_dead == b->n)
         dload_i_drop_dead(c, b);
+}
+
+/* A request gives up: with many, all its keys that were not answered, which get status. */
+DLOAD_I_NOINLINE void dload_i_unwait(dload_i_core *c, dload_i_waiter *w, dload_status status)
+{
+    dload_i_batch *b = w->batch;
+    uint32_t place = w->place;
+    w->status = status;
+    if (!w->many) {
+        dload_i_unlink(w);
+        dload_i_unwant(c, b, place);
+        return;
+    }
+    (void)dload_i_delist(w);
+    for (uint32_t i = 0; i < b->n; i++) { /* b may end with its last key, and then b->n is 0 */
+        dload_i_flight *f = &b->flights[i];
+        if (f->many != w)
+            continue;
+        f->many = NULL;
+        if (w->parker->statuses != NULL)
+            w->parker->statuses[w->position + f->at] = status;
+        dload_i_unwant(c, b, i);
+    }
 }
 
 #endif /* DLOAD_I_BATCH_H */

@@ -63,6 +63,8 @@ DLOAD_I_INLINE bool dload_i_crew_idle(uint32_t crew)
 DLOAD_I_LOCAL bool dload_i_has_caller(const dload_i_batch *b)
 {
     for (uint32_t i = 0; i < b->n; i++) {
+        if (b->flights[i].many != NULL)
+            return true;
         for (const dload_i_waiter *w = b->flights[i].head; w != NULL; w = w->next) {
             if (w->parker != NULL)
                 return true;

@@ -123,7 +123,7 @@ DLOAD_I_UNUSED static void dload_i_give_up(dload_i_parker *p)
     for (dload_i_waiter *w = p->first; w != NULL;) {
         dload_i_waiter *next = w->sib;
         if (w->batch != NULL)
-            dload_i_unwait(c, w);
+            dload_i_unwait(c, w, DLOAD_ECANCELED);
         if (p->pooled)
             dload_i_waiter_give(c, w);
         w = next;
@@ -336,11 +336,8 @@ DLOAD_I_LOCAL void dload_i_fail_queued(dload_i_core *c, dload_status status)
         dload_i_batch *b = dload_i_queue_pop(c, NULL);
         dload_i_ready ready = {NULL, NULL, 0};
         dload_i_compact(c, b);
-        for (uint32_t i = 0; i < b->n; i++) {
-            b->flights[i].status = status;
-            dload_i_unindex(c, b, i);
-            dload_i_publish(c, b, i, &ready);
-        }
+        dload_i_publishing how = {0, b->n, true, false, status, 0};
+        c->ops->publish(c, b, &how, &ready);
         dload_i_settle_up(c, b, &ready);
         dload_i_batch_give(c, b);
     }

@@ -23,25 +23,32 @@
 #define DLOAD_I_LOST    4
 
 struct dload_i_batch;
+struct dload_i_core;
+struct dload_i_publishing;
+struct dload_i_ready;
 struct dload_registry;
 
-/* One request. Lives on the stack of a blocking call, in the core's pool, or in the caller's waiter. */
+/* One request. Lives on the stack of a blocking call, in the core's pool, or in the caller's waiter. A call
+ * for many keys has one for all places of a batch that it opened (many), and one for every key that was in
+ * flight already. */
 typedef struct dload_i_waiter {
     struct dload_i_waiter *next,
         *prev;                   /* same flight; next also links what is ready to be called */
     struct dload_i_batch *batch; /* NULL = not waiting */
-    uint32_t place;              /* of the key in the batch */
+    uint32_t place; /* of the key in the batch; with many, how many places wait for it */
     int32_t status;
-    void *out;                  /* where the value goes; NULL = nowhere */
-    bool source_only;           /* takes no old value when the fetch fails: DLOAD_FRESH */
-    dload_i_parker *parker;     /* who sleeps; NULL = call back */
+    void *out;              /* where the value goes; NULL = nowhere */
+    bool source_only;       /* takes no old value when the fetch fails: DLOAD_FRESH */
+    bool many;              /* in no flight's list; out and position are those of its first key */
+    dload_i_parker *parker; /* who sleeps; NULL = call back */
     struct dload_i_waiter *sib; /* the same call's next request */
     size_t position;            /* in the arrays of that call */
 } dload_i_waiter;
 
 /* One key on its way. */
 typedef struct dload_i_flight {
-    dload_i_waiter *head, *tail; /* in the order of asking */
+    dload_i_waiter *many;        /* who opened it, when that was a call for many keys */
+    dload_i_waiter *head, *tail; /* who else waits, in the order of asking */
     uint64_t hash;
     uint64_t ttl_ns; /* how long the answer is kept; DLOAD_I_TTL_DEFAULT = as the loader's values */
     int32_t status;  /* the answer */
@@ -52,6 +59,7 @@ typedef struct dload_i_flight {
     uint8_t holds;      /* the value at its place is ours to release */
     uint8_t kept;       /* with an error: an old value at its place, 1 past its TTL, 2 not */
     uint32_t next_held; /* chain of places to release, + 1; see dload_i_ready */
+    uint32_t at;        /* in the arrays of many's call, counted from its first key */
 } dload_i_flight;
 
 #define DLOAD_I_TTL_DEFAULT (DLOAD_NEVER - 1)
@@ -101,17 +109,17 @@ typedef struct dload_i_ref {
 
 /* What the typed half does for the core. Under the mutex but for run, release and call. */
 typedef struct dload_i_ops {
-    dload_i_batch *(*make)(void *owner);                           /* an empty batch, or NULL */
-    void (*unmake)(void *owner, dload_i_batch *b);                 /* ... and its end */
-    bool (*grow)(void *owner, dload_i_batch *b, uint32_t cap);     /* more places */
-    void (*move)(dload_i_batch *b, uint32_t to, uint32_t from);    /* a key changes place */
-    void (*forget)(void *owner, dload_i_batch *b, uint32_t i);     /* a key's bytes; NULL = none */
-    dload_status (*run)(void *owner, dload_i_batch *b);            /* the fetch function */
-    dload_status (*copy)(dload_i_batch *b, uint32_t i, void *out); /* a value for a waiter */
-    bool (*store)(void *owner, dload_i_batch *b, uint32_t i); /* into the cache; false = skipped */
-    void (*keep)(void *owner, dload_i_batch *b, uint32_t i);  /* an old value; NULL = never */
-    void (*release)(dload_i_batch *b, uint32_t i);            /* an owned value; NULL = plain */
-    void (*call)(dload_i_waiter *w);                          /* done() */
+    dload_i_batch *(*make)(void *owner);                        /* an empty batch, or NULL */
+    void (*unmake)(void *owner, dload_i_batch *b);              /* ... and its end */
+    bool (*grow)(void *owner, dload_i_batch *b, uint32_t cap);  /* more places */
+    void (*move)(dload_i_batch *b, uint32_t to, uint32_t from); /* a key changes place */
+    void (*forget)(void *owner, dload_i_batch *b, uint32_t i);  /* a key's bytes; NULL = none */
+    dload_status (*run)(void *owner, dload_i_batch *b);         /* the fetch function */
+    /* dload_i_publish_each, with a dload_i_typed of constants */
+    void (*publish)(struct dload_i_core *c, dload_i_batch *b, const struct dload_i_publishing *how,
+                    struct dload_i_ready *ready);
+    void (*release)(dload_i_batch *b, uint32_t i); /* an owned value; NULL = plain */
+    void (*call)(dload_i_waiter *w);               /* done() */
     uint64_t (*mark)(const void *owner,
                      uint64_t group); /* a group's, with a secret; NULL = without */
 } dload_i_ops;
@@ -320,19 +328,10 @@ DLOAD_I_LOCAL bool dload_i_waits_for(const dload_i_parker *p, const dload_i_batc
     return false;
 }
 
-DLOAD_I_LOCAL void dload_i_wait_for(dload_i_waiter *w, dload_i_batch *b, uint32_t place)
+/* One request more for keys of b. */
+DLOAD_I_LOCAL void dload_i_enlist(dload_i_waiter *w, dload_i_batch *b)
 {
-    dload_i_flight *f = &b->flights[place];
-    DLOAD_I_STORE_RELEASE(&w->batch, b); /* nest.h reads it without this mutex */
-    w->place = place;
-    w->status = DLOAD_PENDING;
-    w->next = NULL;
-    w->prev = f->tail;
-    if (f->tail != NULL)
-        f->tail->next = w;
-    else
-        f->head = w;
-    f->tail = w;
+    DLOAD_I_STORE_RELEASE(&w->batch, b);                    /* nest.h reads it without this mutex */
     DLOAD_I_STORE_RELAXED(&b->n_waiters, b->n_waiters + 1); /* _batch_cancelled reads it unlocked */
     if (w->parker != NULL) {
         w->parker->pending++;
@@ -341,6 +340,28 @@ DLOAD_I_LOCAL void dload_i_wait_for(dload_i_waiter *w, dload_i_batch *b, uint32_
             b->n_calls++;
         }
     }
+}
+
+DLOAD_I_LOCAL void dload_i_wait_for(dload_i_waiter *w, dload_i_batch *b, uint32_t place)
+{
+    dload_i_flight *f = &b->flights[place];
+    w->many = false;
+    w->place = place;
+    w->status = DLOAD_PENDING;
+    w->next = NULL;
+    w->prev = f->tail;
+    *(f->tail != NULL ? &f->tail->next : &f->head) = w;
+    f->tail = w;
+    dload_i_enlist(w, b);
+}
+
+/* A request that waits for nothing any more; true when it was the last one of its call. */
+DLOAD_I_LOCAL bool dload_i_delist(dload_i_waiter *w)
+{
+    dload_i_batch *b = w->batch;
+    DLOAD_I_STORE_RELAXED(&b->n_waiters, b->n_waiters - 1);
+    DLOAD_I_STORE_RELEASE(&w->batch, NULL);
+    return w->parker != NULL && --w->parker->pending == 0;
 }
 
 /* Takes a request out of its flight. */
@@ -355,29 +376,39 @@ DLOAD_I_LOCAL void dload_i_unlink(dload_i_waiter *w)
         w->next->prev = w->prev;
     else
         f->tail = w->prev;
-    DLOAD_I_STORE_RELAXED(&w->batch->n_waiters, w->batch->n_waiters - 1);
-    DLOAD_I_STORE_RELEASE(&w->batch, NULL);
-    if (w->parker != NULL)
-        w->parker->pending--;
+    (void)dload_i_delist(w);
 }
 
-/* A request record for a call with many keys; NULL when there is no memory. */
-DLOAD_I_LOCAL dload_i_waiter *dload_i_waiter_take(dload_i_core *c)
+/* Is there a request record for a call with many keys? False when there is no memory. */
+DLOAD_I_LOCAL bool dload_i_waiter_reserve(dload_i_core *c)
 {
-    if (c->free_waiters == NULL) {
-        dload_i_waiter_block *block =
-            (dload_i_waiter_block *)dload_i_alloc(c->env, sizeof(dload_i_waiter_block));
-        if (block == NULL)
-            return NULL;
-        block->next = c->waiter_blocks;
-        c->waiter_blocks = block;
-        for (uint32_t i = DLOAD_I_WAITERS_A_BLOCK; i-- > 0;) {
-            block->waiters[i].sib = c->free_waiters;
-            c->free_waiters = &block->waiters[i];
-        }
+    if (c->free_waiters != NULL)
+        return true;
+    dload_i_waiter_block *block =
+        (dload_i_waiter_block *)dload_i_alloc(c->env, sizeof(dload_i_waiter_block));
+    if (block == NULL)
+        return false;
+    block->next = c->waiter_blocks;
+    c->waiter_blocks = block;
+    for (uint32_t i = DLOAD_I_WAITERS_A_BLOCK; i-- > 0;) {
+        block->waiters[i].sib = c->free_waiters;
+        c->free_waiters = &block->waiters[i];
     }
+    return true;
+}
+
+/* The one that is there: the last request of p's call, which begins with out and position. */
+DLOAD_I_LOCAL dload_i_waiter *dload_i_waiter_take(dload_i_core *c, dload_i_parker *p, void *out,
+                                                  size_t position)
+{
     dload_i_waiter *w = c->free_waiters;
     c->free_waiters = w->sib;
+    w->out = out;
+    w->parker = p;
+    w->position = position;
+    w->sib = NULL;
+    *(p->last != NULL ? &p->last->sib : &p->first) = w;
+    p->last = w;
     return w;
 }
 

@@ -20,6 +20,7 @@ typedef struct dload_i_parker {
     bool promised; /* a wake-up comes without the mutex: the call may not return before; under it */
     bool owed;     /* ... and has not come; under the bed's own mutex */
     struct dload_i_waiter *first, *last; /* the call's requests, in the order of its keys */
+    dload_status *statuses;              /* of a call for many keys: where they go, or NULL */
     /* The end of a sleeper that is cancelled: gives its requests up; mutex held. NULL = nothing to do. */
     void (*give_up)(struct dload_i_parker *p);
     void *core;        /* for give_up */

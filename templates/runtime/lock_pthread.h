@@ -219,7 +219,8 @@ DLOAD_I_LOCAL const dload_i_sync *dload_i_sync_pthread(void)
 #define DLOAD_I_ACQUIRE(m)      ((void)pthread_mutex_lock(m))
 #define DLOAD_I_RELEASE(m)      ((void)pthread_mutex_unlock(m))
 #define DLOAD_I_SYNC            dload_i_sync_pthread()
-#define DLOAD_I_LEAVE(l)        dload_i_core_unlock(&(l)->core)
+#define DLOAD_I_LEAVE(l) \
+    ((l)->core.owed == NULL ? DLOAD_I_RELEASE(&(l)->mutex) : dload_i_core_unlock(&(l)->core))
 #define DLOAD_I_COND_T          dload_i_bed
 #define DLOAD_I_COND_INIT(c)    dload_i_bed_init(c)
 #define DLOAD_I_COND_DESTROY(c) dload_i_bed_destroy(c)

@@ -34,33 +34,62 @@ DLOAD_I_LOCAL void dload_i_answered_all(dload_i_core *c, dload_i_parker *p)
     c->owed = p;
 }
 
-DLOAD_I_LOCAL void dload_i_deliver(dload_i_core *c, dload_i_batch *b, uint32_t i,
-                                   dload_i_ready *ready)
+/* Which places of a batch to publish: those that are answered; with all set, the rest too, as status. */
+typedef struct dload_i_publishing {
+    uint32_t from, to;
+    bool all;
+    bool unindexed; /* they are out of the index */
+    dload_status status;
+    uint64_t ttl_ns; /* how long that is kept */
+} dload_i_publishing;
+
+/* What publishing asks of the typed half; constants, where a loop over a batch is compiled. */
+typedef struct dload_i_typed {
+    size_t value_bytes;
+    dload_status (*copy)(dload_i_batch *b, uint32_t i, void *out); /* a value for a waiter */
+    bool (*store)(void *owner, dload_i_batch *b, uint32_t i); /* into the cache; false = skipped */
+    void (*keep)(void *owner, dload_i_batch *b, uint32_t i);  /* an old value; NULL = never */
+} dload_i_typed;
+
+/* The answer at place i goes to everybody who waits for it. */
+DLOAD_I_INLINE void dload_i_deliver(dload_i_core *c, dload_i_batch *b, uint32_t i,
+                                    dload_i_typed typed, dload_i_ready *ready)
 {
     dload_i_flight *f = &b->flights[i];
-    dload_i_waiter *w = f->head;
-    f->head = f->tail = NULL; /* all of them leave */
+    dload_i_waiter *listed = f->head;
+    dload_i_waiter *w = f->many != NULL ? f->many : listed;
+    f->many = f->head = f->tail = NULL; /* all of them leave */
     while (w != NULL) {
-        dload_i_waiter *next = w->next;
-        dload_i_parker *p = w->parker;
-        DLOAD_I_STORE_RELAXED(&b->n_waiters, b->n_waiters - 1);
-        DLOAD_I_STORE_RELEASE(&w->batch, NULL);
-        w->status = f->status;
+        bool many = w->many;
+        char *out = (char *)w->out + (many ? f->at * typed.value_bytes : 0);
+        int32_t status = f->status;
         if (f->kept != 0 && !w->source_only) {
-            w->status = f->kept == 1 ? DLOAD_STALE : DLOAD_OK;
+            status = f->kept == 1 ? DLOAD_STALE : DLOAD_OK;
             c->stats.served_on_error++;
         }
-        if (w->status >= 0 && w->out != NULL) {
-            dload_status st = c->ops->copy(b, i, w->out);
+        if (status >= 0 && w->out != NULL) {
+            dload_status st = typed.copy(b, i, out);
             if (st < 0)
-                w->status = st;
+                status = st;
         }
-        if (p == NULL) {
+        if (many) {
+            dload_status *statuses = w->parker->statuses;
+            if (statuses != NULL)
+                statuses[w->position + f->at] = (dload_status)status;
+            if (--w->place == 0 && dload_i_delist(w))
+                dload_i_answered_all(c, w->parker);
+            w = listed;
+            continue;
+        }
+        dload_i_waiter *next = w->next;
+        w->status = status;
+        bool last = dload_i_delist(w);
+        if (w->parker == NULL) {
             w->next = NULL;
             *(ready->tail != NULL ? &ready->tail->next : &ready->head) = w;
             ready->tail = w;
-        } else if (--p->pending == 0) {
-            dload_i_answered_all(c, p);
+        } else if (last) {
+            dload_i_answered_all(c, w->parker);
         }
         w = next;
     }
@@ -85,24 +114,22 @@ DLOAD_I_LOCAL bool dload_i_unindex_all(dload_i_core *c, const dload_i_batch *b)
 
 /* To the waiters, into the cache: the answer at place i, which is out of the index, is known to all at
  * once. */
-DLOAD_I_LOCAL void dload_i_publish(dload_i_core *c, dload_i_batch *b, uint32_t i,
-                                   dload_i_ready *ready)
+DLOAD_I_INLINE void dload_i_publish_one(dload_i_core *c, dload_i_batch *b, uint32_t i,
+                                        dload_i_typed typed, dload_i_ready *ready)
 {
     dload_i_flight *f = &b->flights[i];
     f->published = 1;
-    b->n_published++;
-    dload_i_leave(c);
     if (f->status < 0 && f->status != DLOAD_MISSING)
         c->stats.fetch_errors++;
-    if (f->status < 0 && b->state >= DLOAD_I_RUNNING && c->ops->keep != NULL)
-        c->ops->keep(c->owner, b, i); /* an old value may do instead */
-    dload_i_deliver(c, b, i, ready);
+    if (f->status < 0 && b->state >= DLOAD_I_RUNNING && typed.keep != NULL)
+        typed.keep(c->owner, b, i); /* an old value may do instead */
+    dload_i_deliver(c, b, i, typed, ready);
     if (b->state != DLOAD_I_RUNNING)
         return; /* never sent, or given up: nothing to store, and _finish releases */
     if (f->detached || b->token < c->clear_all_seq)
         c->stats
             .cleared_in_flight++; /* fetched before a clear, cached nowhere: mutant CLEARED_STORED */
-    else if (c->ops->store(c->owner, b, i))
+    else if (typed.store(c->owner, b, i))
         c->stats.stores++;
     else if (f->status >= 0)
         c->stats.store_skipped++;
@@ -111,6 +138,30 @@ DLOAD_I_LOCAL void dload_i_publish(dload_i_core *c, dload_i_batch *b, uint32_t i
         f->next_held = ready->held;
         ready->held = i + 1;
     }
+}
+
+/* The body of dload_i_ops.publish. */
+DLOAD_I_INLINE void dload_i_publish_each(dload_i_core *c, dload_i_batch *b,
+                                         const dload_i_publishing *how, dload_i_typed typed,
+                                         dload_i_ready *ready)
+{
+    uint32_t n = 0;
+    for (uint32_t i = how->from; i < how->to; i++) {
+        dload_i_flight *f = &b->flights[i];
+        if (f->published || !(f->answered || how->all))
+            continue;
+        if (!how->unindexed)
+            dload_i_unindex(c, b, i);
+        if (!f->answered) {
+            f->answered = 1;
+            f->status = how->status;
+            f->ttl_ns = how->ttl_ns;
+        }
+        dload_i_publish_one(c, b, i, typed, ready);
+        n++;
+    }
+    b->n_published += n;
+    dload_i_leave(c, n);
 }
 
 /* ---- who may send is told ---- */
@@ -130,6 +181,8 @@ DLOAD_I_LOCAL bool dload_i_nudge_one(dload_i_core *c, dload_i_batch *b, const dl
 {
     bool woken = dload_i_nudge_sleeper(c, b->leader, but);
     for (uint32_t i = 0; i < b->n && !woken; i++) {
+        if (b->flights[i].many != NULL)
+            woken = dload_i_nudge_sleeper(c, b->flights[i].many->parker, but);
         for (dload_i_waiter *w = b->flights[i].head; w != NULL && !woken; w = w->next)
             woken = dload_i_nudge_sleeper(c, w->parker, but);
     }
@@ -227,20 +280,9 @@ DLOAD_I_NOINLINE void dload_i_publish_all(dload_i_core *c, dload_i_batch *b, boo
                                           dload_status status)
 {
     dload_i_ready ready = {NULL, NULL, 0};
-    bool unindexed = all && dload_i_unindex_all(c, b);
-    for (uint32_t i = 0; i < b->n; i++) {
-        dload_i_flight *f = &b->flights[i];
-        if (f->published || !(f->answered || all))
-            continue;
-        if (!unindexed)
-            dload_i_unindex(c, b, i);
-        if (!f->answered) {
-            f->answered = 1;
-            f->status = status;
-            f->ttl_ns = b->rest_ttl_ns;
-        }
-        dload_i_publish(c, b, i, &ready);
-    }
+    dload_i_publishing how = {0, b->n, all, false, status, all ? b->rest_ttl_ns : 0};
+    how.unindexed = all && dload_i_unindex_all(c, b);
+    c->ops->publish(c, b, &how, &ready);
     dload_i_settle_up(c, b, &ready);
 }
 
@@ -361,20 +403,11 @@ DLOAD_I_NOINLINE uint32_t dload_i_run(dload_i_core *c, dload_i_batch *b)
 DLOAD_I_NOINLINE void dload_i_abandon(dload_i_core *c, dload_i_batch *b, dload_status status)
 {
     dload_i_ready ready = {NULL, NULL, 0};
+    dload_i_publishing how = {0, b->n, true, false, status, 0};
     dload_i_running_cut(c, b);
     b->state = DLOAD_I_LOST; /* mutant ABANDONED_STAYS */
     c->stats.abandoned++;
-    for (uint32_t i = 0; i < b->n; i++) {
-        dload_i_flight *f = &b->flights[i];
-        if (f->published)
-            continue;
-        if (!f->answered) {
-            f->answered = 1;
-            f->status = status;
-        }
-        dload_i_unindex(c, b, i);
-        dload_i_publish(c, b, i, &ready);
-    }
+    c->ops->publish(c, b, &how, &ready);
     dload_i_nudge(c, NULL); /* mutant ABANDON_NO_NUDGE */
     /* The function may end the batch as soon as the mutex is free: b is not used after. */
     dload_i_settle_up(c, NULL, &ready);
@@ -402,8 +435,8 @@ DLOAD_I_LOCAL void dload_i_answered(dload_i_core *c, dload_i_batch *b, uint32_t 
         return;
     b->ended_ns = dload_i_now(c->env);
     dload_i_ready ready = {NULL, NULL, 0};
-    dload_i_unindex(c, b, i);
-    dload_i_publish(c, b, i, &ready);
+    dload_i_publishing how = {i, i + 1, false, false, DLOAD_OK, 0};
+    c->ops->publish(c, b, &how, &ready);
     dload_i_settle_up(c, b, &ready);
 }
 

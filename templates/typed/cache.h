@@ -50,16 +50,21 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_look_again)(DLOAD_I_CACHE *c, DLOAD_I
 }
 #endif
 
-/* Looks a key up and counts the use: a hit's status, or DLOAD_PENDING. */
+/* Looks a key up and counts the use: a hit's status, or DLOAD_PENDING. With quick, a key that a look without
+ * the lock sees nothing of is not looked for again: for callers who hold the loader's mutex, under which all
+ * keys come in, or look once more when they do. */
 DLOAD_I_INLINE dload_status DLOAD_I_FN(i_lookup)(DLOAD_I_CACHE *c, const DLOAD_I_ID *id,
-                                                 DLOAD_I_V *out)
+                                                 DLOAD_I_V *out, bool quick)
 {
+    (void)quick;
 #if DLOAD_I_LOCKLESS
     if (DLOAD_I_UNLIKELY(c->n_shards == 0))
         return DLOAD_PENDING;
     dload_status st = DLOAD_I_FN(i_read_free)(c, DLOAD_I_FN(i_shard)(c, id->hash), id, out);
     if (DLOAD_I_LIKELY(st == DLOAD_OK))
         return DLOAD_OK;
+    if (quick && st == DLOAD_MISSING)
+        return DLOAD_PENDING;
     return DLOAD_I_FN(i_look_again)(c, *id, out, st);
 #elif DLOAD_I_THREADED
     return DLOAD_I_FN(i_look_locked)(c, id, out);
@@ -68,11 +73,11 @@ DLOAD_I_INLINE dload_status DLOAD_I_FN(i_lookup)(DLOAD_I_CACHE *c, const DLOAD_I
 #endif
 }
 
-/* The same, not inlined: for the calls where a hit is one answer among others. */
+/* The same, quick and not inlined: for the calls where a hit is one answer among others. */
 DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_look)(DLOAD_I_CACHE *c, const DLOAD_I_ID *id,
                                                  DLOAD_I_V *out)
 {
-    return DLOAD_I_FN(i_lookup)(c, id, out);
+    return DLOAD_I_FN(i_lookup)(c, id, out, true);
 }
 
 /* Cleans one shard up, unlocking to release what it removed. With max_rounds 0, to the end. */
@@ -183,7 +188,7 @@ DLOAD_I_INLINE dload_status DLOAD_I_FN(i_cache_get)(DLOAD_I_CACHE *c, uint64_t g
     if (DLOAD_I_FORKED(c))
         return DLOAD_EFORK;
     DLOAD_I_ID id = DLOAD_I_FN(i_id)(c, key, group);
-    st = DLOAD_I_FN(i_lookup)(c, &id, out);
+    st = DLOAD_I_FN(i_lookup)(c, &id, out, false);
     return st == DLOAD_PENDING ? DLOAD_MISSING : st;
 }
 

@@ -1,4 +1,4 @@
-/* >>load -- asking for keys: blocking, many at once, and without blocking.
+/* >>load -- asking for a key: blocking, and without.
  *
  * A hit never gets past the shard's lock. A miss joins a flight or opens one, under the loader's mutex,
  * and then waits (drive.h) or is called back.
@@ -94,8 +94,9 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_enter)(DLOAD_NAME *l, const DLOAD_I_ID *
     return DLOAD_OK;
 }
 
-/* Makes w wait for a key: DLOAD_PENDING. Or an answer at once: a hit, or why it cannot wait. The mutex
- * is held; looked says that the key was not in the cache since it is. */
+/* Says for what w has to wait, in w->batch and w->place: DLOAD_PENDING, and the caller enlists it. Or an
+ * answer at once: a hit, or why it cannot wait. The mutex is held; looked says that the key was not in
+ * the cache since it is. */
 DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_ask)(DLOAD_NAME *l, const DLOAD_I_ID *id, uint32_t flags,
                                                 bool looked, dload_i_waiter *w)
 {
@@ -122,7 +123,8 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_ask)(DLOAD_NAME *l, const DLOAD_I_ID 
         if (w->parker != NULL && dload_i_is_own(c, ref->batch))
             return DLOAD_EDEADLK;
         c->stats.joins++;
-        dload_i_wait_for(w, ref->batch, ref->place);
+        w->batch = ref->batch;
+        w->place = ref->place;
         return DLOAD_PENDING;
     }
     if (!dload_i_has_turn(c, w->parker))
@@ -132,11 +134,22 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_ask)(DLOAD_NAME *l, const DLOAD_I_ID 
     dload_status st = DLOAD_I_FN(i_enter)(l, id, &b, &place);
     if (st < 0)
         return st;
+    w->batch = b;
+    w->place = place;
     if (w->parker != NULL)
         w->parker->has_turn = false;
     c->stats.misses++;
-    dload_i_wait_for(w, b, place);
     return DLOAD_PENDING;
+}
+
+/* The same for one key, with w enlisted. */
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_ask_for)(DLOAD_NAME *l, const DLOAD_I_ID *id,
+                                                 uint32_t flags, bool looked, dload_i_waiter *w)
+{
+    dload_status st = DLOAD_I_FN(i_ask)(l, id, flags, looked, w);
+    if (st == DLOAD_PENDING)
+        dload_i_wait_for(w, w->batch, w->place);
+    return st;
 }
 
 /* Tells the hook of a new open batch, and the loop that it has something to do; lets go of the mutex. */
@@ -171,18 +184,18 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_load_miss)(DLOAD_NAME *l, DLOAD_I_ID 
     z.parker.first = z.parker.last = &w;
     DLOAD_I_ACQUIRE(&l->mutex);
     uint32_t flags = call != NULL ? call->flags : 0;
-    dload_status st = DLOAD_I_FN(i_ask)(l, &id, flags, !DLOAD_I_THREADED, &w);
+    dload_status st = DLOAD_I_FN(i_ask_for)(l, &id, flags, !DLOAD_I_THREADED, &w);
     uint64_t deadline_ns =
         st == DLOAD_PENDING || st == DLOAD_EAGAIN ? DLOAD_I_FN(i_deadline)(l, call) : 0;
     while (st == DLOAD_EAGAIN && (st = dload_i_wait_room(&l->core, &z.parker, deadline_ns)) >= 0)
-        st = DLOAD_I_FN(i_ask)(l, &id, flags, false, &w);
+        st = DLOAD_I_FN(i_ask_for)(l, &id, flags, false, &w);
     l->core.stats.timeouts += st == DLOAD_ETIMEDOUT;
     if (st == DLOAD_PENDING) {
         DLOAD_I_FN(i_tell)(l);
         st = dload_i_wait(&l->core, &z.parker, deadline_ns);
         if (w.batch != NULL) {
             l->core.stats.timeouts += st == DLOAD_ETIMEDOUT;
-            dload_i_unwait(&l->core, &w);
+            dload_i_unwait(&l->core, &w, st);
         } else {
             st = (dload_status)w.status;
         }
@@ -209,7 +222,7 @@ DLOAD_I_HOT dload_status DLOAD_I_FN(load_with)(DLOAD_NAME *l, DLOAD_I_K key, con
         return st < 0 ? st : DLOAD_EINVAL;
     DLOAD_I_ID id = DLOAD_I_FN(i_id)(&l->cache, key, call != NULL ? call->group : 0);
     if (call == NULL || (call->flags & DLOAD_FRESH) == 0) {
-        st = DLOAD_I_FN(i_lookup)(&l->cache, &id, out);
+        st = DLOAD_I_FN(i_lookup)(&l->cache, &id, out, true);
         if (DLOAD_I_LIKELY(st != DLOAD_PENDING))
             return st;
     }
@@ -219,167 +232,6 @@ DLOAD_I_HOT dload_status DLOAD_I_FN(load_with)(DLOAD_NAME *l, DLOAD_I_K key, con
 DLOAD_I_HOT dload_status DLOAD_I_FN(load)(DLOAD_NAME *l, DLOAD_I_K key, DLOAD_I_V *out)
 {
     return DLOAD_I_FN(load_with)(l, key, NULL, out);
-}
-
-/* ---- many keys ---- */
-
-/* A call for many keys, while it runs. */
-typedef struct DLOAD_I_FN(i_many) {
-    struct DLOAD_NAME *loader;
-    dload_i_parker *parker;
-    uint64_t group;
-    uint32_t flags;
-    bool locked; /* the mutex is held: from the first miss on */
-} DLOAD_I_FN(i_many);
-
-/* Asks for one key of the call: a hit's status, why it cannot be, or DLOAD_PENDING with a request in the
- * parker's chain. */
-DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_ask_one)(DLOAD_I_FN(i_many) * m, const DLOAD_I_ID *id,
-                                                 size_t position, DLOAD_I_V *out)
-{
-    struct DLOAD_NAME *l = m->loader;
-    dload_status st = DLOAD_PENDING;
-    bool looked = m->locked;
-    if ((m->flags & DLOAD_FRESH) == 0) {
-        st = DLOAD_I_FN(i_look)(&l->cache, id, out);
-        if (st != DLOAD_PENDING)
-            return st;
-    }
-    if (!m->locked)
-        DLOAD_I_ACQUIRE(&l->mutex);
-    m->locked = true;
-    dload_i_waiter *w = dload_i_waiter_take(&l->core);
-    if (w == NULL)
-        return DLOAD_ENOMEM;
-    w->batch = NULL;
-    w->out = out;
-    w->parker = m->parker;
-    w->position = position;
-    st = DLOAD_I_FN(i_ask)(l, id, m->flags, looked || !DLOAD_I_THREADED, w);
-    if (st != DLOAD_PENDING) {
-        dload_i_waiter_give(&l->core, w);
-        return st;
-    }
-    w->sib = NULL;
-    if (m->parker->last != NULL)
-        m->parker->last->sib = w;
-    else
-        m->parker->first = w;
-    m->parker->last = w;
-    return st;
-}
-
-/* Takes a call's requests back: what was answered into statuses, the rest as st. */
-DLOAD_I_LOCAL void DLOAD_I_FN(i_collect)(DLOAD_NAME *l, dload_i_parker *p, dload_status st,
-                                         dload_status *statuses)
-{
-    while (p->first != NULL) {
-        dload_i_waiter *w = p->first;
-        p->first = w->sib;
-        if (w->batch != NULL) {
-            dload_i_unwait(&l->core, w);
-            w->status = st;
-        }
-        if (statuses != NULL)
-            statuses[w->position] = (dload_status)w->status;
-        dload_i_waiter_give(&l->core, w);
-    }
-    p->last = NULL;
-}
-
-/* Is this about the call, and not about one key's answer? */
-DLOAD_I_INLINE bool DLOAD_I_FN(i_of_call)(dload_status st)
-{
-    return st == DLOAD_ETIMEDOUT || st == DLOAD_EAGAIN || st == DLOAD_ECLOSED ||
-           st == DLOAD_ENOMEM || st == DLOAD_EDEADLK;
-}
-
-/* Asks for every key; what is answered at once goes into statuses. No batch goes before all are asked
- * for (up to the queue's bound), so that a key that stands there twice is fetched once, cached or not. */
-DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_ask_many)(DLOAD_I_FN(i_many) * m, const DLOAD_I_K *keys,
-                                                  size_t n, uint64_t deadline_ns, DLOAD_I_V *out,
-                                                  dload_status *statuses)
-{
-    struct DLOAD_NAME *l = m->loader;
-    dload_status result = DLOAD_OK;
-    bool far = DLOAD_I_FN(i_is_far)(&l->cache);
-    DLOAD_I_ID ids[DLOAD_I_MANY];
-    dload_status keyed[DLOAD_I_MANY];
-    for (size_t i = 0; i < n; i++) {
-        size_t at = far ? i % DLOAD_I_MANY : 0;
-        if (!far)
-            keyed[0] = DLOAD_I_FN(i_identify)(&l->cache, m->group, keys[i], &ids[0]);
-        else if (at == 0)
-            DLOAD_I_FN(i_fetch_ahead)(&l->cache, m->group, keys + i, n - i, ids, keyed);
-        dload_status st = keyed[at];
-        if (st >= 0)
-            st = DLOAD_I_FN(i_ask_one)(m, &ids[at], i, &out[i]);
-        if (st == DLOAD_EAGAIN && m->parker->first != NULL) {
-            /* The queue is full, partly of ours: let those finish first. */
-            dload_status waited = dload_i_wait(&l->core, m->parker, deadline_ns);
-            DLOAD_I_FN(i_collect)(l, m->parker, waited, statuses);
-            st = waited < 0 ? waited : DLOAD_I_FN(i_ask_one)(m, &ids[at], i, &out[i]);
-        }
-        while (st == DLOAD_EAGAIN &&
-               (st = dload_i_wait_room(&l->core, m->parker, deadline_ns)) >= 0)
-            st = DLOAD_I_FN(i_ask_one)(m, &ids[at], i, &out[i]);
-        if (st == DLOAD_PENDING) {
-            DLOAD_I_FN(i_tell)(l);
-            continue;
-        }
-        if (statuses != NULL)
-            statuses[i] = st;
-        if (result == DLOAD_OK && DLOAD_I_FN(i_of_call)(st))
-            result = st;
-    }
-    return result;
-}
-
-DLOAD_I_API dload_status DLOAD_I_FN(load_many_with)(DLOAD_NAME *l, const DLOAD_I_K *keys, size_t n,
-                                                    const dload_call *call, DLOAD_I_V *out,
-                                                    dload_status *statuses)
-{
-    if ((n != 0 && (keys == NULL || out == NULL)) || !DLOAD_I_FN(i_group_allowed)(call))
-        return DLOAD_EINVAL;
-    if (n == 0)
-        return DLOAD_OK;
-    bool forked = DLOAD_I_FORKED(&l->cache);
-    if (forked || DLOAD_I_LOAD_RELAXED(&l->core.closed)) {
-        dload_status why = forked ? DLOAD_EFORK : DLOAD_ECLOSED;
-        for (size_t i = 0; statuses != NULL && i < n; i++)
-            statuses[i] = why;
-        return why;
-    }
-    DLOAD_I_SLEEPER z;
-    if (!DLOAD_I_FN(i_sleeper_init)(l, &z, true))
-        return DLOAD_ENOMEM;
-    DLOAD_I_FN(i_many) many;
-    many.loader = l;
-    many.parker = &z.parker;
-    many.group = call != NULL ? call->group : 0;
-    many.flags = call != NULL ? call->flags : 0;
-    many.locked = false;
-    uint64_t deadline_ns = DLOAD_I_FN(i_deadline)(l, call);
-    dload_status result = DLOAD_I_FN(i_ask_many)(&many, keys, n, deadline_ns, out, statuses);
-    if (many.locked) {
-        dload_status st = dload_i_wait(&l->core, &z.parker, deadline_ns);
-        l->core.stats.timeouts += st == DLOAD_ETIMEDOUT;
-        DLOAD_I_FN(i_collect)(l, &z.parker, st, statuses);
-        DLOAD_I_LEAVE(l);
-        result = result == DLOAD_OK && st < 0 ? st : result;
-    }
-    DLOAD_I_FN(i_sleeper_end)(&z);
-#if DLOAD_I_LEAVES
-    for (uint32_t i = 0; many.locked && i < l->cache.n_shards; i++)
-        DLOAD_I_FN(i_sweep)(&l->cache, &l->cache.shard[i], DLOAD_I_FN(i_now)(&l->cache), 1);
-#endif
-    return result;
-}
-
-DLOAD_I_API dload_status DLOAD_I_FN(load_many)(DLOAD_NAME *l, const DLOAD_I_K *keys, size_t n,
-                                               DLOAD_I_V *out, dload_status *statuses)
-{
-    return DLOAD_I_FN(load_many_with)(l, keys, n, NULL, out, statuses);
 }
 
 /* ---- without blocking ---- */
@@ -404,7 +256,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(start_with)(DLOAD_NAME *l, DLOAD_I_K key,
             w->base.out = &w->value;
             w->status = DLOAD_PENDING;
             DLOAD_I_ACQUIRE(&l->mutex);
-            st = DLOAD_I_FN(i_ask)(l, &id, flags, !DLOAD_I_THREADED, &w->base);
+            st = DLOAD_I_FN(i_ask_for)(l, &id, flags, !DLOAD_I_THREADED, &w->base);
             if (st == DLOAD_PENDING)
                 DLOAD_I_FN(i_tell)(l);
             DLOAD_I_LEAVE(l);
@@ -428,7 +280,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(cancel)(DLOAD_NAME *l, DLOAD_I_WAITER *w)
     dload_status st = DLOAD_EBUSY;
     DLOAD_I_ACQUIRE(&l->mutex);
     if (w->base.batch != NULL) {
-        dload_i_unwait(&l->core, &w->base);
+        dload_i_unwait(&l->core, &w->base, DLOAD_ECANCELED);
         w->status = DLOAD_ECANCELED;
         l->core.stats.cancelled++;
         st = DLOAD_OK;

@@ -91,7 +91,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_get_many)(DLOAD_I_CACHE *c, const DLOA
             if (at == 0)
                 DLOAD_I_FN(i_fetch_ahead)(c, 0, keys + i, n - i, ids, statuses + i);
             if (statuses[i] >= 0) {
-                dload_status st = DLOAD_I_FN(i_lookup)(c, &ids[at], &out[i]);
+                dload_status st = DLOAD_I_FN(i_lookup)(c, &ids[at], &out[i], false);
                 statuses[i] = st == DLOAD_PENDING ? DLOAD_MISSING : st;
             }
         }

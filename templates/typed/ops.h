@@ -128,8 +128,7 @@ DLOAD_I_UNUSED static dload_status DLOAD_I_FN(i_run)(void *owner, dload_i_batch 
     return st;
 }
 
-DLOAD_I_UNUSED static dload_status DLOAD_I_FN(i_copy_out)(dload_i_batch *base, uint32_t i,
-                                                          void *out)
+DLOAD_I_INLINE dload_status DLOAD_I_FN(i_copy_out)(dload_i_batch *base, uint32_t i, void *out)
 {
     return DLOAD_I_FN(i_copy)((DLOAD_I_V *)out, &DLOAD_I_FN(i_batch)(base)->values[i]);
 }
@@ -140,7 +139,7 @@ DLOAD_I_UNUSED static void DLOAD_I_FN(i_keep_at)(void *owner, dload_i_batch *bas
 DLOAD_I_NOINLINE bool DLOAD_I_FN(i_settle_old)(DLOAD_NAME *l, dload_i_batch *base, uint32_t i);
 #endif
 
-DLOAD_I_UNUSED static bool DLOAD_I_FN(i_store_at)(void *owner, dload_i_batch *base, uint32_t i)
+DLOAD_I_INLINE bool DLOAD_I_FN(i_store_at)(void *owner, dload_i_batch *base, uint32_t i)
 {
     struct DLOAD_NAME *l = (struct DLOAD_NAME *)owner;
     DLOAD_I_BATCH *b = DLOAD_I_FN(i_batch)(base);
@@ -196,6 +195,23 @@ DLOAD_I_UNUSED static void DLOAD_I_FN(i_release_at)(dload_i_batch *base, uint32_
 }
 #endif
 
+DLOAD_I_UNUSED static void DLOAD_I_FN(i_publish)(dload_i_core *c, dload_i_batch *base,
+                                                 const dload_i_publishing *how,
+                                                 dload_i_ready *ready)
+{
+    const dload_i_typed typed = {
+        sizeof(DLOAD_I_V),
+        DLOAD_I_FN(i_copy_out),
+        DLOAD_I_FN(i_store_at),
+#if DLOAD_REFRESH
+        DLOAD_I_FN(i_keep_at),
+#else
+        NULL,
+#endif
+    };
+    dload_i_publish_each(c, base, how, typed, ready);
+}
+
 DLOAD_I_UNUSED static void DLOAD_I_FN(i_call)(dload_i_waiter *base)
 {
     DLOAD_I_WAITER *w = (DLOAD_I_WAITER *)(void *)base; /* base is the first member */
@@ -224,13 +240,7 @@ DLOAD_I_UNUSED static const dload_i_ops *DLOAD_I_FN(i_ops)(void)
         NULL,
 #endif
         DLOAD_I_FN(i_run),
-        DLOAD_I_FN(i_copy_out),
-        DLOAD_I_FN(i_store_at),
-#if DLOAD_REFRESH
-        DLOAD_I_FN(i_keep_at),
-#else
-        NULL,
-#endif
+        DLOAD_I_FN(i_publish),
 #if DLOAD_I_LEAVES
         DLOAD_I_FN(i_release_at),
 #else

@@ -6,7 +6,7 @@
 #ifndef DLOAD_I_HAVE_OUTSIDE
 #define DLOAD_I_HAVE_OUTSIDE
 
-#include "load.h"
+#include "load_many.h"
 
 #if DLOAD_I_BODIES
 

@@ -2,9 +2,9 @@
  *
  * A reader copies the entry between two looks at the sequence number of its group: even and the same, and
  * key, value and expiry belong together. What it finds that way is a hit, whatever else happens to the
- * table meanwhile. What it does not find proves nothing: a miss, an error, an entry that may have
- * expired, or a writer in the way, all mean DLOAD_PENDING here, and the caller looks again under the
- * lock. Nothing shared is written but the entry's count of uses, and that only when it changes.
+ * table meanwhile. What it does not find proves nothing: an error, an entry that may have expired, or a
+ * writer in the way, and the caller looks again under the lock. A key of which there is no trace
+ * (DLOAD_MISSING) may be on its way in, unless the caller holds the mutex under which keys come in. Nothing shared is written but the entry's count of uses, and that only when it changes.
  *
  * Table memory stays what it is until the cache is destroyed, grown out of or not, and so do the bytes of
  * string keys: a reader that comes late reads something old, and then finds the sequence changed.
@@ -83,8 +83,8 @@ DLOAD_I_INLINE bool DLOAD_I_FN(i_used)(DLOAD_I_SHARD *s, DLOAD_I_SLOT *e, uint32
 #endif
 }
 
-/* The entry of a key in one group, if it is there and can be had; DLOAD_EBUSY when a writer was in the
- * way, DLOAD_PENDING otherwise. */
+/* The entry of a key in one group, if it is there and can be had; DLOAD_MISSING when it is not there,
+ * DLOAD_EBUSY when a writer was in the way, DLOAD_PENDING otherwise. */
 DLOAD_I_INLINE dload_status DLOAD_I_FN(i_read_group)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
                                                      const dload_i_group *g, DLOAD_I_SLOT *slots,
                                                      const dload_i_group *groups,
@@ -116,7 +116,7 @@ DLOAD_I_INLINE dload_status DLOAD_I_FN(i_read_group)(const DLOAD_I_CACHE *c, DLO
 #endif
         return DLOAD_OK;
     }
-    return DLOAD_PENDING;
+    return DLOAD_MISSING;
 }
 
 /* Keys that live outside their home group. */
@@ -133,14 +133,14 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_read_far)(const DLOAD_I_CACHE *c, DLO
         at = dload_i_next_group(at, n_groups);
         dload_status st = DLOAD_I_FN(i_read_group)(
             c, s, &groups[at], slots + (size_t)at * DLOAD_I_GROUP_SLOTS, groups, &id, out);
-        if (st != DLOAD_PENDING)
+        if (st != DLOAD_MISSING)
             return st;
     }
-    return DLOAD_PENDING;
+    return DLOAD_MISSING;
 }
 
 /* A hit's DLOAD_OK and *out; otherwise nothing is known: DLOAD_EBUSY invites to try again, DLOAD_PENDING
- * says that only the lock will tell. The number of groups is
+ * says that only the lock will tell, and DLOAD_MISSING that nothing was seen. The number of groups is
  * read first: a table that grows is published in the opposite order, so that no home lies outside. */
 DLOAD_I_INLINE dload_status DLOAD_I_FN(i_read_free)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
                                                     const DLOAD_I_ID *id, DLOAD_I_V *out)
@@ -154,10 +154,10 @@ DLOAD_I_INLINE dload_status DLOAD_I_FN(i_read_free)(const DLOAD_I_CACHE *c, DLOA
     const dload_i_group *g = &groups[at];
     dload_status st = DLOAD_I_FN(i_read_group)(c, s, g, slots + (size_t)at * DLOAD_I_GROUP_SLOTS,
                                                groups, id, out);
-    if (DLOAD_I_LIKELY(st != DLOAD_PENDING))
+    if (DLOAD_I_LIKELY(st != DLOAD_MISSING))
         return st;
     if (DLOAD_I_LOAD_RELAXED(&g->over[dload_i_class(id->hash)]) == 0)
-        return DLOAD_PENDING;
+        return DLOAD_MISSING;
     return DLOAD_I_FN(i_read_far)(c, s, *id, out);
 }
 

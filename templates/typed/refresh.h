@@ -30,7 +30,10 @@ DLOAD_I_LOCAL bool DLOAD_I_FN(i_may_refresh)(DLOAD_NAME *l, dload_i_ref *ref)
 /* Does this very call wait for the flight already? Then it has one answer. */
 DLOAD_I_LOCAL bool DLOAD_I_FN(i_waits_itself)(const dload_i_ref *ref, const dload_i_parker *p)
 {
-    for (const dload_i_waiter *w = ref->batch->flights[ref->place].head; w != NULL; w = w->next) {
+    const dload_i_flight *f = &ref->batch->flights[ref->place];
+    if (p != NULL && f->many != NULL && f->many->parker == p)
+        return true;
+    for (const dload_i_waiter *w = f->head; w != NULL; w = w->next) {
         if (p != NULL && w->parker == p)
             return true;
     }

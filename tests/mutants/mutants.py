@@ -276,13 +276,59 @@ mutant("index_not_checked", "runtime/run.h",
        "        return DLOAD_EBATCH;",
        "test_robust")
 mutant("waiter_not_unlinked_on_cancel", "runtime/batch.h",
-       "    uint32_t place = w->place;\n"
-       "    dload_i_unlink(w);\n",
-       "    uint32_t place = w->place;\n"
-       "    w->batch = NULL;\n"
-       "    if (f->head == w && w->next == NULL)\n"
-       "        f->head = NULL;\n",
+       "        dload_i_unlink(w);\n",
+       "        w->batch = NULL;\n"
+       "        if (b->flights[place].head == w && w->next == NULL)\n"
+       "            b->flights[place].head = NULL;\n",
        "test_reentry")
+mutant("many_status_misplaced", "runtime/run.h",
+       "statuses[w->position + f->at] = (dload_status)status;",
+       "statuses[f->at] = (dload_status)status;",
+       "test_many_waits")
+mutant("many_value_misplaced", "runtime/run.h",
+       "(many ? f->at * typed.value_bytes : 0)",
+       "0",
+       "test_many_waits")
+mutant("many_ends_at_first_answer", "runtime/run.h",
+       "            if (--w->place == 0 && dload_i_delist(w))",
+       "            if (w->batch != NULL && dload_i_delist(w))",
+       "test_many_waits")
+mutant("many_keys_stay_unwanted", "runtime/batch.h",
+       "        dload_i_unwant(c, b, i);\n",
+       "",
+       "test_many_waits")
+mutant("many_keys_keep_their_caller", "runtime/batch.h",
+       "        f->many = NULL;\n",
+       "",
+       "test_many_waits")
+mutant("many_not_wanted", "runtime/batch.h",
+       " || f->many != NULL)",
+       ")",
+       "test_many_waits")
+mutant("many_follows_beyond_the_batch", "runtime/batch.h",
+       "    uint32_t to_full = c->max_batch - 1 - (b->n - b->n_dead);",
+       "    uint32_t to_full = c->max_batch - (b->n - b->n_dead);",
+       "test_dispatch")
+mutant("many_follows_beyond_the_queue", "runtime/batch.h",
+       "    uint32_t to_bound = c->max_queue - c->n_flights;",
+       "    uint32_t to_bound = c->max_queue;",
+       "test_many_waits")
+mutant("many_follows_its_own_key", "runtime/batch.h",
+       "        if (c->refs[i].hash == h)\n            return false;\n",
+       "        if (c->refs[i].hash == h && c->closed)\n            return false;\n",
+       "test_dedupe")
+mutant("many_follows_when_expected", "runtime/batch.h",
+       " || c->expect != 0 || c->line != NULL ||",
+       " || c->line != NULL ||",
+       "test_many_waits")
+mutant("miss_of_a_reader_believed", "typed/cache.h",
+       "    if (quick && st == DLOAD_MISSING)",
+       "    if (quick && st != DLOAD_EBUSY)",
+       "test_results:PTHREAD")
+mutant("many_not_nudged", "runtime/run.h",
+       "            woken = dload_i_nudge_sleeper(c, b->flights[i].many->parker, but);\n",
+       "            woken = false;\n",
+       "test_leader:PTHREAD")
 mutant("cancelled_key_still_sent", "runtime/batch.h",
        "    f->dead = 1;\n"
        "    b->n_dead++;",
@@ -365,7 +411,7 @@ mutant("trigger_counted_as_size", "runtime/run.h",
 
 # ---- threads that end, processes that fork ----
 mutant("cancelled_stays_in_flight", "runtime/drive.h",
-       "        if (w->batch != NULL)\n            dload_i_unwait(c, w);\n        if (p->pooled)",
+       "        if (w->batch != NULL)\n            dload_i_unwait(c, w, DLOAD_ECANCELED);\n        if (p->pooled)",
        "        if (p->pooled)",
        "test_cancel:PTHREAD")
 mutant("cancelled_during_fetch", "runtime/run.h",
@@ -640,16 +686,15 @@ mutant("expect_counts_the_left", "runtime/batch.h",
        "    c->n_open_keys -= b->state == DLOAD_I_OPEN;\n",
        "",
        "test_groups")
-mutant("load_many_in_group_0", "typed/load.h",
+mutant("load_many_in_group_0", "typed/load_many.h",
        "    many.group = call != NULL ? call->group : 0;",
        "    many.group = 0;",
        "test_groups")
 
 # ---- room ----
 mutant("room_wakes_nobody", "runtime/batch.h",
-       "    if (c->n_flights-- >= c->max_queue && c->line != NULL)\n"
-       "        dload_i_wake(c, c->line);",
-       "    c->n_flights--;",
+       "    if (was_full && c->line != NULL)\n",
+       "    if (was_full && c->line == NULL && c->closed)\n",
        "test_room:PTHREAD")
 mutant("room_not_passed_on", "runtime/batch.h",
        "    if (c->line != NULL && c->n_flights < c->max_queue)\n"
@@ -713,9 +758,9 @@ mutant("room_without_dispatch", "runtime/drive.h",
        "        (void)dload_i_dispatch(c, DLOAD_BY_IDLE); /* nobody else makes room */",
        "        (void)0;",
        "test_room_alone")
-mutant("room_again_not_asked", "typed/load.h",
-       "            st = waited < 0 ? waited : DLOAD_I_FN(i_ask_one)(m, &ids[at], i, &out[i]);",
-       "            st = waited < 0 ? waited : DLOAD_EAGAIN;",
+mutant("room_again_not_asked", "typed/load_many.h",
+       "        st = waited < 0 ? waited : DLOAD_I_FN(i_ask_one)(m, id, position, out, false);\n",
+       "        st = waited < 0 ? waited : DLOAD_EAGAIN;\n",
        "test_room_alone")
 
 # ---- pace ----
@@ -967,17 +1012,17 @@ mutant("many_block_runs_over", "typed/many.h",
        "    size_t n_keys = n;\n",
        "test_many")
 mutant("many_first_of_block_for_all", "typed/many.h",
-       "DLOAD_I_FN(i_lookup)(c, &ids[at], &out[i]);",
-       "DLOAD_I_FN(i_lookup)(c, &ids[0], &out[i]);",
+       "DLOAD_I_FN(i_lookup)(c, &ids[at], &out[i], false);",
+       "DLOAD_I_FN(i_lookup)(c, &ids[0], &out[i], false);",
        "test_many")
 mutant("many_bad_key_looked_up", "typed/many.h",
        "            if (statuses[i] >= 0) {\n",
        "            if (true) {\n",
        "test_many")
-mutant("many_bad_key_asked_for", "typed/load.h",
+mutant("many_bad_key_asked_for", "typed/load_many.h",
        "        if (st >= 0)\n"
-       "            st = DLOAD_I_FN(i_ask_one)(m, &ids[at], i, &out[i]);\n",
-       "        st = DLOAD_I_FN(i_ask_one)(m, &ids[at], i, &out[i]);\n",
+       "            st = DLOAD_I_FN(i_ask_key)(m, &ids[at], i, &out[i]);\n",
+       "        st = DLOAD_I_FN(i_ask_key)(m, &ids[at], i, &out[i]);\n",
        "test_many", "test_keys")
 
 # ---- values past their TTL ----
