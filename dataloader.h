@@ -1917,230 +1917,286 @@ DLOAD_I_INLINE uint32_t dload_i_slots_for(uint32_t n)
 
 /* ==== runtime/ghost.h ==== */
 
-/* >>ghost -- the keys that S3-FIFO evicted from its small queue not long ago, as 64-bit hashes.
+/* >>ghost -- the keys that S3-FIFO evicted from its small queue not long ago.
  *
- * A queue with look-up: a ring of hashes in the order of eviction, and an index of it. The index is
- * buckets, each one cache line: fifteen words of some bits of a hash and its position, found side by
- * side, and, in four classes, how many hashes wanted to be here and are further on. So a key that is not in the ghost, which
- * is what most are, costs one line and no guess. A hash taken out of the middle leaves a hole in the ring;
- * when holes have used up its spare eighth it is packed, which costs each entry a constant share.
+ * A queue with look-up, and the look-up is all there is. Each key gets the time of its eviction, a count,
+ * and lives in a bucket of two cache lines: fifteen marks, 32 bits of hashes, and fifteen times, looked at side
+ * by side. The queue is a window of times: a key older than its first is forgotten without being touched, and
+ * whoever comes next takes its place. What a full bucket passed on, always its oldest key, it knows by time
+ * as well: when the last of those is forgotten nobody looks further any more. So a key that is not in
+ * the ghost, which is what most are, costs one line, and remembering another two.
+ *
+ * A key that is taken out leaves a hole in the window: a bit for each time says whether its key is still
+ * there, so that exactly the oldest goes when one too many is. When holes have used up the spare
+ * quarter of those bits, times are counted anew without them, which costs each entry a constant share.
+ *
+ * Keys are told apart by bucket and mark: one look in 2^28 takes one for another, which then comes into the
+ * main queue too early, and nothing else.
  */
 #ifndef DLOAD_I_GHOST_H
 #define DLOAD_I_GHOST_H
 
-#define DLOAD_I_BUCKET      16u /* words of a bucket; the last one is four overflow counts */
-#define DLOAD_I_BUCKET_MEAN 11u /* hashes of one when the ghost is full */
+#define DLOAD_I_BUCKET 15u /* keys of a bucket */
+
+typedef struct dload_i_ghost_bucket {
+    uint32_t marks[DLOAD_I_BUCKET];
+    uint32_t passed;                    /* the latest time of a key that found no room here */
+    uint32_t times[DLOAD_I_BUCKET + 1]; /* 0 = free; the last one is not used */
+} dload_i_ghost_bucket;
 
 typedef struct dload_i_ghost {
-    uint64_t *ring;     /* 0 = hole */
-    uint32_t *index;    /* words: hash << pos_bits | (position + 1), 0 = free */
-    uint32_t n_ring;    /* size of the ring: limit and an eighth */
-    uint32_t n_buckets; /* of the index */
-    uint32_t pos_bits;  /* that n_ring takes */
-    uint32_t limit;     /* hashes remembered; 0 = none */
-    uint32_t n_live;
-    uint32_t first; /* oldest position in use */
-    uint32_t span;  /* positions in use, holes included */
+    dload_i_ghost_bucket *buckets;
+    uint64_t *there;  /* a bit each time: its key has not been taken */
+    uint32_t *before; /* scratch of _recount: how many bits before each word */
+    uint32_t n_buckets;
+    uint32_t n_bits;   /* the longest window */
+    uint32_t limit;    /* keys remembered; 0 = none */
+    uint32_t n_live;   /* keys there */
+    uint32_t first;    /* the window: its oldest time, ... */
+    uint32_t next;     /* ... and the one after its newest */
+    uint32_t first_at; /* the bit of first */
 } dload_i_ghost;
 
-DLOAD_I_INLINE uint32_t dload_i_ghost_ring_size(uint32_t limit)
+DLOAD_I_INLINE uint32_t dload_i_ghost_buckets(uint32_t limit)
 {
-    return limit == 0 ? 0 : limit + limit / 8 + 4;
+    return limit == 0 ? 0 : limit / 21 * 2 + 3; /* full by 70 % */
 }
 
-DLOAD_I_INLINE uint32_t dload_i_ghost_index_size(uint32_t limit)
+/* 64-bit words of bits; as many 32-bit words of scratch. */
+DLOAD_I_INLINE uint32_t dload_i_ghost_words(uint32_t limit)
 {
-    return limit == 0 ? 0 : (limit / DLOAD_I_BUCKET_MEAN + 2) * DLOAD_I_BUCKET;
+    return limit == 0 ? 0 : limit / 64 + limit / 256 + 2;
 }
 
-/* ring and index are zeroed memory of the sizes above. */
-DLOAD_I_LOCAL void dload_i_ghost_init(dload_i_ghost *g, uint32_t limit, uint64_t *ring,
-                                      uint32_t *index)
+/* buckets, aligned to 64 bytes, there and before are zeroed memory of the sizes above. */
+DLOAD_I_LOCAL void dload_i_ghost_init(dload_i_ghost *g, uint32_t limit,
+                                      dload_i_ghost_bucket *buckets, uint64_t *there,
+                                      uint32_t *before)
 {
     memset(g, 0, sizeof *g);
-    g->ring = ring;
-    g->index = index;
+    g->buckets = buckets;
+    g->there = there;
+    g->before = before;
+    g->n_buckets = dload_i_ghost_buckets(limit);
+    g->n_bits = dload_i_ghost_words(limit) * 64;
     g->limit = limit;
-    g->n_ring = dload_i_ghost_ring_size(limit);
-    g->n_buckets = dload_i_ghost_index_size(limit) / DLOAD_I_BUCKET;
-    while (g->n_ring >> g->pos_bits != 0)
-        g->pos_bits++;
+    g->first = g->next = 1; /* so that 0 is a time long gone */
 }
 
-/* ---- the index ---- */
+/* ---- one bucket ---- */
 
-DLOAD_I_INLINE uint32_t *dload_i_ghost_bucket(const dload_i_ghost *g, uint64_t hash)
+DLOAD_I_INLINE uint32_t dload_i_ghost_mark(uint64_t hash)
 {
-    return g->index + (size_t)dload_i_home(hash, g->n_buckets) * DLOAD_I_BUCKET;
+    return (uint32_t)(hash ^ hash >> 28);
 }
 
-DLOAD_I_INLINE uint32_t *dload_i_ghost_next(const dload_i_ghost *g, uint32_t *bucket)
+DLOAD_I_INLINE dload_i_ghost_bucket *dload_i_ghost_home(const dload_i_ghost *g, uint64_t hash)
 {
-    bucket += DLOAD_I_BUCKET;
-    return bucket == g->index + (size_t)g->n_buckets * DLOAD_I_BUCKET ? g->index : bucket;
+    return &g->buckets[dload_i_home(hash, g->n_buckets)];
 }
 
-/* How many hashes of this one's class passed over a bucket; stays at DLOAD_I_OVER_MAX once there. */
-DLOAD_I_INLINE uint8_t *dload_i_ghost_over(uint32_t *bucket, uint64_t hash)
+DLOAD_I_INLINE dload_i_ghost_bucket *dload_i_ghost_further(const dload_i_ghost *g,
+                                                           dload_i_ghost_bucket *b)
 {
-    return (uint8_t *)(bucket + DLOAD_I_BUCKET - 1) + ((hash >> 32) & 3u);
+    return b + 1 == g->buckets + g->n_buckets ? g->buckets : b + 1;
 }
 
 /* Brings what looking for a hash begins with near. */
 DLOAD_I_INLINE void dload_i_ghost_prefetch(const dload_i_ghost *g, uint64_t hash)
 {
-    DLOAD_I_PREFETCH(dload_i_ghost_bucket(g, hash));
+    DLOAD_I_PREFETCH(dload_i_ghost_home(g, hash)->marks);
 }
 
-/* Which of a bucket's words are want where mask has ones, a bit each. */
-DLOAD_I_INLINE uint32_t dload_i_ghost_match(const uint32_t *bucket, uint32_t mask, uint32_t want)
+/* Is a time before the window? Times stay below 2^31, so that their differences have signs. */
+DLOAD_I_INLINE bool dload_i_ghost_gone(const dload_i_ghost *g, uint32_t time)
 {
+    return time < g->first;
+}
+
 #if DLOAD_I_SSE2
-    const __m128i *at = (const __m128i *)(const void *)bucket;
-    __m128i ones = _mm_shuffle_epi32(_mm_cvtsi32_si128((int)mask), 0);
-    __m128i all = _mm_shuffle_epi32(_mm_cvtsi32_si128((int)want), 0);
-    __m128i a = _mm_cmpeq_epi32(_mm_and_si128(_mm_load_si128(at), ones), all);
-    __m128i b = _mm_cmpeq_epi32(_mm_and_si128(_mm_load_si128(at + 1), ones), all);
-    __m128i c = _mm_cmpeq_epi32(_mm_and_si128(_mm_load_si128(at + 2), ones), all);
-    __m128i d = _mm_cmpeq_epi32(_mm_and_si128(_mm_load_si128(at + 3), ones), all);
+/* The signs of sixteen numbers, a bit each, but for the last one's. */
+DLOAD_I_INLINE uint32_t dload_i_ghost_signs(__m128i a, __m128i b, __m128i c, __m128i d)
+{
     __m128i bytes = _mm_packs_epi16(_mm_packs_epi32(a, b), _mm_packs_epi32(c, d));
     return (uint32_t)_mm_movemask_epi8(bytes) & 0x7fffu;
+}
+#endif
+
+/* Which marks of a bucket are this one: a bit each. */
+DLOAD_I_INLINE uint32_t dload_i_ghost_match(const dload_i_ghost_bucket *b, uint32_t mark)
+{
+#if DLOAD_I_SSE2
+    const __m128i *at = (const __m128i *)(const void *)b->marks;
+    __m128i all = _mm_shuffle_epi32(_mm_cvtsi32_si128((int)mark), 0);
+    return dload_i_ghost_signs(
+        _mm_cmpeq_epi32(_mm_load_si128(at), all), _mm_cmpeq_epi32(_mm_load_si128(at + 1), all),
+        _mm_cmpeq_epi32(_mm_load_si128(at + 2), all), _mm_cmpeq_epi32(_mm_load_si128(at + 3), all));
 #else
     uint32_t found = 0;
-    for (uint32_t i = 0; i < DLOAD_I_BUCKET - 1; i++)
-        found |= (uint32_t)((bucket[i] & mask) == want) << i;
+    for (uint32_t i = 0; i < DLOAD_I_BUCKET; i++)
+        found |= (uint32_t)(b->marks[i] == mark) << i;
     return found;
 #endif
 }
 
-DLOAD_I_INLINE uint32_t dload_i_ghost_word(const dload_i_ghost *g, uint64_t hash, uint32_t pos)
+/* Which places of a bucket are free: a bit each. */
+DLOAD_I_INLINE uint32_t dload_i_ghost_free(const dload_i_ghost *g, const dload_i_ghost_bucket *b)
 {
-    return (uint32_t)hash << g->pos_bits | (pos + 1);
+#if DLOAD_I_SSE2
+    const __m128i *at = (const __m128i *)(const void *)b->times;
+    __m128i all = _mm_shuffle_epi32(_mm_cvtsi32_si128((int)g->first), 0);
+    return dload_i_ghost_signs(
+        _mm_sub_epi32(_mm_load_si128(at), all), _mm_sub_epi32(_mm_load_si128(at + 1), all),
+        _mm_sub_epi32(_mm_load_si128(at + 2), all), _mm_sub_epi32(_mm_load_si128(at + 3), all));
+#else
+    uint32_t free_ = 0;
+    for (uint32_t i = 0; i < DLOAD_I_BUCKET; i++)
+        free_ |= (uint32_t)dload_i_ghost_gone(g, b->times[i]) << i;
+    return free_;
+#endif
 }
 
-DLOAD_I_LOCAL void dload_i_ghost_index(dload_i_ghost *g, uint64_t hash, uint32_t pos)
+/* ---- the window ---- */
+
+/* The bit of a time in the window. */
+DLOAD_I_INLINE uint32_t dload_i_ghost_bit(const dload_i_ghost *g, uint32_t time)
 {
-    uint32_t *bucket = dload_i_ghost_bucket(g, hash);
-    uint32_t free_ = dload_i_ghost_match(bucket, UINT32_MAX, 0);
-    while (DLOAD_I_UNLIKELY(free_ == 0)) {
-        uint8_t *over = dload_i_ghost_over(bucket, hash);
-        if (*over < DLOAD_I_OVER_MAX)
-            ++*over;
-        bucket = dload_i_ghost_next(g, bucket);
-        free_ = dload_i_ghost_match(bucket, UINT32_MAX, 0);
-    }
-    bucket[dload_i_ctz32(free_)] = dload_i_ghost_word(g, hash, pos);
+    uint32_t at = g->first_at + (time - g->first);
+    return at >= g->n_bits ? at - g->n_bits : at;
 }
 
-/* Takes a hash that is at pos out of the index. */
-DLOAD_I_LOCAL void dload_i_ghost_unindex(dload_i_ghost *g, uint64_t hash, uint32_t pos)
+/* The oldest time leaves the window. */
+DLOAD_I_INLINE void dload_i_ghost_shift(dload_i_ghost *g)
 {
-    uint32_t *bucket = dload_i_ghost_bucket(g, hash);
-    uint32_t word = dload_i_ghost_word(g, hash, pos);
-    uint32_t found = dload_i_ghost_match(bucket, UINT32_MAX, word);
-    while (DLOAD_I_UNLIKELY(found == 0)) {
-        uint8_t *over = dload_i_ghost_over(bucket, hash);
-        if (*over < DLOAD_I_OVER_MAX)
-            --*over;
-        bucket = dload_i_ghost_next(g, bucket);
-        found = dload_i_ghost_match(bucket, UINT32_MAX, word);
+    uint64_t *word = &g->there[g->first_at / 64];
+    uint64_t bit = UINT64_C(1) << (g->first_at % 64);
+    g->n_live -= (*word & bit) != 0;
+    *word &= ~bit;
+    g->first++;
+    g->first_at = g->first_at + 1 == g->n_bits ? 0 : g->first_at + 1;
+}
+
+DLOAD_I_LOCAL uint32_t dload_i_count_bits(uint64_t x)
+{
+    x -= (x >> 1) & UINT64_C(0x5555555555555555);
+    x = (x & UINT64_C(0x3333333333333333)) + ((x >> 2) & UINT64_C(0x3333333333333333));
+    x = (x + (x >> 4)) & UINT64_C(0x0f0f0f0f0f0f0f0f);
+    return (uint32_t)((x * UINT64_C(0x0101010101010101)) >> 56);
+}
+
+/* How many keys are there that went before time. */
+DLOAD_I_LOCAL uint32_t dload_i_ghost_rank(const dload_i_ghost *g, uint32_t time)
+{
+    uint32_t rank[2];
+    uint32_t at[2] = {g->first_at, dload_i_ghost_bit(g, time)};
+    for (int i = 0; i < 2; i++) {
+        uint64_t below = (UINT64_C(1) << (at[i] % 64)) - 1;
+        rank[i] = g->before[at[i] / 64] + dload_i_count_bits(g->there[at[i] / 64] & below);
     }
-    bucket[dload_i_ctz32(found)] = 0;
+    return at[1] >= at[0] ? rank[1] - rank[0] : g->n_live - rank[0] + rank[1];
+}
+
+/* What a time will be when there are no holes before it. */
+DLOAD_I_LOCAL uint32_t dload_i_ghost_anew(const dload_i_ghost *g, uint32_t time)
+{
+    return dload_i_ghost_gone(g, time) ? 0 : 1 + dload_i_ghost_rank(g, time);
+}
+
+/* Counts times anew, from 1, without holes. O(limit). */
+DLOAD_I_NOINLINE void dload_i_ghost_recount(dload_i_ghost *g)
+{
+    uint32_t n_words = g->n_bits / 64;
+    g->before[0] = 0;
+    for (uint32_t i = 1; i < n_words; i++)
+        g->before[i] = g->before[i - 1] + dload_i_count_bits(g->there[i - 1]);
+    for (uint32_t i = 0; i < g->n_buckets; i++) {
+        dload_i_ghost_bucket *b = &g->buckets[i];
+        for (uint32_t j = 0; j < DLOAD_I_BUCKET; j++)
+            b->times[j] = dload_i_ghost_anew(g, b->times[j]);
+        b->passed = dload_i_ghost_anew(g, b->passed);
+    }
+    memset(g->there, 0, n_words * sizeof *g->there);
+    g->first = 1;
+    g->first_at = 0;
+    g->next = 1 + g->n_live;
+    for (uint32_t i = 0; i < g->n_live; i++)
+        g->there[i / 64] |= UINT64_C(1) << (i % 64);
 }
 
 /* ---- the queue ---- */
 
-DLOAD_I_INLINE uint32_t dload_i_ghost_step(const dload_i_ghost *g, uint32_t pos)
-{
-    return pos + 1 == g->n_ring ? 0 : pos + 1;
-}
-
-/* Which of these words, whose bits are those of hash, is in the index for it? */
-DLOAD_I_NOINLINE bool dload_i_ghost_take_at(dload_i_ghost *g, uint64_t hash, const uint32_t *bucket,
-                                            uint32_t found)
-{
-    for (; found != 0; found &= found - 1) {
-        uint32_t word = bucket[dload_i_ctz32(found)];
-        uint32_t pos = (word & ((UINT32_C(1) << g->pos_bits) - 1)) - 1;
-        if (word == 0 || g->ring[pos] != hash)
-            continue;
-        dload_i_ghost_unindex(g, hash, pos);
-        g->ring[pos] = 0;
-        g->n_live--;
-        return true;
-    }
-    return false;
-}
-
 /* Takes a hash out; true when it was there. */
-DLOAD_I_LOCAL bool dload_i_ghost_take(dload_i_ghost *g, uint64_t hash)
+DLOAD_I_INLINE bool dload_i_ghost_take(dload_i_ghost *g, uint64_t hash)
 {
-    if (g->n_live == 0)
+    if (g->limit == 0)
         return false;
-    hash += hash == 0;
-    const uint32_t mask = UINT32_MAX << g->pos_bits;
-    const uint32_t want = (uint32_t)hash << g->pos_bits;
-    uint32_t *bucket = dload_i_ghost_bucket(g, hash);
+    uint32_t mark = dload_i_ghost_mark(hash);
+    dload_i_ghost_bucket *b = dload_i_ghost_home(g, hash);
     for (uint32_t tried = 0; tried < g->n_buckets; tried++) {
-        uint32_t found = dload_i_ghost_match(bucket, mask, want);
-        if (DLOAD_I_UNLIKELY(found != 0) && dload_i_ghost_take_at(g, hash, bucket, found))
+        uint32_t found = dload_i_ghost_match(b, mark);
+        for (; DLOAD_I_UNLIKELY(found != 0); found &= found - 1) {
+            uint32_t *time = &b->times[dload_i_ctz32(found)];
+            if (dload_i_ghost_gone(g, *time))
+                continue;
+            uint32_t at = dload_i_ghost_bit(g, *time);
+            g->there[at / 64] &= ~(UINT64_C(1) << (at % 64));
+            g->n_live--;
+            *time = 0;
             return true;
-        if (DLOAD_I_LIKELY(*dload_i_ghost_over(bucket, hash) == 0))
+        }
+        if (DLOAD_I_LIKELY(dload_i_ghost_gone(g, b->passed)))
             return false;
-        bucket = dload_i_ghost_next(g, bucket);
+        b = dload_i_ghost_further(g, b);
     }
     return false;
 }
 
-/* Closes the holes and indexes everything anew. */
-DLOAD_I_NOINLINE void dload_i_ghost_pack(dload_i_ghost *g)
+/* A key finds no room in its home: the oldest key of each bucket on the way gives way to a younger one. So
+ * those that live away from home are the old ones, of whom a bucket soon need not know any more. */
+DLOAD_I_NOINLINE void dload_i_ghost_squeeze(const dload_i_ghost *g, dload_i_ghost_bucket *b,
+                                            uint32_t mark, uint32_t time)
 {
-    uint32_t to = g->first;
-    uint32_t from = g->first;
-    memset(g->index, 0, (size_t)g->n_buckets * DLOAD_I_BUCKET * sizeof *g->index);
-    for (uint32_t i = 0; i < g->span; i++) {
-        uint64_t hash = g->ring[from];
-        g->ring[from] = 0;
-        from = dload_i_ghost_step(g, from);
-        if (hash == 0)
-            continue;
-        g->ring[to] = hash;
-        dload_i_ghost_index(g, hash, to);
-        to = dload_i_ghost_step(g, to);
+    uint32_t free_ = 0;
+    for (; (free_ = dload_i_ghost_free(g, b)) == 0; b = dload_i_ghost_further(g, b)) {
+        uint32_t oldest = 0;
+        for (uint32_t i = 1; i < DLOAD_I_BUCKET; i++)
+            oldest = b->times[i] < b->times[oldest] ? i : oldest;
+        if (b->times[oldest] < time) {
+            uint32_t gives_way[2] = {b->marks[oldest], b->times[oldest]};
+            b->marks[oldest] = mark;
+            b->times[oldest] = time;
+            mark = gives_way[0];
+            time = gives_way[1];
+        }
+        b->passed = b->passed > time ? b->passed : time;
     }
-    g->span = g->n_live;
-}
-
-/* The oldest position leaves the ring. */
-DLOAD_I_LOCAL void dload_i_ghost_shift(dload_i_ghost *g)
-{
-    uint64_t hash = g->ring[g->first];
-    if (hash != 0) {
-        dload_i_ghost_unindex(g, hash, g->first);
-        g->ring[g->first] = 0;
-        g->n_live--;
-    }
-    g->first = dload_i_ghost_step(g, g->first);
-    g->span--;
-    dload_i_ghost_prefetch(g, g->ring[g->first]); /* the next to leave; a hole's does no harm */
+    b->marks[dload_i_ctz32(free_)] = mark;
+    b->times[dload_i_ctz32(free_)] = time;
 }
 
 /* Remembers a hash as the newest, forgetting the oldest when full. */
-DLOAD_I_LOCAL void dload_i_ghost_add(dload_i_ghost *g, uint64_t hash)
+DLOAD_I_INLINE void dload_i_ghost_add(dload_i_ghost *g, uint64_t hash)
 {
     if (g->limit == 0)
         return;
-    hash += hash == 0;
     while (g->n_live == g->limit)
         dload_i_ghost_shift(g);
-    if (g->span == g->n_ring)
-        dload_i_ghost_pack(g);
-    uint32_t pos = g->first + g->span;
-    pos = pos >= g->n_ring ? pos - g->n_ring : pos;
-    g->ring[pos] = hash;
-    dload_i_ghost_index(g, hash, pos);
-    g->span++;
+    if (DLOAD_I_UNLIKELY(g->next - g->first == g->n_bits || g->next > (uint32_t)INT32_MAX))
+        dload_i_ghost_recount(g);
+    uint32_t time = g->next;
+    uint32_t mark = dload_i_ghost_mark(hash);
+    dload_i_ghost_bucket *b = dload_i_ghost_home(g, hash);
+    uint32_t free_ = dload_i_ghost_free(g, b);
+    uint32_t at = dload_i_ghost_bit(g, time);
     g->n_live++;
+    g->next = time + 1;
+    g->there[at / 64] |= UINT64_C(1) << (at % 64);
+    if (DLOAD_I_LIKELY(free_ != 0)) {
+        b->marks[dload_i_ctz32(free_)] = mark;
+        b->times[dload_i_ctz32(free_)] = time;
+    } else {
+        dload_i_ghost_squeeze(g, b, mark, time);
+    }
 }
 
 #endif /* DLOAD_I_GHOST_H */
@@ -9443,8 +9499,10 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SH
                                    (DLOAD_I_CHAIN + 1) * sizeof(uint32_t));
     size_t more_at =
         dload_i_carve(&total, queues ? dload_i_fifo_more_size(cap) : 0, sizeof(dload_i_more));
-    size_t ring_at = dload_i_carve(&total, dload_i_ghost_ring_size(ghosts), sizeof(uint64_t));
-    size_t index_at = dload_i_carve(&total, dload_i_ghost_index_size(ghosts), sizeof(uint32_t));
+    size_t buckets_at =
+        dload_i_carve(&total, dload_i_ghost_buckets(ghosts), sizeof(dload_i_ghost_bucket));
+    size_t there_at = dload_i_carve(&total, dload_i_ghost_words(ghosts), sizeof(uint64_t));
+    size_t before_at = dload_i_carve(&total, dload_i_ghost_words(ghosts), sizeof(uint32_t));
     bool adaptive = DLOAD_EVICT == DLOAD_EVICT_ADAPTIVE && kind == DLOAD_EVICT_ADAPTIVE;
     size_t adaptive_at = dload_i_carve(&total, adaptive, sizeof(dload_i_adaptive));
     size_t words_at = dload_i_carve(&total, adaptive ? dload_i_adaptive_words(cap, n_slots) : 0,
@@ -9479,8 +9537,9 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SH
     s->evict.stride_bytes = sizeof(DLOAD_I_SLOT);
     s->evict.hash_of = DLOAD_I_FN(i_hash_of);
     dload_i_evict_init(&s->evict, kind, cap);
-    dload_i_ghost_init(&s->evict.ghost, ghosts, (uint64_t *)(void *)(base + ring_at),
-                       (uint32_t *)(void *)(base + index_at));
+    dload_i_ghost_init(&s->evict.ghost, ghosts, (dload_i_ghost_bucket *)(void *)(base + buckets_at),
+                       (uint64_t *)(void *)(base + there_at),
+                       (uint32_t *)(void *)(base + before_at));
     s->evict.adaptive = adaptive ? (dload_i_adaptive *)(void *)(base + adaptive_at) : NULL;
     if (adaptive)
         dload_i_adaptive_init(s->evict.adaptive, (uint32_t *)(void *)(base + words_at), cap);

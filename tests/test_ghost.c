@@ -14,8 +14,9 @@
 
 struct rig {
     dload_i_ghost g;
-    uint64_t *ring;
-    uint32_t *index;
+    dload_i_ghost_bucket *buckets;
+    uint64_t *there;
+    uint32_t *before;
     uint64_t *list; /* the oracle: oldest first */
     size_t n, limit;
 };
@@ -24,17 +25,21 @@ static void rig_open(struct rig *r, uint32_t limit)
 {
     memset(r, 0, sizeof *r);
     r->limit = limit;
-    r->ring = calloc(dload_i_ghost_ring_size(limit) + 1, sizeof *r->ring);
-    r->index = calloc(dload_i_ghost_index_size(limit) + 1, sizeof *r->index);
+    /* A bucket is a cache line, and loaded as one. */
+    r->buckets = aligned_alloc(64, (dload_i_ghost_buckets(limit) + 1) * sizeof *r->buckets);
+    r->there = calloc(dload_i_ghost_words(limit) + 1, sizeof *r->there);
+    r->before = calloc(dload_i_ghost_words(limit) + 1, sizeof *r->before);
     r->list = calloc(limit + 1, sizeof *r->list);
-    assert_true(r->ring && r->index && r->list);
-    dload_i_ghost_init(&r->g, limit, r->ring, r->index);
+    assert_true(r->buckets && r->there && r->before && r->list);
+    memset(r->buckets, 0, (dload_i_ghost_buckets(limit) + 1) * sizeof *r->buckets);
+    dload_i_ghost_init(&r->g, limit, r->buckets, r->there, r->before);
 }
 
 static void rig_close(struct rig *r)
 {
-    free(r->ring);
-    free(r->index);
+    free(r->buckets);
+    free(r->there);
+    free(r->before);
     free(r->list);
 }
 
@@ -68,13 +73,20 @@ static bool rig_take(struct rig *r, uint64_t hash)
     return want;
 }
 
+#define NEIGHBOURS UINT64_C(3)
+
 static void random_walk(uint64_t seed, uint32_t limit, uint64_t n_hashes, uint64_t spread)
 {
     struct rig r;
     rig_open(&r, limit);
+    /* As after many evictions: times come to their end, and are counted anew, on the way. */
+    r.g.first = r.g.next = INT32_MAX - (uint32_t)rng_below(&seed, 9000);
     size_t n_taken = 0;
     for (size_t i = 0, n = scaled(20000); i < n; i++) {
         uint64_t hash = 1 + rng_below(&seed, n_hashes) * spread;
+        if (spread == NEIGHBOURS) { /* an eighth of the homes, side by side, for all */
+            hash = (hash % 8 << 58) | hash / NEIGHBOURS;
+        }
         uint64_t mood = rng_below(&seed, 10);
         bool was = rig_take(&r, hash);
         n_taken += was;
@@ -101,10 +113,11 @@ static void test_ghost_random(void **state)
         random_walk(rng(&seed), limits[i], n, UINT64_C(0x9e3779b97f4a7c15)); /* well spread */
         random_walk(rng(&seed), limits[i], n, 1);                            /* high halves alike */
         random_walk(rng(&seed), limits[i], n, UINT64_C(1) << 32);            /* low halves alike */
+        random_walk(rng(&seed), limits[i], n, NEIGHBOURS);
     }
 }
 
-/* Zero is a hash like any other; inside, it means a hole. */
+/* Zero is a hash like any other, also where places are free and all zeros. */
 static void test_ghost_zero(void **state)
 {
     (void)state;
@@ -137,12 +150,46 @@ static void test_ghost_holes(void **state)
     rig_close(&r);
 }
 
+/* A key that its home had no room for is found for as long as it is remembered, also when an older one,
+ * which is forgotten before it, went the same way after it. */
+static void test_ghost_passed_twice(void **state)
+{
+    (void)state;
+    struct rig r;
+    uint64_t n = 0;
+    uint64_t home[3];
+    rig_open(&r, 33);
+    uint64_t step = UINT64_C(0xffffffffffffffff) / r.g.n_buckets;
+    assert_true(r.g.n_buckets > 4); /* the homes are the first, the second, and one far from them */
+    for (uint64_t i = 0; i < 3; i++) {
+        home[i] = (step * (i < 2 ? i : 4) + step / 2) >> 32 << 32;
+    }
+    for (int i = 0; i < 16; i++) { /* the last one sends the first on, to the second home */
+        rig_add(&r, home[0] + n++);
+    }
+    uint64_t sent =
+        home[1] + n; /* the first of those, which the last of them sends on, after the other */
+    for (int i = 0; i < 16; i++) {
+        rig_add(&r, home[1] + n++);
+    }
+    assert_true(rig_take(&r, sent + 5)); /* room for what the first home sends on */
+    rig_add(&r, home[0] + n++);
+    rig_add(&r, home[1] + n++); /* ... which goes further at once */
+    for (int i = 0; i < 3; i++) {
+        rig_add(&r, home[2] + n++);
+    }
+    assert_false(rig_take(&r, home[0] + 1)); /* the older one is forgotten */
+    assert_true(rig_take(&r, sent));
+    rig_close(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ghost_random),
         cmocka_unit_test(test_ghost_zero),
         cmocka_unit_test(test_ghost_holes),
+        cmocka_unit_test(test_ghost_passed_twice),
     };
     return cmocka_run_group_tests_name("ghost " TEST_STRING(TEST_LOCK), tests, NULL, NULL);
 }

@@ -40,8 +40,10 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SH
                                    (DLOAD_I_CHAIN + 1) * sizeof(uint32_t));
     size_t more_at =
         dload_i_carve(&total, queues ? dload_i_fifo_more_size(cap) : 0, sizeof(dload_i_more));
-    size_t ring_at = dload_i_carve(&total, dload_i_ghost_ring_size(ghosts), sizeof(uint64_t));
-    size_t index_at = dload_i_carve(&total, dload_i_ghost_index_size(ghosts), sizeof(uint32_t));
+    size_t buckets_at =
+        dload_i_carve(&total, dload_i_ghost_buckets(ghosts), sizeof(dload_i_ghost_bucket));
+    size_t there_at = dload_i_carve(&total, dload_i_ghost_words(ghosts), sizeof(uint64_t));
+    size_t before_at = dload_i_carve(&total, dload_i_ghost_words(ghosts), sizeof(uint32_t));
     bool adaptive = DLOAD_EVICT == DLOAD_EVICT_ADAPTIVE && kind == DLOAD_EVICT_ADAPTIVE;
     size_t adaptive_at = dload_i_carve(&total, adaptive, sizeof(dload_i_adaptive));
     size_t words_at = dload_i_carve(&total, adaptive ? dload_i_adaptive_words(cap, n_slots) : 0,
@@ -76,8 +78,9 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SH
     s->evict.stride_bytes = sizeof(DLOAD_I_SLOT);
     s->evict.hash_of = DLOAD_I_FN(i_hash_of);
     dload_i_evict_init(&s->evict, kind, cap);
-    dload_i_ghost_init(&s->evict.ghost, ghosts, (uint64_t *)(void *)(base + ring_at),
-                       (uint32_t *)(void *)(base + index_at));
+    dload_i_ghost_init(&s->evict.ghost, ghosts, (dload_i_ghost_bucket *)(void *)(base + buckets_at),
+                       (uint64_t *)(void *)(base + there_at),
+                       (uint32_t *)(void *)(base + before_at));
     s->evict.adaptive = adaptive ? (dload_i_adaptive *)(void *)(base + adaptive_at) : NULL;
     if (adaptive)
         dload_i_adaptive_init(s->evict.adaptive, (uint32_t *)(void *)(base + words_at), cap);

@@ -68,27 +68,38 @@ mutant("s3fifo_promotes_at_one", "runtime/evict.h",
        "        if ((meta & DLOAD_I_META_USES) < 1) {",
        "test_evict")
 mutant("ghost_kept_on_hit", "runtime/ghost.h",
-       "        dload_i_ghost_unindex(g, hash, pos);\n"
-       "        g->ring[pos] = 0;\n"
-       "        g->n_live--;\n"
-       "        return true;",
-       "        return true;",
+       "            g->n_live--;\n"
+       "            *time = 0;\n",
+       "            *time = 0;\n",
        "test_evict")
-mutant("ghost_overflow_not_counted", "runtime/ghost.h",
-       "            ++*over;",
-       "            (void)0;",
+mutant("ghost_overflow_not_noted", "runtime/ghost.h",
+       "        b->passed = b->passed > time ? b->passed : time;\n",
+       "",
        "test_ghost")
-mutant("ghost_position_not_checked", "runtime/ghost.h",
-       "        if (word == 0 || g->ring[pos] != hash)",
-       "        if (word == 0)",
+mutant("ghost_overflow_of_the_last", "runtime/ghost.h",
+       "        b->passed = b->passed > time ? b->passed : time;\n",
+       "        b->passed = time;\n",
+       "test_ghost")
+mutant("ghost_time_not_checked", "runtime/ghost.h",
+       "            if (dload_i_ghost_gone(g, *time))\n"
+       "                continue;\n",
+       "",
        "test_ghost")
 mutant("ghost_oldest_stays", "runtime/ghost.h",
        "    while (g->n_live == g->limit)\n",
        "    while (g->n_live > g->limit)\n",
        "test_ghost")
-mutant("ghost_holes_not_packed", "runtime/ghost.h",
-       "        dload_i_ghost_pack(g);\n",
-       "        dload_i_ghost_shift(g);\n",
+mutant("ghost_hole_not_noted", "runtime/ghost.h",
+       "            g->there[at / 64] &= ~(UINT64_C(1) << (at % 64));\n",
+       "            (void)at;\n",
+       "test_ghost")
+mutant("ghost_recount_keeps_holes", "runtime/ghost.h",
+       "1 + dload_i_ghost_rank(g, time);",
+       "1 + time - g->first;",
+       "test_ghost")
+mutant("ghost_times_never_end", "runtime/ghost.h",
+       " || g->next > (uint32_t)INT32_MAX",
+       "",
        "test_ghost")
 mutant("sieve_hand_dangles", "runtime/evict.h",
        "        if (e->hand == slot)\n"
