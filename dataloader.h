@@ -1853,10 +1853,18 @@ DLOAD_I_INLINE void dload_i_group_shut(dload_i_group *g)
     DLOAD_I_STORE_RELEASE(&g->seq, g->seq + 1);
 }
 
-/* Takes a free slot for hash and counts it in every group passed over. There is one: tables are never
- * filled beyond 80 %. Its group is left open: before the tag is there, since what the slot held last would be
- * found by it, and until the caller has written the entry (mutant TAG_BEFORE_OPEN). */
-DLOAD_I_LOCAL uint32_t dload_i_take_slot(dload_i_group *groups, uint32_t n_groups, uint64_t hash)
+/* Takes the first free slot of a group, which is left open: before the tag is there, since what the slot held
+ * last would be found by it, and until the caller has written the entry (mutant TAG_BEFORE_OPEN). */
+DLOAD_I_INLINE uint32_t dload_i_take_in(dload_i_group *g, dload_i_match free_, uint64_t hash)
+{
+    uint32_t i = dload_i_match_first(free_);
+    dload_i_group_open(g);
+    DLOAD_I_STORE_RELEASE(&g->tags[i], dload_i_tag(hash));
+    return i;
+}
+
+/* Takes a slot whose home is full. */
+DLOAD_I_NOINLINE uint32_t dload_i_take_far(dload_i_group *groups, uint32_t n_groups, uint64_t hash)
 {
     uint32_t at = dload_i_home(hash, n_groups);
     uint32_t class_ = dload_i_class(hash);
@@ -1864,10 +1872,7 @@ DLOAD_I_LOCAL uint32_t dload_i_take_slot(dload_i_group *groups, uint32_t n_group
         dload_i_group *g = &groups[at];
         dload_i_match free_ = dload_i_find_tag(g, 0);
         if (dload_i_match_any(free_)) {
-            uint32_t i = dload_i_match_first(free_);
-            dload_i_group_open(g);
-            DLOAD_I_STORE_RELEASE(&g->tags[i], dload_i_tag(hash));
-            return at * DLOAD_I_GROUP_SLOTS + i;
+            return at * DLOAD_I_GROUP_SLOTS + dload_i_take_in(g, free_, hash);
         }
         if (g->over[class_] < DLOAD_I_OVER_MAX)
             DLOAD_I_STORE_RELAXED(&g->over[class_], (uint8_t)(g->over[class_] + 1));
@@ -1876,19 +1881,37 @@ DLOAD_I_LOCAL uint32_t dload_i_take_slot(dload_i_group *groups, uint32_t n_group
     return DLOAD_I_NO_SLOT;
 }
 
-/* Gives a slot back and takes its count out of the groups it had passed over. A counter that reached
- * its maximum is no count any more and stays. */
-DLOAD_I_LOCAL void dload_i_give_slot(dload_i_group *groups, uint32_t n_groups, uint64_t hash,
-                                     uint32_t slot)
+/* Takes a free slot for hash and counts it in every group passed over; there is one: tables are never
+ * filled beyond 80 %. Its group is left open. */
+DLOAD_I_INLINE uint32_t dload_i_take_slot(dload_i_group *groups, uint32_t n_groups, uint64_t hash)
 {
     uint32_t at = dload_i_home(hash, n_groups);
-    uint32_t class_ = dload_i_class(hash);
-    uint32_t end = slot / DLOAD_I_GROUP_SLOTS;
-    DLOAD_I_STORE_RELEASE(&groups[end].tags[slot % DLOAD_I_GROUP_SLOTS], 0);
+    dload_i_match free_ = dload_i_find_tag(&groups[at], 0);
+    if (DLOAD_I_LIKELY(dload_i_match_any(free_)))
+        return at * DLOAD_I_GROUP_SLOTS + dload_i_take_in(&groups[at], free_, hash);
+    return dload_i_take_far(groups, n_groups, hash);
+}
+
+/* Takes the count of a key that lives in group end out of the groups that it passed over from at on. A
+ * counter that reached its maximum is no count any more and stays. */
+DLOAD_I_NOINLINE void dload_i_give_far(dload_i_group *groups, uint32_t n_groups, uint32_t class_,
+                                       uint32_t at, uint32_t end)
+{
     for (; at != end; at = dload_i_next_group(at, n_groups)) {
         if (groups[at].over[class_] < DLOAD_I_OVER_MAX)
             DLOAD_I_STORE_RELAXED(&groups[at].over[class_], (uint8_t)(groups[at].over[class_] - 1));
     }
+}
+
+/* Gives the slot of a key with this hash back. */
+DLOAD_I_INLINE void dload_i_give_slot(dload_i_group *groups, uint32_t n_groups, uint64_t hash,
+                                      uint32_t slot)
+{
+    uint32_t home = dload_i_home(hash, n_groups);
+    uint32_t end = slot / DLOAD_I_GROUP_SLOTS;
+    DLOAD_I_STORE_RELEASE(&groups[end].tags[slot % DLOAD_I_GROUP_SLOTS], 0);
+    if (DLOAD_I_UNLIKELY(home != end))
+        dload_i_give_far(groups, n_groups, dload_i_class(hash), home, end);
 }
 
 /* A table in which nothing is ever found: what a cache that is off looks into. */
@@ -1968,17 +1991,25 @@ DLOAD_I_INLINE uint32_t dload_i_ghost_words(uint32_t limit)
     return limit == 0 ? 0 : limit / 64 + limit / 256 + 2;
 }
 
-/* buckets, aligned to 64 bytes, there and before are zeroed memory of the sizes above. */
-DLOAD_I_LOCAL void dload_i_ghost_init(dload_i_ghost *g, uint32_t limit,
-                                      dload_i_ghost_bucket *buckets, uint64_t *there,
-                                      uint32_t *before)
+/* How many pieces of memory a ghost takes, each a bucket's size. */
+DLOAD_I_INLINE size_t dload_i_ghost_pieces(uint32_t limit)
 {
+    size_t n_words = dload_i_ghost_words(limit);
+    return dload_i_ghost_buckets(limit) +
+           (n_words * (sizeof(uint64_t) + sizeof(uint32_t)) + sizeof(dload_i_ghost_bucket) - 1) /
+               sizeof(dload_i_ghost_bucket);
+}
+
+/* memory is zeroed, for as many pieces as above, and aligned to 64 bytes. */
+DLOAD_I_LOCAL void dload_i_ghost_init(dload_i_ghost *g, uint32_t limit, void *memory)
+{
+    uint32_t n_words = dload_i_ghost_words(limit);
     memset(g, 0, sizeof *g);
-    g->buckets = buckets;
-    g->there = there;
-    g->before = before;
     g->n_buckets = dload_i_ghost_buckets(limit);
-    g->n_bits = dload_i_ghost_words(limit) * 64;
+    g->buckets = (dload_i_ghost_bucket *)memory;
+    g->there = (uint64_t *)(void *)(g->buckets + g->n_buckets);
+    g->before = (uint32_t *)(void *)(g->there + n_words);
+    g->n_bits = n_words * 64;
     g->limit = limit;
     g->first = g->next = 1; /* so that 0 is a time long gone */
 }
@@ -2889,8 +2920,8 @@ DLOAD_I_LOCAL uint32_t dload_i_main_victim(dload_i_evict *e)
 }
 
 /* From small, whose entries with two uses are promoted until one has fewer, even when main grows past
- * its limit meanwhile; only when small runs empty is main asked. */
-DLOAD_I_LOCAL uint32_t dload_i_s3fifo_victim(dload_i_evict *e)
+ * its limit meanwhile; only when small runs empty is main asked. Who leaves small is to be remembered. */
+DLOAD_I_LOCAL uint32_t dload_i_s3fifo_victim(dload_i_evict *e, bool *remember)
 {
     dload_i_fifos *qs = &e->queues;
     if (qs->q[DLOAD_I_MAIN].n > e->main_limit)
@@ -2900,8 +2931,7 @@ DLOAD_I_LOCAL uint32_t dload_i_s3fifo_victim(dload_i_evict *e)
         dload_i_evict_prefetch(e, DLOAD_I_SMALL);
         uint32_t meta = dload_i_meta_of(e, slot);
         if ((meta & DLOAD_I_META_USES) < 2) {
-            dload_i_ghost_add(&e->ghost,
-                              e->hash_of(e->meta + (size_t)slot * e->stride_bytes, e->hash_key));
+            *remember = true;
             return slot;
         }
         dload_i_meta_set(e, slot, (meta & ~DLOAD_I_META_USES) | DLOAD_I_META_MAIN);
@@ -3094,18 +3124,20 @@ DLOAD_I_INLINE bool dload_i_evict_meet(dload_i_evict *e, uint32_t asked, uint64_
     return dload_i_ghost_take(&e->ghost, hash);
 }
 
-/* Who leaves next; the caller removes it. There is at least one entry, and a policy that evicts. */
-DLOAD_I_INLINE uint32_t dload_i_evict_victim(dload_i_evict *e, uint32_t asked)
+/* Who leaves next; the caller removes it, and gives its hash to the ghost when *remember says so. There is at
+ * least one entry, and a policy that evicts. */
+DLOAD_I_INLINE uint32_t dload_i_evict_victim(dload_i_evict *e, uint32_t asked, bool *remember)
 {
     if (asked == DLOAD_EVICT_AUTO) /* see dload_i_evict_kind */
-        return e->kind == DLOAD_EVICT_CLOCK ? dload_i_clock_victim(e) : dload_i_s3fifo_victim(e);
+        return e->kind == DLOAD_EVICT_CLOCK ? dload_i_clock_victim(e)
+                                            : dload_i_s3fifo_victim(e, remember);
     switch (asked) {
     case DLOAD_EVICT_CLOCK:
         return dload_i_clock_victim(e);
     case DLOAD_EVICT_SIEVE:
         return dload_i_sieve_victim(e);
     case DLOAD_EVICT_S3FIFO:
-        return dload_i_s3fifo_victim(e);
+        return dload_i_s3fifo_victim(e, remember);
     case DLOAD_EVICT_ADAPTIVE:
         return dload_i_adaptive_victim(e);
     case DLOAD_EVICT_LRU:
@@ -3285,7 +3317,7 @@ DLOAD_I_LOCAL void dload_i_wheel_detach(dload_i_wheel *w, uint32_t bucket)
 /* Arms the slot for end, a tick of which at most 44 bits are used, whatever it was armed for before. Returns
  * what the slot's expiry is to be: the low bits of a tick at which it has expired if it is near, and before
  * which it is fresh in any case, as seen within a round from the wheel's time. */
-DLOAD_I_LOCAL uint32_t dload_i_wheel_arm(dload_i_wheel *w, uint32_t slot, uint64_t end)
+DLOAD_I_NOINLINE uint32_t dload_i_wheel_arm_any(dload_i_wheel *w, uint32_t slot, uint64_t end)
 {
     const uint64_t low = (UINT64_C(1) << DLOAD_I_FAR_SHIFT) - 1;
     uint32_t block = slot / DLOAD_I_WHEEL_LANES;
@@ -3303,6 +3335,17 @@ DLOAD_I_LOCAL uint32_t dload_i_wheel_arm(dload_i_wheel *w, uint32_t slot, uint64
     }
     dload_i_wheel_link(w, block, (uint32_t)tick);
     return (uint32_t)tick;
+}
+
+/* The same; most of the time the block is on the wheel for an earlier tick. */
+DLOAD_I_INLINE uint32_t dload_i_wheel_arm(dload_i_wheel *w, uint32_t slot, uint64_t end)
+{
+    const dload_i_wheel_block *b = &w->blocks[slot / DLOAD_I_WHEEL_LANES];
+    if (DLOAD_I_UNLIKELY(b->next == DLOAD_I_NO_BLOCK || end - w->now > DLOAD_I_WHEEL_ROUND ||
+                         (int32_t)((uint32_t)end - b->tick) < 0))
+        return dload_i_wheel_arm_any(w, slot, end);
+    w->lanes[slot] = (uint32_t)(end << 1 | 1);
+    return (uint32_t)end;
 }
 
 /* The slot's lane is of no entry: it will not be asked for again. */
@@ -8667,25 +8710,50 @@ DLOAD_I_INLINE dload_status DLOAD_I_FN(i_read)(const DLOAD_I_CACHE *c, DLOAD_I_S
 
 #if DLOAD_I_BODIES
 
-/* Takes an entry out. True when *old is a value that left, for the caller to deal with, unlocked. */
-DLOAD_I_NOINLINE bool DLOAD_I_FN(i_remove)(DLOAD_I_SHARD *s, uint32_t slot, dload_removal reason,
-                                           DLOAD_I_FN(removed) * old)
+/* Who the policy gives up, remembered if it wants that; there is somebody. *hash gets as much of the hash of
+ * its key as finding its home takes. */
+DLOAD_I_INLINE uint32_t DLOAD_I_FN(i_victim)(DLOAD_I_SHARD *s, uint64_t *hash)
+{
+    bool remember = false;
+    uint32_t slot = dload_i_evict_victim(&s->evict, DLOAD_EVICT, &remember);
+    const DLOAD_I_SLOT *e = &s->slots[slot];
+    *hash = DLOAD_I_FN(i_home_hash)(s, e);
+    if (remember)
+        dload_i_ghost_add(&s->evict.ghost,
+                          DLOAD_I_IS_STRING ? DLOAD_I_FN(i_hash_of)(e, s->evict.hash_key) : *hash);
+    return slot;
+}
+
+/* Gives the slot of an entry back that the policy and the counts have let go; hash has what finding its home
+ * takes. True when *old is a value that left, for the caller to deal with, unlocked. */
+DLOAD_I_INLINE bool DLOAD_I_FN(i_vacate)(DLOAD_I_SHARD *s, uint32_t slot, uint64_t hash,
+                                         dload_removal reason, DLOAD_I_FN(removed) * old)
 {
     DLOAD_I_SLOT *e = &s->slots[slot];
-    const uint32_t meta = DLOAD_I_META(e);
-    bool leaves = DLOAD_I_LEAVES && (meta & DLOAD_I_META_ERROR) == 0;
-    bool pinned = (meta & DLOAD_I_META_PINNED) != 0;
-    s->n_pinned -= pinned;
-    if (!pinned)
-        dload_i_evict_remove(&s->evict, DLOAD_EVICT, slot);
+    bool leaves = DLOAD_I_LEAVES && (DLOAD_I_META(e) & DLOAD_I_META_ERROR) == 0;
     dload_i_group *g = &s->groups[slot / DLOAD_I_GROUP_SLOTS];
     dload_i_group_open(g); /* mutant REMOVED_UNSEEN */
-    dload_i_give_slot(s->groups, s->n_groups, DLOAD_I_FN(i_home_hash)(s, e), slot);
+    dload_i_give_slot(s->groups, s->n_groups, hash, slot);
     dload_i_group_shut(g);
 #if DLOAD_I_IS_STRING
     if (!(DLOAD_ON_REMOVE && leaves)) /* the hook reads them first */
         dload_i_arena_drop(&s->arena, e->key.ptr, e->key.len);
 #endif
+    if (leaves)
+        DLOAD_I_FN(i_leave)(e, reason, old);
+    return leaves;
+}
+
+/* Takes an entry out. True when *old is a value that left, for the caller to deal with, unlocked. */
+DLOAD_I_NOINLINE bool DLOAD_I_FN(i_remove)(DLOAD_I_SHARD *s, uint32_t slot, dload_removal reason,
+                                           DLOAD_I_FN(removed) * old)
+{
+    const DLOAD_I_SLOT *e = &s->slots[slot];
+    const uint32_t meta = DLOAD_I_META(e);
+    bool pinned = (meta & DLOAD_I_META_PINNED) != 0;
+    s->n_pinned -= pinned;
+    if (!pinned)
+        dload_i_evict_remove(&s->evict, DLOAD_EVICT, slot);
     bool live = (meta & DLOAD_I_EPOCH_MASK) == s->epoch;
     DLOAD_I_FN(i_unweigh)(s, slot, live);
     s->n_live -= live;
@@ -8693,9 +8761,7 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_remove)(DLOAD_I_SHARD *s, uint32_t slot, dloa
     s->n_used--;
     if (s->n_used == s->n_live)
         s->since_reap = 0;
-    if (leaves)
-        DLOAD_I_FN(i_leave)(e, reason, old);
-    return leaves;
+    return DLOAD_I_FN(i_vacate)(s, slot, DLOAD_I_FN(i_home_hash)(s, e), reason, old);
 }
 
 /* An entry of an older epoch; there is one. */
@@ -9260,6 +9326,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_make_light)(const DLOAD_I_CACHE *c, DLOA
 {
     uint64_t weight = item->status < 0 ? 0 : (uint64_t)(DLOAD_WEIGHT(item->value));
     uint32_t own = *at != NULL ? DLOAD_I_FN(i_slot_of)(s, *at) : DLOAD_I_NO_SLOT;
+    uint64_t hash = 0;
     dload_removal why = DLOAD_REMOVED_REPLACED;
     if (*at != NULL) {
         why = DLOAD_I_FN(i_why)(c, s, *at, why);
@@ -9269,8 +9336,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_make_light)(const DLOAD_I_CACHE *c, DLOA
     }
     dload_status st = DLOAD_I_FN(i_may_weigh)(s, weight);
     while (st >= 0 && weight > s->max_weight - s->weight) {
-        uint32_t slot = dload_i_evict_victim(
-            &s->evict, DLOAD_EVICT); /* there is one: not all of it is pinned */
+        uint32_t slot = DLOAD_I_FN(i_victim)(s, &hash); /* there is one: not all of it is pinned */
         if (slot == own)
             break;
         DLOAD_I_FN(i_evict_weight)(c, s, slot, item);
@@ -9281,7 +9347,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_make_light)(const DLOAD_I_CACHE *c, DLOA
         *at = NULL;
     }
     while (st >= 0 && weight > s->max_weight - s->weight)
-        DLOAD_I_FN(i_evict_weight)(c, s, dload_i_evict_victim(&s->evict, DLOAD_EVICT), item);
+        DLOAD_I_FN(i_evict_weight)(c, s, DLOAD_I_FN(i_victim)(s, &hash), item);
     item->weight = (uint32_t)weight;
     return st;
 }
@@ -9499,10 +9565,8 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SH
                                    (DLOAD_I_CHAIN + 1) * sizeof(uint32_t));
     size_t more_at =
         dload_i_carve(&total, queues ? dload_i_fifo_more_size(cap) : 0, sizeof(dload_i_more));
-    size_t buckets_at =
-        dload_i_carve(&total, dload_i_ghost_buckets(ghosts), sizeof(dload_i_ghost_bucket));
-    size_t there_at = dload_i_carve(&total, dload_i_ghost_words(ghosts), sizeof(uint64_t));
-    size_t before_at = dload_i_carve(&total, dload_i_ghost_words(ghosts), sizeof(uint32_t));
+    size_t ghost_at =
+        dload_i_carve(&total, dload_i_ghost_pieces(ghosts), sizeof(dload_i_ghost_bucket));
     bool adaptive = DLOAD_EVICT == DLOAD_EVICT_ADAPTIVE && kind == DLOAD_EVICT_ADAPTIVE;
     size_t adaptive_at = dload_i_carve(&total, adaptive, sizeof(dload_i_adaptive));
     size_t words_at = dload_i_carve(&total, adaptive ? dload_i_adaptive_words(cap, n_slots) : 0,
@@ -9537,9 +9601,7 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SH
     s->evict.stride_bytes = sizeof(DLOAD_I_SLOT);
     s->evict.hash_of = DLOAD_I_FN(i_hash_of);
     dload_i_evict_init(&s->evict, kind, cap);
-    dload_i_ghost_init(&s->evict.ghost, ghosts, (dload_i_ghost_bucket *)(void *)(base + buckets_at),
-                       (uint64_t *)(void *)(base + there_at),
-                       (uint32_t *)(void *)(base + before_at));
+    dload_i_ghost_init(&s->evict.ghost, ghosts, base + ghost_at);
     s->evict.adaptive = adaptive ? (dload_i_adaptive *)(void *)(base + adaptive_at) : NULL;
     if (adaptive)
         dload_i_adaptive_init(s->evict.adaptive, (uint32_t *)(void *)(base + words_at), cap);
@@ -9672,8 +9734,8 @@ DLOAD_I_INLINE void DLOAD_I_FN(i_write_key)(DLOAD_I_SLOT *e, const DLOAD_I_ID *i
 }
 
 /* Writes what the entry is; its key and the rest of its meta word are there. */
-DLOAD_I_LOCAL void DLOAD_I_FN(i_fill)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uint32_t slot,
-                                      const DLOAD_I_FN(item) * item)
+DLOAD_I_INLINE void DLOAD_I_FN(i_fill)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uint32_t slot,
+                                       const DLOAD_I_FN(item) * item)
 {
     DLOAD_I_SLOT *e = &s->slots[slot];
     if (item->status < 0) {
@@ -9689,9 +9751,10 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_fill)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uint32
     (void)c;
 }
 
-/* A new value for an entry that is there. Its uses stay: writing is not reading. */
-DLOAD_I_LOCAL void DLOAD_I_FN(i_replace)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uint32_t slot,
-                                         DLOAD_I_FN(item) * item)
+/* An entry that is there is to have a new value: what it has leaves, and its group is open from now on. Its
+ * uses stay: writing is not reading. */
+DLOAD_I_NOINLINE void DLOAD_I_FN(i_reopen)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uint32_t slot,
+                                           DLOAD_I_FN(item) * item)
 {
     DLOAD_I_SLOT *e = &s->slots[slot];
     uint32_t meta = DLOAD_I_META(e);
@@ -9716,13 +9779,27 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_replace)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uin
     DLOAD_I_META_WRITE(e, (meta & keep) | s->epoch);
     if (cleared)
         dload_i_evict_insert(&s->evict, DLOAD_EVICT, slot, false);
-    DLOAD_I_FN(i_fill)(c, s, slot, item);
-    dload_i_group_shut(g);
+    (void)c;
+}
+
+/* The policy's choice leaves. Nothing is cleared: every entry is live. */
+DLOAD_I_INLINE void DLOAD_I_FN(i_evict)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
+                                        DLOAD_I_FN(item) * item)
+{
+    uint64_t hash = 0;
+    uint32_t slot = DLOAD_I_FN(i_victim)(s, &hash);
+    dload_removal why = DLOAD_I_FN(i_why)(c, s, &s->slots[slot], DLOAD_REMOVED_EVICTED);
+    dload_i_evict_remove(&s->evict, DLOAD_EVICT, slot);
+    DLOAD_I_FN(i_unweigh)(s, slot, true);
+    item->garbage = DLOAD_I_FN(i_vacate)(s, slot, hash, why, &item->old);
+    s->n_live--;
+    s->n_used--;
+    s->evictions++;
 }
 
 /* Room for one more entry: at capacity somebody leaves. DLOAD_EFULL when nobody may, DLOAD_ENOMEM. */
-DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_make_room)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
-                                                   DLOAD_I_FN(item) * item)
+DLOAD_I_INLINE dload_status DLOAD_I_FN(i_make_room)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
+                                                    DLOAD_I_FN(item) * item)
 {
     if (s->n_used < s->cap)
         return DLOAD_OK;
@@ -9741,10 +9818,35 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_make_room)(const DLOAD_I_CACHE *c, DLOAD
         return DLOAD_I_FN(i_grow)(c, s) ? DLOAD_OK : DLOAD_ENOMEM;
     if (s->evict.kind == DLOAD_EVICT_NONE || s->n_pinned == s->n_used)
         return DLOAD_EFULL;
-    uint32_t slot = dload_i_evict_victim(&s->evict, DLOAD_EVICT);
-    dload_removal why = DLOAD_I_FN(i_why)(c, s, &s->slots[slot], DLOAD_REMOVED_EVICTED);
-    item->garbage = DLOAD_I_FN(i_remove)(s, slot, why, &item->old);
-    s->evictions++;
+    DLOAD_I_FN(i_evict)(c, s, item);
+    return DLOAD_OK;
+}
+
+/* A place for an entry that is not there, with its key; evicts when full. *slot, whose group is open from
+ * now on. */
+DLOAD_I_INLINE dload_status DLOAD_I_FN(i_make_entry)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
+                                                     DLOAD_I_FN(item) * item, uint32_t *slot)
+{
+    const char *bytes = NULL;
+#if DLOAD_I_IS_STRING
+    if (!dload_i_arena_put(&s->arena, item->id.key.ptr, item->id.key.len, &bytes))
+        return DLOAD_ENOMEM;
+#endif
+    bool was_ghost = dload_i_evict_meet(&s->evict, DLOAD_EVICT, item->id.hash, s->n_used >= s->cap);
+    dload_status st = DLOAD_I_FN(i_make_room)(c, s, item);
+    if (DLOAD_I_UNLIKELY(st < 0)) {
+#if DLOAD_I_IS_STRING
+        dload_i_arena_drop(&s->arena, bytes, item->id.key.len);
+#endif
+        return st;
+    }
+    *slot = dload_i_take_slot(s->groups, s->n_groups, item->id.hash);
+    DLOAD_I_SLOT *e = &s->slots[*slot];
+    DLOAD_I_FN(i_write_key)(e, &item->id, bytes);
+    DLOAD_I_META_WRITE(e, s->epoch);
+    s->n_used++;
+    s->n_live++;
+    dload_i_evict_insert(&s->evict, DLOAD_EVICT, *slot, was_ghost);
     return DLOAD_OK;
 }
 
@@ -9754,49 +9856,30 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_make_room)(const DLOAD_I_CACHE *c, DLOAD
 DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_put)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
                                                 DLOAD_I_FN(item) * item)
 {
+    dload_status st = DLOAD_OK;
+    uint32_t slot = 0;
+    bool more = false;
     item->garbage = false;
 #if DLOAD_I_KILLS
     item->dead = false;
 #endif
-    bool more = false;
-    if (!DLOAD_I_LEAVES && DLOAD_I_FN(i_untidy)(s, item->now_ns))
+    if (!DLOAD_I_LEAVES && DLOAD_I_UNLIKELY(DLOAD_I_FN(i_untidy)(s, item->now_ns)))
         (void)DLOAD_I_FN(i_tidy)(s, item->now_ns, NULL, DLOAD_I_GROUP_SLOTS, &more);
     dload_i_evict_prefetch_key(&s->evict, DLOAD_EVICT, item->id.hash);
-    DLOAD_I_SLOT *e = DLOAD_I_FN(i_locate)(s, &item->id);
+    DLOAD_I_SLOT *e = DLOAD_I_FN(i_find)(s, &item->id);
 #if DLOAD_I_WEIGHED
-    dload_status light = DLOAD_I_FN(i_make_light)(c, s, item, &e);
-    if (light < 0) {
-        s->skipped++;
-        return light;
-    }
+    st = DLOAD_I_FN(i_make_light)(c, s, item, &e);
 #endif
-    if (e != NULL) {
-        DLOAD_I_FN(i_replace)(c, s, DLOAD_I_FN(i_slot_of)(s, e), item);
-        return DLOAD_OK;
+    if (e != NULL && st >= 0) {
+        slot = DLOAD_I_FN(i_slot_of)(s, e);
+        DLOAD_I_FN(i_reopen)(c, s, slot, item); /* mutant REPLACED_UNSEEN */
+    } else if (st >= 0) {
+        st = DLOAD_I_FN(i_make_entry)(c, s, item, &slot);
     }
-    const char *bytes = NULL;
-#if DLOAD_I_IS_STRING
-    if (!dload_i_arena_put(&s->arena, item->id.key.ptr, item->id.key.len, &bytes)) {
-        s->skipped++;
-        return DLOAD_ENOMEM;
-    }
-#endif
-    bool was_ghost = dload_i_evict_meet(&s->evict, DLOAD_EVICT, item->id.hash, s->n_used >= s->cap);
-    dload_status st = DLOAD_I_FN(i_make_room)(c, s, item);
-    if (st < 0) {
-#if DLOAD_I_IS_STRING
-        dload_i_arena_drop(&s->arena, bytes, item->id.key.len);
-#endif
+    if (DLOAD_I_UNLIKELY(st < 0)) {
         s->skipped++;
         return st;
     }
-    uint32_t slot = dload_i_take_slot(s->groups, s->n_groups, item->id.hash);
-    e = &s->slots[slot];
-    DLOAD_I_FN(i_write_key)(e, &item->id, bytes);
-    DLOAD_I_META_WRITE(e, s->epoch);
-    s->n_used++;
-    s->n_live++;
-    dload_i_evict_insert(&s->evict, DLOAD_EVICT, slot, was_ghost);
     DLOAD_I_FN(i_fill)(c, s, slot, item);
     dload_i_group_shut(&s->groups[slot / DLOAD_I_GROUP_SLOTS]);
     return DLOAD_OK;

@@ -14,9 +14,7 @@
 
 struct rig {
     dload_i_ghost g;
-    dload_i_ghost_bucket *buckets;
-    uint64_t *there;
-    uint32_t *before;
+    void *memory;
     uint64_t *list; /* the oracle: oldest first */
     size_t n, limit;
 };
@@ -26,20 +24,17 @@ static void rig_open(struct rig *r, uint32_t limit)
     memset(r, 0, sizeof *r);
     r->limit = limit;
     /* A bucket is a cache line, and loaded as one. */
-    r->buckets = aligned_alloc(64, (dload_i_ghost_buckets(limit) + 1) * sizeof *r->buckets);
-    r->there = calloc(dload_i_ghost_words(limit) + 1, sizeof *r->there);
-    r->before = calloc(dload_i_ghost_words(limit) + 1, sizeof *r->before);
+    size_t n_bytes = (dload_i_ghost_pieces(limit) + 1) * sizeof(dload_i_ghost_bucket);
+    r->memory = aligned_alloc(64, n_bytes); /* two cache lines are a bucket */
     r->list = calloc(limit + 1, sizeof *r->list);
-    assert_true(r->buckets && r->there && r->before && r->list);
-    memset(r->buckets, 0, (dload_i_ghost_buckets(limit) + 1) * sizeof *r->buckets);
-    dload_i_ghost_init(&r->g, limit, r->buckets, r->there, r->before);
+    assert_true(r->memory && r->list);
+    memset(r->memory, 0, n_bytes);
+    dload_i_ghost_init(&r->g, limit, r->memory);
 }
 
 static void rig_close(struct rig *r)
 {
-    free(r->buckets);
-    free(r->there);
-    free(r->before);
+    free(r->memory);
     free(r->list);
 }
 

@@ -244,8 +244,8 @@ DLOAD_I_LOCAL uint32_t dload_i_main_victim(dload_i_evict *e)
 }
 
 /* From small, whose entries with two uses are promoted until one has fewer, even when main grows past
- * its limit meanwhile; only when small runs empty is main asked. */
-DLOAD_I_LOCAL uint32_t dload_i_s3fifo_victim(dload_i_evict *e)
+ * its limit meanwhile; only when small runs empty is main asked. Who leaves small is to be remembered. */
+DLOAD_I_LOCAL uint32_t dload_i_s3fifo_victim(dload_i_evict *e, bool *remember)
 {
     dload_i_fifos *qs = &e->queues;
     if (qs->q[DLOAD_I_MAIN].n > e->main_limit)
@@ -255,8 +255,7 @@ DLOAD_I_LOCAL uint32_t dload_i_s3fifo_victim(dload_i_evict *e)
         dload_i_evict_prefetch(e, DLOAD_I_SMALL);
         uint32_t meta = dload_i_meta_of(e, slot);
         if ((meta & DLOAD_I_META_USES) < 2) {
-            dload_i_ghost_add(&e->ghost,
-                              e->hash_of(e->meta + (size_t)slot * e->stride_bytes, e->hash_key));
+            *remember = true;
             return slot;
         }
         dload_i_meta_set(e, slot, (meta & ~DLOAD_I_META_USES) | DLOAD_I_META_MAIN);

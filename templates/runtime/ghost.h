@@ -52,17 +52,25 @@ DLOAD_I_INLINE uint32_t dload_i_ghost_words(uint32_t limit)
     return limit == 0 ? 0 : limit / 64 + limit / 256 + 2;
 }
 
-/* buckets, aligned to 64 bytes, there and before are zeroed memory of the sizes above. */
-DLOAD_I_LOCAL void dload_i_ghost_init(dload_i_ghost *g, uint32_t limit,
-                                      dload_i_ghost_bucket *buckets, uint64_t *there,
-                                      uint32_t *before)
+/* How many pieces of memory a ghost takes, each a bucket's size. */
+DLOAD_I_INLINE size_t dload_i_ghost_pieces(uint32_t limit)
 {
+    size_t n_words = dload_i_ghost_words(limit);
+    return dload_i_ghost_buckets(limit) +
+           (n_words * (sizeof(uint64_t) + sizeof(uint32_t)) + sizeof(dload_i_ghost_bucket) - 1) /
+               sizeof(dload_i_ghost_bucket);
+}
+
+/* memory is zeroed, for as many pieces as above, and aligned to 64 bytes. */
+DLOAD_I_LOCAL void dload_i_ghost_init(dload_i_ghost *g, uint32_t limit, void *memory)
+{
+    uint32_t n_words = dload_i_ghost_words(limit);
     memset(g, 0, sizeof *g);
-    g->buckets = buckets;
-    g->there = there;
-    g->before = before;
     g->n_buckets = dload_i_ghost_buckets(limit);
-    g->n_bits = dload_i_ghost_words(limit) * 64;
+    g->buckets = (dload_i_ghost_bucket *)memory;
+    g->there = (uint64_t *)(void *)(g->buckets + g->n_buckets);
+    g->before = (uint32_t *)(void *)(g->there + n_words);
+    g->n_bits = n_words * 64;
     g->limit = limit;
     g->first = g->next = 1; /* so that 0 is a time long gone */
 }

@@ -204,10 +204,18 @@ DLOAD_I_INLINE void dload_i_group_shut(dload_i_group *g)
     DLOAD_I_STORE_RELEASE(&g->seq, g->seq + 1);
 }
 
-/* Takes a free slot for hash and counts it in every group passed over. There is one: tables are never
- * filled beyond 80 %. Its group is left open: before the tag is there, since what the slot held last would be
- * found by it, and until the caller has written the entry (mutant TAG_BEFORE_OPEN). */
-DLOAD_I_LOCAL uint32_t dload_i_take_slot(dload_i_group *groups, uint32_t n_groups, uint64_t hash)
+/* Takes the first free slot of a group, which is left open: before the tag is there, since what the slot held
+ * last would be found by it, and until the caller has written the entry (mutant TAG_BEFORE_OPEN). */
+DLOAD_I_INLINE uint32_t dload_i_take_in(dload_i_group *g, dload_i_match free_, uint64_t hash)
+{
+    uint32_t i = dload_i_match_first(free_);
+    dload_i_group_open(g);
+    DLOAD_I_STORE_RELEASE(&g->tags[i], dload_i_tag(hash));
+    return i;
+}
+
+/* Takes a slot whose home is full. */
+DLOAD_I_NOINLINE uint32_t dload_i_take_far(dload_i_group *groups, uint32_t n_groups, uint64_t hash)
 {
     uint32_t at = dload_i_home(hash, n_groups);
     uint32_t class_ = dload_i_class(hash);
@@ -215,10 +223,7 @@ DLOAD_I_LOCAL uint32_t dload_i_take_slot(dload_i_group *groups, uint32_t n_group
         dload_i_group *g = &groups[at];
         dload_i_match free_ = dload_i_find_tag(g, 0);
         if (dload_i_match_any(free_)) {
-            uint32_t i = dload_i_match_first(free_);
-            dload_i_group_open(g);
-            DLOAD_I_STORE_RELEASE(&g->tags[i], dload_i_tag(hash));
-            return at * DLOAD_I_GROUP_SLOTS + i;
+            return at * DLOAD_I_GROUP_SLOTS + dload_i_take_in(g, free_, hash);
         }
         if (g->over[class_] < DLOAD_I_OVER_MAX)
             DLOAD_I_STORE_RELAXED(&g->over[class_], (uint8_t)(g->over[class_] + 1));
@@ -227,19 +232,37 @@ DLOAD_I_LOCAL uint32_t dload_i_take_slot(dload_i_group *groups, uint32_t n_group
     return DLOAD_I_NO_SLOT;
 }
 
-/* Gives a slot back and takes its count out of the groups it had passed over. A counter that reached
- * its maximum is no count any more and stays. */
-DLOAD_I_LOCAL void dload_i_give_slot(dload_i_group *groups, uint32_t n_groups, uint64_t hash,
-                                     uint32_t slot)
+/* Takes a free slot for hash and counts it in every group passed over; there is one: tables are never
+ * filled beyond 80 %. Its group is left open. */
+DLOAD_I_INLINE uint32_t dload_i_take_slot(dload_i_group *groups, uint32_t n_groups, uint64_t hash)
 {
     uint32_t at = dload_i_home(hash, n_groups);
-    uint32_t class_ = dload_i_class(hash);
-    uint32_t end = slot / DLOAD_I_GROUP_SLOTS;
-    DLOAD_I_STORE_RELEASE(&groups[end].tags[slot % DLOAD_I_GROUP_SLOTS], 0);
+    dload_i_match free_ = dload_i_find_tag(&groups[at], 0);
+    if (DLOAD_I_LIKELY(dload_i_match_any(free_)))
+        return at * DLOAD_I_GROUP_SLOTS + dload_i_take_in(&groups[at], free_, hash);
+    return dload_i_take_far(groups, n_groups, hash);
+}
+
+/* Takes the count of a key that lives in group end out of the groups that it passed over from at on. A
+ * counter that reached its maximum is no count any more and stays. */
+DLOAD_I_NOINLINE void dload_i_give_far(dload_i_group *groups, uint32_t n_groups, uint32_t class_,
+                                       uint32_t at, uint32_t end)
+{
     for (; at != end; at = dload_i_next_group(at, n_groups)) {
         if (groups[at].over[class_] < DLOAD_I_OVER_MAX)
             DLOAD_I_STORE_RELAXED(&groups[at].over[class_], (uint8_t)(groups[at].over[class_] - 1));
     }
+}
+
+/* Gives the slot of a key with this hash back. */
+DLOAD_I_INLINE void dload_i_give_slot(dload_i_group *groups, uint32_t n_groups, uint64_t hash,
+                                      uint32_t slot)
+{
+    uint32_t home = dload_i_home(hash, n_groups);
+    uint32_t end = slot / DLOAD_I_GROUP_SLOTS;
+    DLOAD_I_STORE_RELEASE(&groups[end].tags[slot % DLOAD_I_GROUP_SLOTS], 0);
+    if (DLOAD_I_UNLIKELY(home != end))
+        dload_i_give_far(groups, n_groups, dload_i_class(hash), home, end);
 }
 
 /* A table in which nothing is ever found: what a cache that is off looks into. */

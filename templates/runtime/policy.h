@@ -28,18 +28,20 @@ DLOAD_I_INLINE bool dload_i_evict_meet(dload_i_evict *e, uint32_t asked, uint64_
     return dload_i_ghost_take(&e->ghost, hash);
 }
 
-/* Who leaves next; the caller removes it. There is at least one entry, and a policy that evicts. */
-DLOAD_I_INLINE uint32_t dload_i_evict_victim(dload_i_evict *e, uint32_t asked)
+/* Who leaves next; the caller removes it, and gives its hash to the ghost when *remember says so. There is at
+ * least one entry, and a policy that evicts. */
+DLOAD_I_INLINE uint32_t dload_i_evict_victim(dload_i_evict *e, uint32_t asked, bool *remember)
 {
     if (asked == DLOAD_EVICT_AUTO) /* see dload_i_evict_kind */
-        return e->kind == DLOAD_EVICT_CLOCK ? dload_i_clock_victim(e) : dload_i_s3fifo_victim(e);
+        return e->kind == DLOAD_EVICT_CLOCK ? dload_i_clock_victim(e)
+                                            : dload_i_s3fifo_victim(e, remember);
     switch (asked) {
     case DLOAD_EVICT_CLOCK:
         return dload_i_clock_victim(e);
     case DLOAD_EVICT_SIEVE:
         return dload_i_sieve_victim(e);
     case DLOAD_EVICT_S3FIFO:
-        return dload_i_s3fifo_victim(e);
+        return dload_i_s3fifo_victim(e, remember);
     case DLOAD_EVICT_ADAPTIVE:
         return dload_i_adaptive_victim(e);
     case DLOAD_EVICT_LRU:

@@ -166,7 +166,7 @@ DLOAD_I_LOCAL void dload_i_wheel_detach(dload_i_wheel *w, uint32_t bucket)
 /* Arms the slot for end, a tick of which at most 44 bits are used, whatever it was armed for before. Returns
  * what the slot's expiry is to be: the low bits of a tick at which it has expired if it is near, and before
  * which it is fresh in any case, as seen within a round from the wheel's time. */
-DLOAD_I_LOCAL uint32_t dload_i_wheel_arm(dload_i_wheel *w, uint32_t slot, uint64_t end)
+DLOAD_I_NOINLINE uint32_t dload_i_wheel_arm_any(dload_i_wheel *w, uint32_t slot, uint64_t end)
 {
     const uint64_t low = (UINT64_C(1) << DLOAD_I_FAR_SHIFT) - 1;
     uint32_t block = slot / DLOAD_I_WHEEL_LANES;
@@ -184,6 +184,17 @@ DLOAD_I_LOCAL uint32_t dload_i_wheel_arm(dload_i_wheel *w, uint32_t slot, uint64
     }
     dload_i_wheel_link(w, block, (uint32_t)tick);
     return (uint32_t)tick;
+}
+
+/* The same; most of the time the block is on the wheel for an earlier tick. */
+DLOAD_I_INLINE uint32_t dload_i_wheel_arm(dload_i_wheel *w, uint32_t slot, uint64_t end)
+{
+    const dload_i_wheel_block *b = &w->blocks[slot / DLOAD_I_WHEEL_LANES];
+    if (DLOAD_I_UNLIKELY(b->next == DLOAD_I_NO_BLOCK || end - w->now > DLOAD_I_WHEEL_ROUND ||
+                         (int32_t)((uint32_t)end - b->tick) < 0))
+        return dload_i_wheel_arm_any(w, slot, end);
+    w->lanes[slot] = (uint32_t)(end << 1 | 1);
+    return (uint32_t)end;
 }
 
 /* The slot's lane is of no entry: it will not be asked for again. */

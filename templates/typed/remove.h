@@ -10,25 +10,50 @@
 
 #if DLOAD_I_BODIES
 
-/* Takes an entry out. True when *old is a value that left, for the caller to deal with, unlocked. */
-DLOAD_I_NOINLINE bool DLOAD_I_FN(i_remove)(DLOAD_I_SHARD *s, uint32_t slot, dload_removal reason,
-                                           DLOAD_I_FN(removed) * old)
+/* Who the policy gives up, remembered if it wants that; there is somebody. *hash gets as much of the hash of
+ * its key as finding its home takes. */
+DLOAD_I_INLINE uint32_t DLOAD_I_FN(i_victim)(DLOAD_I_SHARD *s, uint64_t *hash)
+{
+    bool remember = false;
+    uint32_t slot = dload_i_evict_victim(&s->evict, DLOAD_EVICT, &remember);
+    const DLOAD_I_SLOT *e = &s->slots[slot];
+    *hash = DLOAD_I_FN(i_home_hash)(s, e);
+    if (remember)
+        dload_i_ghost_add(&s->evict.ghost,
+                          DLOAD_I_IS_STRING ? DLOAD_I_FN(i_hash_of)(e, s->evict.hash_key) : *hash);
+    return slot;
+}
+
+/* Gives the slot of an entry back that the policy and the counts have let go; hash has what finding its home
+ * takes. True when *old is a value that left, for the caller to deal with, unlocked. */
+DLOAD_I_INLINE bool DLOAD_I_FN(i_vacate)(DLOAD_I_SHARD *s, uint32_t slot, uint64_t hash,
+                                         dload_removal reason, DLOAD_I_FN(removed) * old)
 {
     DLOAD_I_SLOT *e = &s->slots[slot];
-    const uint32_t meta = DLOAD_I_META(e);
-    bool leaves = DLOAD_I_LEAVES && (meta & DLOAD_I_META_ERROR) == 0;
-    bool pinned = (meta & DLOAD_I_META_PINNED) != 0;
-    s->n_pinned -= pinned;
-    if (!pinned)
-        dload_i_evict_remove(&s->evict, DLOAD_EVICT, slot);
+    bool leaves = DLOAD_I_LEAVES && (DLOAD_I_META(e) & DLOAD_I_META_ERROR) == 0;
     dload_i_group *g = &s->groups[slot / DLOAD_I_GROUP_SLOTS];
     dload_i_group_open(g); /* mutant REMOVED_UNSEEN */
-    dload_i_give_slot(s->groups, s->n_groups, DLOAD_I_FN(i_home_hash)(s, e), slot);
+    dload_i_give_slot(s->groups, s->n_groups, hash, slot);
     dload_i_group_shut(g);
 #if DLOAD_I_IS_STRING
     if (!(DLOAD_ON_REMOVE && leaves)) /* the hook reads them first */
         dload_i_arena_drop(&s->arena, e->key.ptr, e->key.len);
 #endif
+    if (leaves)
+        DLOAD_I_FN(i_leave)(e, reason, old);
+    return leaves;
+}
+
+/* Takes an entry out. True when *old is a value that left, for the caller to deal with, unlocked. */
+DLOAD_I_NOINLINE bool DLOAD_I_FN(i_remove)(DLOAD_I_SHARD *s, uint32_t slot, dload_removal reason,
+                                           DLOAD_I_FN(removed) * old)
+{
+    const DLOAD_I_SLOT *e = &s->slots[slot];
+    const uint32_t meta = DLOAD_I_META(e);
+    bool pinned = (meta & DLOAD_I_META_PINNED) != 0;
+    s->n_pinned -= pinned;
+    if (!pinned)
+        dload_i_evict_remove(&s->evict, DLOAD_EVICT, slot);
     bool live = (meta & DLOAD_I_EPOCH_MASK) == s->epoch;
     DLOAD_I_FN(i_unweigh)(s, slot, live);
     s->n_live -= live;
@@ -36,9 +61,7 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_remove)(DLOAD_I_SHARD *s, uint32_t slot, dloa
     s->n_used--;
     if (s->n_used == s->n_live)
         s->since_reap = 0;
-    if (leaves)
-        DLOAD_I_FN(i_leave)(e, reason, old);
-    return leaves;
+    return DLOAD_I_FN(i_vacate)(s, slot, DLOAD_I_FN(i_home_hash)(s, e), reason, old);
 }
 
 /* An entry of an older epoch; there is one. */

@@ -40,10 +40,8 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SH
                                    (DLOAD_I_CHAIN + 1) * sizeof(uint32_t));
     size_t more_at =
         dload_i_carve(&total, queues ? dload_i_fifo_more_size(cap) : 0, sizeof(dload_i_more));
-    size_t buckets_at =
-        dload_i_carve(&total, dload_i_ghost_buckets(ghosts), sizeof(dload_i_ghost_bucket));
-    size_t there_at = dload_i_carve(&total, dload_i_ghost_words(ghosts), sizeof(uint64_t));
-    size_t before_at = dload_i_carve(&total, dload_i_ghost_words(ghosts), sizeof(uint32_t));
+    size_t ghost_at =
+        dload_i_carve(&total, dload_i_ghost_pieces(ghosts), sizeof(dload_i_ghost_bucket));
     bool adaptive = DLOAD_EVICT == DLOAD_EVICT_ADAPTIVE && kind == DLOAD_EVICT_ADAPTIVE;
     size_t adaptive_at = dload_i_carve(&total, adaptive, sizeof(dload_i_adaptive));
     size_t words_at = dload_i_carve(&total, adaptive ? dload_i_adaptive_words(cap, n_slots) : 0,
@@ -78,9 +76,7 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SH
     s->evict.stride_bytes = sizeof(DLOAD_I_SLOT);
     s->evict.hash_of = DLOAD_I_FN(i_hash_of);
     dload_i_evict_init(&s->evict, kind, cap);
-    dload_i_ghost_init(&s->evict.ghost, ghosts, (dload_i_ghost_bucket *)(void *)(base + buckets_at),
-                       (uint64_t *)(void *)(base + there_at),
-                       (uint32_t *)(void *)(base + before_at));
+    dload_i_ghost_init(&s->evict.ghost, ghosts, base + ghost_at);
     s->evict.adaptive = adaptive ? (dload_i_adaptive *)(void *)(base + adaptive_at) : NULL;
     if (adaptive)
         dload_i_adaptive_init(s->evict.adaptive, (uint32_t *)(void *)(base + words_at), cap);
@@ -213,8 +209,8 @@ DLOAD_I_INLINE void DLOAD_I_FN(i_write_key)(DLOAD_I_SLOT *e, const DLOAD_I_ID *i
 }
 
 /* Writes what the entry is; its key and the rest of its meta word are there. */
-DLOAD_I_LOCAL void DLOAD_I_FN(i_fill)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uint32_t slot,
-                                      const DLOAD_I_FN(item) * item)
+DLOAD_I_INLINE void DLOAD_I_FN(i_fill)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uint32_t slot,
+                                       const DLOAD_I_FN(item) * item)
 {
     DLOAD_I_SLOT *e = &s->slots[slot];
     if (item->status < 0) {
@@ -230,9 +226,10 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_fill)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uint32
     (void)c;
 }
 
-/* A new value for an entry that is there. Its uses stay: writing is not reading. */
-DLOAD_I_LOCAL void DLOAD_I_FN(i_replace)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uint32_t slot,
-                                         DLOAD_I_FN(item) * item)
+/* An entry that is there is to have a new value: what it has leaves, and its group is open from now on. Its
+ * uses stay: writing is not reading. */
+DLOAD_I_NOINLINE void DLOAD_I_FN(i_reopen)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uint32_t slot,
+                                           DLOAD_I_FN(item) * item)
 {
     DLOAD_I_SLOT *e = &s->slots[slot];
     uint32_t meta = DLOAD_I_META(e);
@@ -257,13 +254,27 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_replace)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uin
     DLOAD_I_META_WRITE(e, (meta & keep) | s->epoch);
     if (cleared)
         dload_i_evict_insert(&s->evict, DLOAD_EVICT, slot, false);
-    DLOAD_I_FN(i_fill)(c, s, slot, item);
-    dload_i_group_shut(g);
+    (void)c;
+}
+
+/* The policy's choice leaves. Nothing is cleared: every entry is live. */
+DLOAD_I_INLINE void DLOAD_I_FN(i_evict)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
+                                        DLOAD_I_FN(item) * item)
+{
+    uint64_t hash = 0;
+    uint32_t slot = DLOAD_I_FN(i_victim)(s, &hash);
+    dload_removal why = DLOAD_I_FN(i_why)(c, s, &s->slots[slot], DLOAD_REMOVED_EVICTED);
+    dload_i_evict_remove(&s->evict, DLOAD_EVICT, slot);
+    DLOAD_I_FN(i_unweigh)(s, slot, true);
+    item->garbage = DLOAD_I_FN(i_vacate)(s, slot, hash, why, &item->old);
+    s->n_live--;
+    s->n_used--;
+    s->evictions++;
 }
 
 /* Room for one more entry: at capacity somebody leaves. DLOAD_EFULL when nobody may, DLOAD_ENOMEM. */
-DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_make_room)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
-                                                   DLOAD_I_FN(item) * item)
+DLOAD_I_INLINE dload_status DLOAD_I_FN(i_make_room)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
+                                                    DLOAD_I_FN(item) * item)
 {
     if (s->n_used < s->cap)
         return DLOAD_OK;
@@ -282,10 +293,35 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_make_room)(const DLOAD_I_CACHE *c, DLOAD
         return DLOAD_I_FN(i_grow)(c, s) ? DLOAD_OK : DLOAD_ENOMEM;
     if (s->evict.kind == DLOAD_EVICT_NONE || s->n_pinned == s->n_used)
         return DLOAD_EFULL;
-    uint32_t slot = dload_i_evict_victim(&s->evict, DLOAD_EVICT);
-    dload_removal why = DLOAD_I_FN(i_why)(c, s, &s->slots[slot], DLOAD_REMOVED_EVICTED);
-    item->garbage = DLOAD_I_FN(i_remove)(s, slot, why, &item->old);
-    s->evictions++;
+    DLOAD_I_FN(i_evict)(c, s, item);
+    return DLOAD_OK;
+}
+
+/* A place for an entry that is not there, with its key; evicts when full. *slot, whose group is open from
+ * now on. */
+DLOAD_I_INLINE dload_status DLOAD_I_FN(i_make_entry)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
+                                                     DLOAD_I_FN(item) * item, uint32_t *slot)
+{
+    const char *bytes = NULL;
+#if DLOAD_I_IS_STRING
+    if (!dload_i_arena_put(&s->arena, item->id.key.ptr, item->id.key.len, &bytes))
+        return DLOAD_ENOMEM;
+#endif
+    bool was_ghost = dload_i_evict_meet(&s->evict, DLOAD_EVICT, item->id.hash, s->n_used >= s->cap);
+    dload_status st = DLOAD_I_FN(i_make_room)(c, s, item);
+    if (DLOAD_I_UNLIKELY(st < 0)) {
+#if DLOAD_I_IS_STRING
+        dload_i_arena_drop(&s->arena, bytes, item->id.key.len);
+#endif
+        return st;
+    }
+    *slot = dload_i_take_slot(s->groups, s->n_groups, item->id.hash);
+    DLOAD_I_SLOT *e = &s->slots[*slot];
+    DLOAD_I_FN(i_write_key)(e, &item->id, bytes);
+    DLOAD_I_META_WRITE(e, s->epoch);
+    s->n_used++;
+    s->n_live++;
+    dload_i_evict_insert(&s->evict, DLOAD_EVICT, *slot, was_ghost);
     return DLOAD_OK;
 }
 
@@ -295,49 +331,30 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_make_room)(const DLOAD_I_CACHE *c, DLOAD
 DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_put)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
                                                 DLOAD_I_FN(item) * item)
 {
+    dload_status st = DLOAD_OK;
+    uint32_t slot = 0;
+    bool more = false;
     item->garbage = false;
 #if DLOAD_I_KILLS
     item->dead = false;
 #endif
-    bool more = false;
-    if (!DLOAD_I_LEAVES && DLOAD_I_FN(i_untidy)(s, item->now_ns))
+    if (!DLOAD_I_LEAVES && DLOAD_I_UNLIKELY(DLOAD_I_FN(i_untidy)(s, item->now_ns)))
         (void)DLOAD_I_FN(i_tidy)(s, item->now_ns, NULL, DLOAD_I_GROUP_SLOTS, &more);
     dload_i_evict_prefetch_key(&s->evict, DLOAD_EVICT, item->id.hash);
-    DLOAD_I_SLOT *e = DLOAD_I_FN(i_locate)(s, &item->id);
+    DLOAD_I_SLOT *e = DLOAD_I_FN(i_find)(s, &item->id);
 #if DLOAD_I_WEIGHED
-    dload_status light = DLOAD_I_FN(i_make_light)(c, s, item, &e);
-    if (light < 0) {
-        s->skipped++;
-        return light;
-    }
+    st = DLOAD_I_FN(i_make_light)(c, s, item, &e);
 #endif
-    if (e != NULL) {
-        DLOAD_I_FN(i_replace)(c, s, DLOAD_I_FN(i_slot_of)(s, e), item);
-        return DLOAD_OK;
+    if (e != NULL && st >= 0) {
+        slot = DLOAD_I_FN(i_slot_of)(s, e);
+        DLOAD_I_FN(i_reopen)(c, s, slot, item); /* mutant REPLACED_UNSEEN */
+    } else if (st >= 0) {
+        st = DLOAD_I_FN(i_make_entry)(c, s, item, &slot);
     }
-    const char *bytes = NULL;
-#if DLOAD_I_IS_STRING
-    if (!dload_i_arena_put(&s->arena, item->id.key.ptr, item->id.key.len, &bytes)) {
-        s->skipped++;
-        return DLOAD_ENOMEM;
-    }
-#endif
-    bool was_ghost = dload_i_evict_meet(&s->evict, DLOAD_EVICT, item->id.hash, s->n_used >= s->cap);
-    dload_status st = DLOAD_I_FN(i_make_room)(c, s, item);
-    if (st < 0) {
-#if DLOAD_I_IS_STRING
-        dload_i_arena_drop(&s->arena, bytes, item->id.key.len);
-#endif
+    if (DLOAD_I_UNLIKELY(st < 0)) {
         s->skipped++;
         return st;
     }
-    uint32_t slot = dload_i_take_slot(s->groups, s->n_groups, item->id.hash);
-    e = &s->slots[slot];
-    DLOAD_I_FN(i_write_key)(e, &item->id, bytes);
-    DLOAD_I_META_WRITE(e, s->epoch);
-    s->n_used++;
-    s->n_live++;
-    dload_i_evict_insert(&s->evict, DLOAD_EVICT, slot, was_ghost);
     DLOAD_I_FN(i_fill)(c, s, slot, item);
     dload_i_group_shut(&s->groups[slot / DLOAD_I_GROUP_SLOTS]);
     return DLOAD_OK;

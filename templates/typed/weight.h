@@ -172,6 +172,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_make_light)(const DLOAD_I_CACHE *c, DLOA
 {
     uint64_t weight = item->status < 0 ? 0 : (uint64_t)(DLOAD_WEIGHT(item->value));
     uint32_t own = *at != NULL ? DLOAD_I_FN(i_slot_of)(s, *at) : DLOAD_I_NO_SLOT;
+    uint64_t hash = 0;
     dload_removal why = DLOAD_REMOVED_REPLACED;
     if (*at != NULL) {
         why = DLOAD_I_FN(i_why)(c, s, *at, why);
@@ -181,8 +182,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_make_light)(const DLOAD_I_CACHE *c, DLOA
     }
     dload_status st = DLOAD_I_FN(i_may_weigh)(s, weight);
     while (st >= 0 && weight > s->max_weight - s->weight) {
-        uint32_t slot = dload_i_evict_victim(
-            &s->evict, DLOAD_EVICT); /* there is one: not all of it is pinned */
+        uint32_t slot = DLOAD_I_FN(i_victim)(s, &hash); /* there is one: not all of it is pinned */
         if (slot == own)
             break;
         DLOAD_I_FN(i_evict_weight)(c, s, slot, item);
@@ -193,7 +193,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_make_light)(const DLOAD_I_CACHE *c, DLOA
         *at = NULL;
     }
     while (st >= 0 && weight > s->max_weight - s->weight)
-        DLOAD_I_FN(i_evict_weight)(c, s, dload_i_evict_victim(&s->evict, DLOAD_EVICT), item);
+        DLOAD_I_FN(i_evict_weight)(c, s, DLOAD_I_FN(i_victim)(s, &hash), item);
     item->weight = (uint32_t)weight;
     return st;
 }

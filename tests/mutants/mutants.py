@@ -384,8 +384,8 @@ mutant("blob_release_forgets", "runtime/blob.h",
        "DLOAD_I_SUB(&head->refs, 1u) == 1",
        "test_values_copied")
 mutant("evicted_value_leaks", "typed/store.h",
-       "    item->garbage = DLOAD_I_FN(i_remove)(s, slot, why, &item->old);",
-       "    (void)DLOAD_I_FN(i_remove)(s, slot, why, &item->old);",
+       "    item->garbage = DLOAD_I_FN(i_vacate)(s, slot, hash, why, &item->old);",
+       "    (void)DLOAD_I_FN(i_vacate)(s, slot, hash, why, &item->old);",
        "test_values")
 mutant("replaced_value_leaks", "typed/store.h",
        "        item->garbage = true;\n"
@@ -966,11 +966,11 @@ mutant("wakeup_note_without_bed", "runtime/lock_pthread.h",
 
 # ---- hits without the lock ----
 mutant("tag_before_open", "runtime/group.h",
-       "            dload_i_group_open(g);\n"
-       "            DLOAD_I_STORE_RELEASE(&g->tags[i], dload_i_tag(hash));\n",
-       "            DLOAD_I_STORE_RELEASE(&g->tags[i], dload_i_tag(hash));\n"
-       "            dload_i_spin_yield(DLOAD_I_SPINS);\n"
-       "            dload_i_group_open(g);\n",
+       "    dload_i_group_open(g);\n"
+       "    DLOAD_I_STORE_RELEASE(&g->tags[i], dload_i_tag(hash));\n",
+       "    DLOAD_I_STORE_RELEASE(&g->tags[i], dload_i_tag(hash));\n"
+       "    dload_i_spin_yield(DLOAD_I_SPINS);\n"
+       "    dload_i_group_open(g);\n",
        "test_read:SPIN")
 mutant("odd_seq_read", "typed/read.h",
        "    if (DLOAD_I_UNLIKELY((seq & 1u) != 0))\n"
@@ -982,17 +982,12 @@ mutant("seq_not_checked", "typed/read.h",
        "        if (DLOAD_I_UNLIKELY(seq == SIZE_MAX ||\n",
        "test_read:SPIN")
 mutant("replaced_unseen", "typed/store.h",
-       "    dload_i_group_open(g); /* mutant REPLACED_UNSEEN */\n"
-       "    DLOAD_I_META_WRITE(e, (meta & keep) | s->epoch);\n"
-       "    if (cleared)\n"
-       "        dload_i_evict_insert(&s->evict, DLOAD_EVICT, slot, false);\n"
-       "    DLOAD_I_FN(i_fill)(c, s, slot, item);\n"
-       "    dload_i_group_shut(g);\n",
-       "    DLOAD_I_META_WRITE(e, (meta & keep) | s->epoch);\n"
-       "    if (cleared)\n"
-       "        dload_i_evict_insert(&s->evict, DLOAD_EVICT, slot, false);\n"
-       "    DLOAD_I_FN(i_fill)(c, s, slot, item);\n"
-       "    (void)g;\n",
+       "        DLOAD_I_FN(i_reopen)(c, s, slot, item); /* mutant REPLACED_UNSEEN */\n",
+       "        size_t seq = s->groups[slot / DLOAD_I_GROUP_SLOTS].seq;\n"
+       "        DLOAD_I_FN(i_reopen)(c, s, slot, item);\n"
+       "        DLOAD_I_STORE_RELEASE(&s->groups[slot / DLOAD_I_GROUP_SLOTS].seq, seq);\n"
+       "        DLOAD_I_FN(i_fill)(c, s, slot, item);\n"
+       "        return DLOAD_OK;\n",
        "test_read:SPIN")
 mutant("uses_written_at_every_hit", "runtime/evict.h",
        "    if (DLOAD_I_UNLIKELY((seen & DLOAD_I_META_USES) < max))\n",
@@ -1011,9 +1006,9 @@ mutant("out_written_early", "typed/read.h",
        "test_read:SPIN")
 mutant("removed_unseen", "typed/remove.h",
        "    dload_i_group_open(g); /* mutant REMOVED_UNSEEN */\n"
-       "    dload_i_give_slot(s->groups, s->n_groups, DLOAD_I_FN(i_home_hash)(s, e), slot);\n"
+       "    dload_i_give_slot(s->groups, s->n_groups, hash, slot);\n"
        "    dload_i_group_shut(g);\n",
-       "    dload_i_give_slot(s->groups, s->n_groups, DLOAD_I_FN(i_home_hash)(s, e), slot);\n"
+       "    dload_i_give_slot(s->groups, s->n_groups, hash, slot);\n"
        "    (void)g;\n",
        "test_read:SPIN")
 
