@@ -4,10 +4,13 @@
 /* tsan */
 /* also plain: DLOAD_NO_SIMD=1 */
 /* also tsan: DLOAD_NO_SIMD=1 */
+#define _DEFAULT_SOURCE /* MAP_ANONYMOUS */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 enum { N_KEYS = 96, ENOUGH_HITS = 500 };
 
@@ -112,6 +115,13 @@ static dload_id128 id_key(uint64_t k)
 #define DLOAD_GROUP 1
 #include "read_case.h"
 
+#define CASE      bare
+#define KEY_OF(k) (k)
+#define VALUE     wide
+#define DLOAD_KEY uint64_t
+#define DLOAD_TTL 0
+#include "read_case.h"
+
 /* With room for all, with evictions all the time, and in tables that grow: slots are reused for other keys
  * of the same tag. */
 #define TEST_CASE(name)                         \
@@ -133,8 +143,39 @@ TEST_CASE(text_wide)
 TEST_CASE(u64_large)
 TEST_CASE(lru_wide)
 TEST_CASE(grouped)
+TEST_CASE(bare)
 
 /* ---- growth ---- */
+
+/* Memory that ends where nobody may read on. */
+enum { PAGE = 1 << 16 };
+static size_t guarded_bytes; /* atomic */
+
+static size_t guarded_size(size_t n_bytes)
+{
+    return (n_bytes + PAGE - 1) / PAGE * PAGE;
+}
+
+static void *guarded_alloc(void *ctx, size_t n_bytes)
+{
+    (void)ctx;
+    size_t size = guarded_size(n_bytes);
+    char *p =
+        (char *)mmap(NULL, size + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED || mprotect(p + size, PAGE, PROT_NONE) != 0) {
+        return NULL;
+    }
+    __atomic_add_fetch(&guarded_bytes, n_bytes, __ATOMIC_RELAXED);
+    return p + (size - n_bytes) / 16 * 16;
+}
+
+static void guarded_free(void *ctx, void *p, size_t n_bytes)
+{
+    (void)ctx;
+    size_t size = guarded_size(n_bytes);
+    bad(munmap((char *)p - (size - n_bytes) / 16 * 16, size + PAGE) != 0);
+    __atomic_sub_fetch(&guarded_bytes, n_bytes, __ATOMIC_RELAXED);
+}
 
 static size_t n_inserted; /* keys that are there for good; atomic */
 static size_t n_all;
@@ -144,8 +185,8 @@ static void grow(void *ctx, size_t thread)
     uint64_t seed = *(const uint64_t *)ctx + thread;
     for (size_t i = 0; thread == 0 && i < n_all; i++) {
         wide value;
-        u64_wide_fill(&value, i, 1);
-        bad(u64_wide_cache_set(&u64_wide_cache_, i, &value, 0) != DLOAD_OK);
+        bare_fill(&value, i, 1);
+        bad(bare_cache_set(&bare_cache_, i, &value, 0) != DLOAD_OK);
         __atomic_store_n(&n_inserted, i + 1, __ATOMIC_SEQ_CST);
     }
     size_t n = 0;
@@ -153,8 +194,8 @@ static void grow(void *ctx, size_t thread)
         wide value;
         uint64_t k = n == 0 ? 0 : rng_below(&seed, n);
         if (n != 0) {
-            bad(u64_wide_cache_get(&u64_wide_cache_, k, &value) != DLOAD_OK);
-            bad(u64_wide_version(&value, k) != 1);
+            bad(bare_cache_get(&bare_cache_, k, &value) != DLOAD_OK);
+            bad(bare_version(&value, k) != 1);
         }
     }
 }
@@ -167,18 +208,21 @@ static void test_growth(void **state)
     n_all = scaled(20000);
     n_inserted = n_bad = 0;
     fake_env_init_real(&f);
-    u64_wide_cache_config cfg;
+    f.env.alloc = guarded_alloc;
+    f.env.free = guarded_free;
+    bare_cache_config cfg;
     memset(&cfg, 0, sizeof cfg);
     cfg.env = &f.env;
     cfg.capacity = DLOAD_UNBOUNDED;
     cfg.shards = 1;
-    must_ok(u64_wide_cache_init(&u64_wide_cache_, &cfg));
+    must_ok(bare_cache_init(&bare_cache_, &cfg));
     run_threads(4, grow, &seed);
     equal(n_bad, 0);
-    equal(u64_wide_cache_len(&u64_wide_cache_), n_all);
-    equal(u64_wide_cache_bytes(&u64_wide_cache_), f.live_bytes);
-    must_ok(u64_wide_cache_destroy(&u64_wide_cache_));
-    fake_env_check(&f);
+    equal(bare_cache_len(&bare_cache_), n_all);
+    equal(bare_cache_bytes(&bare_cache_), guarded_bytes);
+    must_ok(bare_cache_destroy(&bare_cache_));
+    equal(n_bad, 0);
+    equal(guarded_bytes, 0);
 }
 
 /* ---- doubt ---- */
@@ -216,7 +260,9 @@ static void test_doubt(void **state)
         dload_i_group_open(&s->groups[i]);
     }
     must(u64_wide_i_read_free(&c, s, &id, &value), DLOAD_EBUSY);
+    alarm(20); /* the writer does not come to an end, but the call does */
     must_ok(u64_wide_cache_get(&c, 5, &value));
+    alarm(0);
     for (uint32_t i = 0; i < s->n_groups; i++) {
         dload_i_group_shut(&s->groups[i]);
     }
@@ -232,6 +278,8 @@ static void test_doubt(void **state)
     equal(seq_sum(s), seq + 6);
 
     const dload_i_group *old = s->groups;
+    u64_wide_slot *old_slots = s->slots;
+    uint32_t at = dload_i_home(id.hash, s->n_groups);
     dload_i_group image[8];
     size_t n_bytes = s->n_groups * sizeof *old;
     assert_true(n_bytes <= sizeof image);
@@ -239,6 +287,10 @@ static void test_doubt(void **state)
         memcpy(image, old, n_bytes);
         must_ok(u64_wide_cache_set(&c, k, &value, 0));
     }
+    /* Who still looks there finds the key, but does not count that. */
+    must(u64_wide_i_read_group(&c, s, &old[at], old_slots + at * DLOAD_I_GROUP_SLOTS, old, &id,
+                               &value),
+         DLOAD_EBUSY);
     assert_memory_equal(image, old, n_bytes);
     assert_true(s->outgrown_bytes >= n_bytes);
     equal(u64_wide_cache_bytes(&c), f.live_bytes);
@@ -246,7 +298,83 @@ static void test_doubt(void **state)
     fake_env_check(&f);
 }
 
+/* ---- memory that held something before ---- */
+
+static unsigned char recycled[1 << 16];
+static bool recycled_taken;
+
+/* The largest block is the same one every time; nobody wipes it. */
+static void *recycling_alloc(void *ctx, size_t n_bytes)
+{
+    (void)ctx;
+    if (n_bytes < 8192 || n_bytes > sizeof recycled || recycled_taken) {
+        return guarded_alloc(NULL, n_bytes);
+    }
+    recycled_taken = true;
+    return recycled;
+}
+
+static void recycling_free(void *ctx, void *p, size_t n_bytes)
+{
+    (void)ctx;
+    if (p == recycled) {
+        recycled_taken = false;
+    } else {
+        guarded_free(NULL, p, n_bytes);
+    }
+}
+
+/* What an earlier cache left behind looks like keys, with pointers to bytes that are gone. A reader may look
+ * at slots that nobody has written yet: between two tables, or at one that is just being taken. */
+static void test_recycled_memory(void **state)
+{
+    (void)state;
+    struct fake_env f;
+    fake_env_init(&f);
+    f.env.alloc = recycling_alloc;
+    f.env.free = recycling_free;
+    text_wide_cache_config cfg;
+    memset(&cfg, 0, sizeof cfg);
+    cfg.env = &f.env;
+    cfg.capacity = 100;
+    cfg.shards = 1;
+    text_wide_cache c;
+    wide value;
+    uint32_t slots[N_KEYS];
+    n_bad = 0;
+    for (size_t round = 0; round < 2; round++) {
+        must_ok(text_wide_cache_init(&c, &cfg));
+        assert_true(recycled_taken);
+        for (uint64_t k = 0; k < N_KEYS; k++) {
+            text_wide_i_ident id = text_wide_i_id(&c, text_key(k), 0);
+            if (round == 1) {
+                assert_false(text_wide_i_reads_as(&c.shard[0].slots[slots[k]], &id));
+                continue;
+            }
+            text_wide_fill(&value, k, 1);
+            must_ok(text_wide_cache_set(&c, text_key(k), &value, 0));
+            slots[k] = text_wide_i_slot_of(&c.shard[0], text_wide_i_locate(&c.shard[0], &id));
+            assert_true(text_wide_i_reads_as(&c.shard[0].slots[slots[k]], &id));
+        }
+        must_ok(text_wide_cache_destroy(&c));
+    }
+    equal(n_bad, 0);
+    equal(guarded_bytes, 0);
+}
+
 /* ---- what a hit writes ---- */
+
+/* A reader counts a use after it has looked: what a writer has made of the entry meanwhile stays. */
+static void test_late_use(void **state)
+{
+    (void)state;
+    const uint32_t seen = DLOAD_I_META_EXPIRES | 1u;
+    uint32_t meta = DLOAD_I_EPOCH_ONE * 7 | DLOAD_I_META_ERROR | DLOAD_I_META_MAIN;
+    dload_i_count_use(&meta, seen, 3);
+    equal(meta, DLOAD_I_EPOCH_ONE * 7 | DLOAD_I_META_ERROR | DLOAD_I_META_MAIN | 2u);
+    dload_i_count_use(&meta, seen + 2, 3);
+    equal(meta & DLOAD_I_META_USES, 2);
+}
 
 /* Everything a cache holds but the threads' own counters. */
 static size_t image(const u64_wide_cache *c, unsigned char *to, size_t cap_bytes)
@@ -352,7 +480,10 @@ int main(void)
         cmocka_unit_test(test_lru_wide),
         cmocka_unit_test(test_grouped),
         cmocka_unit_test(test_doubt),
+        cmocka_unit_test(test_bare),
         cmocka_unit_test(test_growth),
+        cmocka_unit_test(test_recycled_memory),
+        cmocka_unit_test(test_late_use),
         cmocka_unit_test(test_repeated_hit_writes_nothing),
         cmocka_unit_test(test_hits_are_counted),
     };

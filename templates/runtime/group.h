@@ -77,14 +77,15 @@ DLOAD_I_INLINE dload_i_match dload_i_find_tag(const dload_i_group *g, uint8_t ta
                               _mm_load_si128((const __m128i *)(const void *)(g->tags + 16)), tag);
 }
 
-/* The same while another thread may write a tag: eight at a time, each time atomically. */
+/* The same while another thread may write a tag: eight at a time, each time atomically. What is read after
+ * them is no older than they are (mutant TAG_READ_LATE). */
 DLOAD_I_INLINE dload_i_match dload_i_find_tag_shared(const dload_i_group *g, uint8_t tag)
 {
     const uint64_t *words = (const uint64_t *)(const void *)g->tags;
-    __m128i lo = _mm_set_epi64x((long long)DLOAD_I_LOAD_RELAXED(&words[1]),
-                                (long long)DLOAD_I_LOAD_RELAXED(&words[0]));
-    __m128i hi = _mm_set_epi64x((long long)DLOAD_I_LOAD_RELAXED(&words[3]),
-                                (long long)DLOAD_I_LOAD_RELAXED(&words[2]));
+    __m128i lo = _mm_set_epi64x((long long)DLOAD_I_LOAD_ACQUIRE(&words[1]),
+                                (long long)DLOAD_I_LOAD_ACQUIRE(&words[0]));
+    __m128i hi = _mm_set_epi64x((long long)DLOAD_I_LOAD_ACQUIRE(&words[3]),
+                                (long long)DLOAD_I_LOAD_ACQUIRE(&words[2]));
     return dload_i_match_tags(lo, hi, tag);
 }
 
@@ -113,10 +114,10 @@ DLOAD_I_INLINE dload_i_match dload_i_find_tag(const dload_i_group *g, uint8_t ta
 DLOAD_I_INLINE dload_i_match dload_i_find_tag_shared(const dload_i_group *g, uint8_t tag)
 {
     const uint64_t *words = (const uint64_t *)(const void *)g->tags;
-    uint64x2_t lo = vcombine_u64(vcreate_u64(DLOAD_I_LOAD_RELAXED(&words[0])),
-                                 vcreate_u64(DLOAD_I_LOAD_RELAXED(&words[1])));
-    uint64x2_t hi = vcombine_u64(vcreate_u64(DLOAD_I_LOAD_RELAXED(&words[2])),
-                                 vcreate_u64(DLOAD_I_LOAD_RELAXED(&words[3])));
+    uint64x2_t lo = vcombine_u64(vcreate_u64(DLOAD_I_LOAD_ACQUIRE(&words[0])),
+                                 vcreate_u64(DLOAD_I_LOAD_ACQUIRE(&words[1])));
+    uint64x2_t hi = vcombine_u64(vcreate_u64(DLOAD_I_LOAD_ACQUIRE(&words[2])),
+                                 vcreate_u64(DLOAD_I_LOAD_ACQUIRE(&words[3])));
     return dload_i_match_tags(vreinterpretq_u8_u64(lo), vreinterpretq_u8_u64(hi), tag);
 }
 
@@ -160,7 +161,7 @@ DLOAD_I_INLINE dload_i_match dload_i_find_tag(const dload_i_group *g, uint8_t ta
 #if DLOAD_I_WIDE_ATOMICS
 DLOAD_I_INLINE uint64_t dload_i_tag_word_shared(const dload_i_group *g, unsigned i)
 {
-    uint64_t word = DLOAD_I_LOAD_RELAXED(&((const uint64_t *)(const void *)g->tags)[i]);
+    uint64_t word = DLOAD_I_LOAD_ACQUIRE(&((const uint64_t *)(const void *)g->tags)[i]);
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
     word = __builtin_bswap64(word);
 #endif

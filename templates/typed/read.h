@@ -8,6 +8,7 @@
  *
  * Table memory stays what it is until the cache is destroyed, grown out of or not, and so do the bytes of
  * string keys: a reader that comes late reads something old, and then finds the sequence changed.
+ * tests/models/read.pml is this protocol, with what it rests on taken out bit by bit.
  */
 #ifndef DLOAD_I_HAVE_READ
 #define DLOAD_I_HAVE_READ

@@ -18,6 +18,17 @@ typedef struct DLOAD_I_FN(i_outgrown) {
     size_t n_bytes;
 } DLOAD_I_FN(i_outgrown);
 
+/* A reader without the lock may come to a slot before any key does, and what memory held before may look
+ * like one, whose bytes are long gone: mutant SLOTS_NOT_ZEROED. */
+DLOAD_I_INLINE void DLOAD_I_FN(i_blank_slots)(DLOAD_I_SLOT *slots, size_t n_slots)
+{
+#if DLOAD_I_IS_STRING && DLOAD_I_LOCKLESS
+    memset(slots, 0, n_slots * sizeof *slots);
+#endif
+    (void)slots;
+    (void)n_slots;
+}
+
 /* One block for all arrays of a shard of cap entries. False when there is no memory; then the shard is
  * as it was. The old block, if any, stays the caller's. */
 DLOAD_I_NOINLINE bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SHARD *s,
@@ -65,6 +76,7 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SH
     s->n_groups = n_groups;
     s->groups = (dload_i_group *)(void *)(base + zeroed_at);
     s->slots = (DLOAD_I_SLOT *)(void *)(base + slots_at);
+    DLOAD_I_FN(i_blank_slots)(s->slots, n_slots);
     s->cap = cap;
     s->reap_group = 0;
     s->evict.links =

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks the models of the batch core: right as they are, and wrong with any of their mutants.
+"""Checks the models of the batch core and of the cache: right as they are, and wrong with any of their mutants.
 
     tests/models/run.py            everything
     tests/models/run.py NAME ...   these settings and mutants
@@ -72,9 +72,17 @@ SETTINGS = {
     "crew-busy": ("crew", "T=3 O=1 BUSY"),
     "wakeup": ("wakeup", ""),
     "wakeup-two": ("wakeup", "WORKERS=2"),
+    "read": ("read", "OPS=3"),
+    "read-two": ("read", "OPS=2"),
+    "read-twice": ("read", "OPS=2 CALLS=2 STRINGS"),
+    "read-strings": ("read", "OPS=3 STRINGS"),
+    "read-grows": ("read", "OPS=3 GROWS STRINGS FAR"),
+    "read-grows-apart": ("read", "OPS=2 GROWS"),
+    "read-clears": ("read", "OPS=3 CLEARS NO_REMOVE"),
 }
 
-LARGE = ("four", "clears-three", "dispatch", "wakeup-two")
+LARGE = ("four", "clears-three", "dispatch", "wakeup-two", "read", "read-twice", "read-strings", "read-grows",
+         "read-grows-apart", "read-clears")
 
 # name: (setting that kills it, twin in tests/mutants/mutants.py)
 MUTANTS = {
@@ -147,6 +155,34 @@ MUTANTS = {
     "SEEN_LATE": ("wakeup", None),
     "NOTE_WITHOUT_BED": ("wakeup", None),
     "SIGNAL_FIRST": ("wakeup", None),
+    # hits without the lock: what is ordered
+    "OPEN_LATE": ("read-two", "opened_late"),
+    "SHUT_EARLY": ("read-two", "shut_early"),
+    "SEQ_READ_LATE": ("read-two", "seq_read_late"),
+    "TAG_READ_LATE": ("read-two", "tags_ignored"),
+    "KEY_READ_LATE": ("read-two", "key_read_late"),
+    "BYTES_READ_LATE": ("read-twice", None),
+    "WORDS_READ_LATE": ("read-two", "words_read_late"),
+    # ... what readers are told
+    "REPLACED_UNSEEN": ("read-two", "replaced_unseen"),
+    "REMOVED_UNSEEN": ("read-strings", "removed_unseen"),
+    "TAKEN_UNSEEN": ("read-two", "taken_unseen"),
+    "TAG_BEFORE_OPEN": ("read-two", "tag_before_open"),
+    "ODD_SEQ_READ": ("read-two", "odd_seq_read"),
+    "SEQ_NOT_CHECKED": ("read-two", "seq_not_checked"),
+    "SEQ_WRAPS": ("read", None),
+    "EPOCH_IGNORED": ("read-clears", "epoch_ignored"),
+    "MISS_NOT_CONFIRMED": ("read-grows-apart", "miss_not_confirmed"),
+    "TRIES_FOR_EVER": ("read-two", "tries_for_ever"),
+    "USES_WHOLE_WORD": ("read-clears", "uses_whole_word"),
+    # ... and the memory that they look at
+    "GROUPS_NOT_CHECKED": ("read-grows", "groups_not_checked"),
+    "GROUPS_READ_FIRST": ("read-grows-apart", None),
+    "GROWN_BACKWARDS": ("read-grows-apart", "grown_backwards"),
+    "PUBLISHED_RELAXED": ("read-grows-apart", "grown_backwards"),
+    "OUTGROWN_FREED": ("read-grows-apart", "outgrown_freed"),
+    "PIECES_FREED": ("read-strings", None),
+    "SLOTS_NOT_ZEROED": ("read-grows", "slots_not_zeroed"),
 }
 
 

@@ -1012,6 +1012,142 @@ mutant("removed_unseen", "typed/remove.h",
        "    (void)g;\n",
        "test_read:SPIN")
 
+mutant("opened_late", "typed/store.h",
+       "    dload_i_group_open(g); /* mutant REPLACED_UNSEEN */\n"
+       "    DLOAD_I_META_WRITE(e, (meta & keep) | s->epoch);\n"
+       "    if (cleared)\n"
+       "        dload_i_evict_insert(&s->evict, DLOAD_EVICT, slot, false);\n"
+       "    DLOAD_I_FN(i_fill)(c, s, slot, item);\n"
+       "    dload_i_group_shut(g);\n",
+       "    DLOAD_I_META_WRITE(e, (meta & keep) | s->epoch);\n"
+       "    if (cleared)\n"
+       "        dload_i_evict_insert(&s->evict, DLOAD_EVICT, slot, false);\n"
+       "    DLOAD_I_FN(i_fill)(c, s, slot, item);\n"
+       "    dload_i_group_open(g);\n"
+       "    dload_i_group_shut(g);\n",
+       "test_read:SPIN")
+mutant("shut_early", "typed/store.h",
+       "    dload_i_group_open(g); /* mutant REPLACED_UNSEEN */\n"
+       "    DLOAD_I_META_WRITE(e, (meta & keep) | s->epoch);\n"
+       "    if (cleared)\n"
+       "        dload_i_evict_insert(&s->evict, DLOAD_EVICT, slot, false);\n"
+       "    DLOAD_I_FN(i_fill)(c, s, slot, item);\n"
+       "    dload_i_group_shut(g);\n",
+       "    dload_i_group_open(g);\n"
+       "    dload_i_group_shut(g);\n"
+       "    DLOAD_I_META_WRITE(e, (meta & keep) | s->epoch);\n"
+       "    if (cleared)\n"
+       "        dload_i_evict_insert(&s->evict, DLOAD_EVICT, slot, false);\n"
+       "    if (item->status >= 0)\n"
+       "        memcpy(&e->u.value, item->value, sizeof e->u.value / 2);\n"
+       "    dload_i_spin_yield(DLOAD_I_SPINS);\n"
+       "    DLOAD_I_FN(i_fill)(c, s, slot, item);\n",
+       "test_read:SPIN")
+mutant("taken_unseen", "typed/store.h",
+       "    uint32_t slot = dload_i_take_slot(s->groups, s->n_groups, item->id.hash);\n"
+       "    e = &s->slots[slot];\n"
+       "    DLOAD_I_FN(i_write_key)(e, &item->id, bytes);\n"
+       "    DLOAD_I_META_WRITE(e, s->epoch);\n"
+       "    s->n_used++;\n"
+       "    s->n_live++;\n"
+       "    dload_i_evict_insert(&s->evict, DLOAD_EVICT, slot, was_ghost);\n"
+       "    DLOAD_I_FN(i_fill)(c, s, slot, item);\n"
+       "    dload_i_group_shut(&s->groups[slot / DLOAD_I_GROUP_SLOTS]);\n",
+       "    uint32_t slot = dload_i_take_slot(s->groups, s->n_groups, item->id.hash);\n"
+       "    dload_i_group_shut(&s->groups[slot / DLOAD_I_GROUP_SLOTS]);\n"
+       "    e = &s->slots[slot];\n"
+       "    DLOAD_I_FN(i_write_key)(e, &item->id, bytes);\n"
+       "    DLOAD_I_META_WRITE(e, s->epoch);\n"
+       "    dload_i_spin_yield(DLOAD_I_SPINS);\n"
+       "    s->n_used++;\n"
+       "    s->n_live++;\n"
+       "    dload_i_evict_insert(&s->evict, DLOAD_EVICT, slot, was_ghost);\n"
+       "    DLOAD_I_FN(i_fill)(c, s, slot, item);\n",
+       "test_read:SPIN")
+mutant("seq_read_late", "typed/read.h",
+       "        dload_i_words_load(words, &e->u.value, sizeof(DLOAD_I_V), UNIT);\n",
+       "        dload_i_words_load(words, &e->u.value, sizeof(DLOAD_I_V), UNIT);\n"
+       "        seq = DLOAD_I_LOAD_ACQUIRE(&g->seq);\n",
+       "test_read:SPIN")
+mutant("words_read_late", "typed/read.h",
+       "        dload_i_words_load(words, &e->u.value, sizeof(DLOAD_I_V), UNIT);\n"
+       "        /* The same state from first to last, and of the table that is in use: mutant SEQ_NOT_CHECKED. */\n"
+       "        if (DLOAD_I_UNLIKELY(DLOAD_I_LOAD_RELAXED(&g->seq) != seq ||\n"
+       "                             DLOAD_I_LOAD_RELAXED(&s->groups) != groups))\n"
+       "            return DLOAD_EBUSY;\n",
+       "        /* The same state from first to last, and of the table that is in use: mutant SEQ_NOT_CHECKED. */\n"
+       "        if (DLOAD_I_UNLIKELY(DLOAD_I_LOAD_RELAXED(&g->seq) != seq ||\n"
+       "                             DLOAD_I_LOAD_RELAXED(&s->groups) != groups))\n"
+       "            return DLOAD_EBUSY;\n"
+       "        dload_i_spin_yield(DLOAD_I_SPINS);\n"
+       "        dload_i_words_load(words, &e->u.value, sizeof(DLOAD_I_V), UNIT);\n",
+       "test_read:SPIN")
+mutant("key_read_late", "typed/read.h",
+       "        if (DLOAD_I_UNLIKELY(!DLOAD_I_FN(i_reads_as)(e, id)))\n"
+       "            continue;\n"
+       "        uint32_t meta = DLOAD_I_LOAD_ACQUIRE(&e->meta);\n"
+       "        if (DLOAD_I_UNLIKELY(!DLOAD_I_FN(i_surely_fresh)(c, s, e, meta)))\n"
+       "            return DLOAD_PENDING;\n"
+       "        dload_i_words_load(words, &e->u.value, sizeof(DLOAD_I_V), UNIT);\n"
+       "        /* The same state from first to last, and of the table that is in use: mutant SEQ_NOT_CHECKED. */\n"
+       "        if (DLOAD_I_UNLIKELY(DLOAD_I_LOAD_RELAXED(&g->seq) != seq ||\n"
+       "                             DLOAD_I_LOAD_RELAXED(&s->groups) != groups))\n"
+       "            return DLOAD_EBUSY;\n",
+       "        uint32_t meta = DLOAD_I_LOAD_ACQUIRE(&e->meta);\n"
+       "        if (DLOAD_I_UNLIKELY(!DLOAD_I_FN(i_surely_fresh)(c, s, e, meta)))\n"
+       "            return DLOAD_PENDING;\n"
+       "        dload_i_words_load(words, &e->u.value, sizeof(DLOAD_I_V), UNIT);\n"
+       "        /* The same state from first to last, and of the table that is in use: mutant SEQ_NOT_CHECKED. */\n"
+       "        if (DLOAD_I_UNLIKELY(DLOAD_I_LOAD_RELAXED(&g->seq) != seq ||\n"
+       "                             DLOAD_I_LOAD_RELAXED(&s->groups) != groups))\n"
+       "            return DLOAD_EBUSY;\n"
+       "        dload_i_spin_yield(DLOAD_I_SPINS);\n"
+       "        if (DLOAD_I_UNLIKELY(!DLOAD_I_FN(i_reads_as)(e, id)))\n"
+       "            continue;\n",
+       "test_read:SPIN")
+mutant("tags_ignored", "typed/read.h",
+       "dload_i_match m = dload_i_find_tag_shared(g, dload_i_tag(id->hash));",
+       "dload_i_match m = UINT32_MAX;",
+       "test_read:SPIN")
+mutant("epoch_ignored", "typed/read.h",
+       "    if (DLOAD_I_UNLIKELY(differs >= DLOAD_I_META_ERROR))\n"
+       "        return false;\n",
+       "    (void)differs;\n",
+       "test_cache_model:SPIN", "test_read:SPIN")
+mutant("groups_not_checked", "typed/read.h",
+       " ||\n"
+       "                             DLOAD_I_LOAD_RELAXED(&s->groups) != groups))",
+       "))",
+       "test_read:SPIN")
+mutant("miss_not_confirmed", "typed/cache.h",
+       "    return st == DLOAD_OK ? st : DLOAD_I_FN(i_look_locked)(c, &id, out);\n",
+       "    return st != DLOAD_EBUSY ? st : DLOAD_I_FN(i_look_locked)(c, &id, out);\n",
+       "test_cache_model:SPIN")
+mutant("tries_for_ever", "typed/cache.h",
+       "    for (uint32_t i = 0; i < DLOAD_I_READ_TRIES && st == DLOAD_EBUSY; i++) {\n"
+       "        dload_i_pause();\n",
+       "    for (; st == DLOAD_EBUSY;) {\n"
+       "        dload_i_pause();\n",
+       "test_read:SPIN")
+mutant("uses_whole_word", "runtime/evict.h",
+       "        DLOAD_I_STORE_RELAXED(dload_i_uses(meta), (uint8_t)((seen & DLOAD_I_META_USES) + 1));\n",
+       "        DLOAD_I_STORE_RELAXED(meta, seen + 1);\n",
+       "test_read:SPIN")
+mutant("grown_backwards", "typed/store.h",
+       "    DLOAD_I_STORE_RELEASE(&s->slots, wide->slots);\n"
+       "    DLOAD_I_STORE_RELEASE(&s->groups, wide->groups);\n"
+       "    DLOAD_I_STORE_RELEASE(&s->n_groups, wide->n_groups);\n",
+       "    DLOAD_I_STORE_RELEASE(&s->n_groups, wide->n_groups);\n"
+       "    dload_i_spin_yield(DLOAD_I_SPINS);\n"
+       "    DLOAD_I_STORE_RELEASE(&s->groups, wide->groups);\n"
+       "    dload_i_spin_yield(DLOAD_I_SPINS);\n"
+       "    DLOAD_I_STORE_RELEASE(&s->slots, wide->slots);\n",
+       "test_read:SPIN")
+mutant("slots_not_zeroed", "typed/store.h",
+       "    memset(slots, 0, n_slots * sizeof *slots);\n",
+       "",
+       "test_read:SPIN")
+
 # ---- many keys at once ----
 mutant("many_block_runs_over", "typed/many.h",
        "    size_t n_keys = n < DLOAD_I_MANY ? n : DLOAD_I_MANY;\n",
