@@ -3,6 +3,8 @@
 
     tests/mutants/run.py              all of them
     tests/mutants/run.py NAME ...     these
+    tests/mutants/run.py --share N    every N-th, beginning at one that the commit says (or SHARE=, 0 to N-1):
+                                      what `make check` has time for; after N commits each had its turn
     tests/mutants/run.py --list
 
 Each mutant (mutants.py) says which part of the header it changes, the exact old text, the new
@@ -105,20 +107,36 @@ def suites_of(mutant):
     return [tuple((name + ":NONE").split(":")[:2]) for name in mutant["suites"]]
 
 
+def share(n):
+    """Every n-th mutant."""
+    first = os.environ.get("SHARE")
+    if first is None:
+        done = command(["git", "rev-list", "--count", "HEAD"])
+        first = done.stdout if done.returncode == 0 else "0"
+    first = int(first) % n
+    print("# every %dth mutant from number %d on, of %d (SHARE=%d)" % (n, first, len(MUTANTS), first))
+    return MUTANTS[first::n]
+
+
 def main(argv):
     names = [m["name"] for m in MUTANTS]
     if argv == ["--list"]:
         print("\n".join(names))
         return 0
+    chosen = MUTANTS
+    if argv[:1] == ["--share"]:
+        chosen = share(int(argv[1]))
+        argv = []
     unknown = [a for a in argv if a not in names]
     if unknown or len(set(names)) != len(names):
         print("mutants: no such mutant, or two of that name: %s" % ", ".join(unknown or names),
               file=sys.stderr)
         return 2
-    chosen = [m for m in MUTANTS if not argv or m["name"] in argv]
+    chosen = [m for m in chosen if not argv or m["name"] in argv]
     with open(os.path.join(ROOT, "dataloader.h"), encoding="utf-8") as f:
         header = f.read()
     work = tempfile.mkdtemp(prefix="mutants.")
+    os.makedirs(os.path.join(ROOT, "build"), exist_ok=True)  # where suites keep their files
     passed = failed = 0
     try:
         support = os.path.join(work, "support.o")
