@@ -329,8 +329,8 @@ class Tests:
 
     def test_huge_lines(self):
         name = "n" * 255
-        done = self.depgraph("Package: a\nDepends: " + ", ".join("d%d" % i for i in range(100000)) + "\n")
-        check(done.status == 0 and ", 100000 edges, 100000 of them" in done.out, "a long Depends", done)
+        done = self.depgraph("Package: a\nDepends: " + ", ".join("d%d" % i for i in range(20000)) + "\n")
+        check(done.status == 0 and ", 20000 edges, 20000 of them" in done.out, "a long Depends", done)
         done = self.depgraph("Package: %s\nDescription: %s\n" % (name, "x" * 3000000))
         check(done.status == 0 and name in done.out, "a long line that does not matter", done)
         done = self.depgraph("y" * 3000000)
