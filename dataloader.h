@@ -2097,15 +2097,19 @@ DLOAD_I_INLINE uint32_t dload_i_ghost_bit(const dload_i_ghost *g, uint32_t time)
     return at >= g->n_bits ? at - g->n_bits : at;
 }
 
-/* The oldest time leaves the window. */
-DLOAD_I_INLINE void dload_i_ghost_shift(dload_i_ghost *g)
+/* The oldest key leaves the window, and the holes before it. */
+DLOAD_I_INLINE void dload_i_ghost_forget(dload_i_ghost *g)
 {
-    uint64_t *word = &g->there[g->first_at / 64];
-    uint64_t bit = UINT64_C(1) << (g->first_at % 64);
-    g->n_live -= (*word & bit) != 0;
-    *word &= ~bit;
-    g->first++;
-    g->first_at = g->first_at + 1 == g->n_bits ? 0 : g->first_at + 1;
+    uint32_t at = g->first_at;
+    uint32_t n_holes = 0;
+    while ((g->there[at / 64] >> (at % 64) & 1) == 0) {
+        at = at + 1 == g->n_bits ? 0 : at + 1;
+        n_holes++;
+    }
+    g->there[at / 64] ^= UINT64_C(1) << (at % 64);
+    g->first_at = at + 1 == g->n_bits ? 0 : at + 1;
+    g->first += n_holes + 1;
+    g->n_live--;
 }
 
 DLOAD_I_LOCAL uint32_t dload_i_count_bits(uint64_t x)
@@ -2211,8 +2215,8 @@ DLOAD_I_INLINE void dload_i_ghost_add(dload_i_ghost *g, uint64_t hash)
 {
     if (g->limit == 0)
         return;
-    while (g->n_live == g->limit)
-        dload_i_ghost_shift(g);
+    if (DLOAD_I_LIKELY(g->n_live == g->limit))
+        dload_i_ghost_forget(g);
     if (DLOAD_I_UNLIKELY(g->next - g->first == g->n_bits || g->next > (uint32_t)INT32_MAX))
         dload_i_ghost_recount(g);
     uint32_t time = g->next;
@@ -2865,6 +2869,15 @@ DLOAD_I_INLINE void dload_i_evict_remove(dload_i_evict *e, uint32_t asked, uint3
     }
     bool in_main = (dload_i_meta_of(e, slot) & DLOAD_I_META_MAIN) != 0;
     dload_i_fifo_cut(&e->queues, in_main ? DLOAD_I_MAIN : DLOAD_I_SMALL, slot);
+}
+
+/* The same for a policy's choice, which in a queue is the oldest. */
+DLOAD_I_INLINE void dload_i_evict_pop(dload_i_evict *e, uint32_t asked, uint32_t slot)
+{
+    if (dload_i_evict_has_links(asked))
+        dload_i_evict_remove(e, asked, slot);
+    else
+        dload_i_fifo_pop(&e->queues, (dload_i_meta_of(e, slot) & DLOAD_I_META_MAIN) != 0);
 }
 
 /* Brings the entry after next of a queue near: by the time it is asked for, its line and its group's are
@@ -9803,7 +9816,7 @@ DLOAD_I_INLINE void DLOAD_I_FN(i_evict)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s
     uint64_t hash = 0;
     uint32_t slot = DLOAD_I_FN(i_victim)(s, &hash);
     dload_removal why = DLOAD_I_FN(i_why)(c, s, &s->slots[slot], DLOAD_REMOVED_EVICTED);
-    dload_i_evict_remove(&s->evict, DLOAD_EVICT, slot);
+    dload_i_evict_pop(&s->evict, DLOAD_EVICT, slot);
     DLOAD_I_FN(i_unweigh)(s, slot, true);
     item->garbage = DLOAD_I_FN(i_vacate)(s, slot, hash, why, &item->old);
     s->n_live--;
@@ -9854,13 +9867,14 @@ DLOAD_I_INLINE dload_status DLOAD_I_FN(i_make_entry)(const DLOAD_I_CACHE *c, DLO
 #endif
         return st;
     }
-    *slot = dload_i_take_slot(s->groups, s->n_groups, item->id.hash);
-    DLOAD_I_SLOT *e = &s->slots[*slot];
+    uint32_t at = dload_i_take_slot(s->groups, s->n_groups, item->id.hash);
+    DLOAD_I_SLOT *e = &s->slots[at];
     DLOAD_I_FN(i_write_key)(e, &item->id, bytes);
     DLOAD_I_META_WRITE(e, s->epoch);
     s->n_used++;
     s->n_live++;
-    dload_i_evict_insert(&s->evict, DLOAD_EVICT, *slot, was_ghost);
+    dload_i_evict_insert(&s->evict, DLOAD_EVICT, at, was_ghost);
+    *slot = at;
     return DLOAD_OK;
 }
 

@@ -190,6 +190,15 @@ DLOAD_I_INLINE void dload_i_evict_remove(dload_i_evict *e, uint32_t asked, uint3
     dload_i_fifo_cut(&e->queues, in_main ? DLOAD_I_MAIN : DLOAD_I_SMALL, slot);
 }
 
+/* The same for a policy's choice, which in a queue is the oldest. */
+DLOAD_I_INLINE void dload_i_evict_pop(dload_i_evict *e, uint32_t asked, uint32_t slot)
+{
+    if (dload_i_evict_has_links(asked))
+        dload_i_evict_remove(e, asked, slot);
+    else
+        dload_i_fifo_pop(&e->queues, (dload_i_meta_of(e, slot) & DLOAD_I_META_MAIN) != 0);
+}
+
 /* Brings the entry after next of a queue near: by the time it is asked for, its line and its group's are
  * there. Who is rotated on the way there was brought before. */
 DLOAD_I_INLINE void dload_i_evict_prefetch(const dload_i_evict *e, uint32_t which)

@@ -157,15 +157,19 @@ DLOAD_I_INLINE uint32_t dload_i_ghost_bit(const dload_i_ghost *g, uint32_t time)
     return at >= g->n_bits ? at - g->n_bits : at;
 }
 
-/* The oldest time leaves the window. */
-DLOAD_I_INLINE void dload_i_ghost_shift(dload_i_ghost *g)
+/* The oldest key leaves the window, and the holes before it. */
+DLOAD_I_INLINE void dload_i_ghost_forget(dload_i_ghost *g)
 {
-    uint64_t *word = &g->there[g->first_at / 64];
-    uint64_t bit = UINT64_C(1) << (g->first_at % 64);
-    g->n_live -= (*word & bit) != 0;
-    *word &= ~bit;
-    g->first++;
-    g->first_at = g->first_at + 1 == g->n_bits ? 0 : g->first_at + 1;
+    uint32_t at = g->first_at;
+    uint32_t n_holes = 0;
+    while ((g->there[at / 64] >> (at % 64) & 1) == 0) {
+        at = at + 1 == g->n_bits ? 0 : at + 1;
+        n_holes++;
+    }
+    g->there[at / 64] ^= UINT64_C(1) << (at % 64);
+    g->first_at = at + 1 == g->n_bits ? 0 : at + 1;
+    g->first += n_holes + 1;
+    g->n_live--;
 }
 
 DLOAD_I_LOCAL uint32_t dload_i_count_bits(uint64_t x)
@@ -271,8 +275,8 @@ DLOAD_I_INLINE void dload_i_ghost_add(dload_i_ghost *g, uint64_t hash)
 {
     if (g->limit == 0)
         return;
-    while (g->n_live == g->limit)
-        dload_i_ghost_shift(g);
+    if (DLOAD_I_LIKELY(g->n_live == g->limit))
+        dload_i_ghost_forget(g);
     if (DLOAD_I_UNLIKELY(g->next - g->first == g->n_bits || g->next > (uint32_t)INT32_MAX))
         dload_i_ghost_recount(g);
     uint32_t time = g->next;

@@ -276,7 +276,7 @@ DLOAD_I_INLINE void DLOAD_I_FN(i_evict)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s
     uint64_t hash = 0;
     uint32_t slot = DLOAD_I_FN(i_victim)(s, &hash);
     dload_removal why = DLOAD_I_FN(i_why)(c, s, &s->slots[slot], DLOAD_REMOVED_EVICTED);
-    dload_i_evict_remove(&s->evict, DLOAD_EVICT, slot);
+    dload_i_evict_pop(&s->evict, DLOAD_EVICT, slot);
     DLOAD_I_FN(i_unweigh)(s, slot, true);
     item->garbage = DLOAD_I_FN(i_vacate)(s, slot, hash, why, &item->old);
     s->n_live--;
@@ -327,13 +327,14 @@ DLOAD_I_INLINE dload_status DLOAD_I_FN(i_make_entry)(const DLOAD_I_CACHE *c, DLO
 #endif
         return st;
     }
-    *slot = dload_i_take_slot(s->groups, s->n_groups, item->id.hash);
-    DLOAD_I_SLOT *e = &s->slots[*slot];
+    uint32_t at = dload_i_take_slot(s->groups, s->n_groups, item->id.hash);
+    DLOAD_I_SLOT *e = &s->slots[at];
     DLOAD_I_FN(i_write_key)(e, &item->id, bytes);
     DLOAD_I_META_WRITE(e, s->epoch);
     s->n_used++;
     s->n_live++;
-    dload_i_evict_insert(&s->evict, DLOAD_EVICT, *slot, was_ghost);
+    dload_i_evict_insert(&s->evict, DLOAD_EVICT, at, was_ghost);
+    *slot = at;
     return DLOAD_OK;
 }
 

@@ -86,8 +86,8 @@ mutant("ghost_time_not_checked", "runtime/ghost.h",
        "",
        "test_ghost")
 mutant("ghost_oldest_stays", "runtime/ghost.h",
-       "    while (g->n_live == g->limit)\n",
-       "    while (g->n_live > g->limit)\n",
+       "    if (DLOAD_I_LIKELY(g->n_live == g->limit))\n",
+       "    if (g->n_live > g->limit)\n",
        "test_ghost")
 mutant("ghost_hole_not_noted", "runtime/ghost.h",
        "            g->there[at / 64] &= ~(UINT64_C(1) << (at % 64));\n",
@@ -1013,56 +1013,39 @@ mutant("removed_unseen", "typed/remove.h",
        "test_read:SPIN")
 
 mutant("opened_late", "typed/store.h",
-       "    dload_i_group_open(g); /* mutant REPLACED_UNSEEN */\n"
-       "    DLOAD_I_META_WRITE(e, (meta & keep) | s->epoch);\n"
-       "    if (cleared)\n"
-       "        dload_i_evict_insert(&s->evict, DLOAD_EVICT, slot, false);\n"
-       "    DLOAD_I_FN(i_fill)(c, s, slot, item);\n"
-       "    dload_i_group_shut(g);\n",
-       "    DLOAD_I_META_WRITE(e, (meta & keep) | s->epoch);\n"
-       "    if (cleared)\n"
-       "        dload_i_evict_insert(&s->evict, DLOAD_EVICT, slot, false);\n"
-       "    DLOAD_I_FN(i_fill)(c, s, slot, item);\n"
-       "    dload_i_group_open(g);\n"
-       "    dload_i_group_shut(g);\n",
+       "        DLOAD_I_FN(i_reopen)(c, s, slot, item); /* mutant REPLACED_UNSEEN */\n",
+       "        size_t seq = s->groups[slot / DLOAD_I_GROUP_SLOTS].seq;\n"
+       "        DLOAD_I_FN(i_reopen)(c, s, slot, item);\n"
+       "        DLOAD_I_STORE_RELEASE(&s->groups[slot / DLOAD_I_GROUP_SLOTS].seq, seq);\n"
+       "        if (item->status >= 0)\n"
+       "            memcpy(&e->u.value, item->value, sizeof e->u.value / 2);\n"
+       "        dload_i_spin_yield(DLOAD_I_SPINS);\n"
+       "        DLOAD_I_FN(i_fill)(c, s, slot, item);\n"
+       "        dload_i_group_open(&s->groups[slot / DLOAD_I_GROUP_SLOTS]);\n"
+       "        dload_i_group_shut(&s->groups[slot / DLOAD_I_GROUP_SLOTS]);\n"
+       "        return DLOAD_OK;\n",
        "test_read:SPIN")
 mutant("shut_early", "typed/store.h",
-       "    dload_i_group_open(g); /* mutant REPLACED_UNSEEN */\n"
-       "    DLOAD_I_META_WRITE(e, (meta & keep) | s->epoch);\n"
-       "    if (cleared)\n"
-       "        dload_i_evict_insert(&s->evict, DLOAD_EVICT, slot, false);\n"
-       "    DLOAD_I_FN(i_fill)(c, s, slot, item);\n"
-       "    dload_i_group_shut(g);\n",
-       "    dload_i_group_open(g);\n"
-       "    dload_i_group_shut(g);\n"
-       "    DLOAD_I_META_WRITE(e, (meta & keep) | s->epoch);\n"
-       "    if (cleared)\n"
-       "        dload_i_evict_insert(&s->evict, DLOAD_EVICT, slot, false);\n"
-       "    if (item->status >= 0)\n"
-       "        memcpy(&e->u.value, item->value, sizeof e->u.value / 2);\n"
-       "    dload_i_spin_yield(DLOAD_I_SPINS);\n"
-       "    DLOAD_I_FN(i_fill)(c, s, slot, item);\n",
+       "        DLOAD_I_FN(i_reopen)(c, s, slot, item); /* mutant REPLACED_UNSEEN */\n",
+       "        DLOAD_I_FN(i_reopen)(c, s, slot, item);\n"
+       "        dload_i_group_shut(&s->groups[slot / DLOAD_I_GROUP_SLOTS]);\n"
+       "        if (item->status >= 0)\n"
+       "            memcpy(&e->u.value, item->value, sizeof e->u.value / 2);\n"
+       "        dload_i_spin_yield(DLOAD_I_SPINS);\n"
+       "        DLOAD_I_FN(i_fill)(c, s, slot, item);\n"
+       "        return DLOAD_OK;\n",
        "test_read:SPIN")
 mutant("taken_unseen", "typed/store.h",
-       "    uint32_t slot = dload_i_take_slot(s->groups, s->n_groups, item->id.hash);\n"
-       "    e = &s->slots[slot];\n"
+       "    DLOAD_I_SLOT *e = &s->slots[at];\n"
        "    DLOAD_I_FN(i_write_key)(e, &item->id, bytes);\n"
-       "    DLOAD_I_META_WRITE(e, s->epoch);\n"
-       "    s->n_used++;\n"
-       "    s->n_live++;\n"
-       "    dload_i_evict_insert(&s->evict, DLOAD_EVICT, slot, was_ghost);\n"
-       "    DLOAD_I_FN(i_fill)(c, s, slot, item);\n"
-       "    dload_i_group_shut(&s->groups[slot / DLOAD_I_GROUP_SLOTS]);\n",
-       "    uint32_t slot = dload_i_take_slot(s->groups, s->n_groups, item->id.hash);\n"
-       "    dload_i_group_shut(&s->groups[slot / DLOAD_I_GROUP_SLOTS]);\n"
-       "    e = &s->slots[slot];\n"
+       "    DLOAD_I_META_WRITE(e, s->epoch);\n",
+       "    DLOAD_I_SLOT *e = &s->slots[at];\n"
+       "    dload_i_group_shut(&s->groups[at / DLOAD_I_GROUP_SLOTS]);\n"
        "    DLOAD_I_FN(i_write_key)(e, &item->id, bytes);\n"
        "    DLOAD_I_META_WRITE(e, s->epoch);\n"
        "    dload_i_spin_yield(DLOAD_I_SPINS);\n"
-       "    s->n_used++;\n"
-       "    s->n_live++;\n"
-       "    dload_i_evict_insert(&s->evict, DLOAD_EVICT, slot, was_ghost);\n"
-       "    DLOAD_I_FN(i_fill)(c, s, slot, item);\n",
+       "    DLOAD_I_STORE_RELEASE(&s->groups[at / DLOAD_I_GROUP_SLOTS].seq,\n"
+       "                          s->groups[at / DLOAD_I_GROUP_SLOTS].seq + 1);\n",
        "test_read:SPIN")
 mutant("seq_read_late", "typed/read.h",
        "        dload_i_words_load(words, &e->u.value, sizeof(DLOAD_I_V), UNIT);\n",
