@@ -71,6 +71,7 @@
  *
  *   DLOAD_FREESTANDING 0         1 = no libc: memory, clock and waiting come from config.env
  *   DLOAD_XXHASH       0         1 = byte strings are hashed by XXH3 from <xxhash.h>
+ *   DLOAD_LARGE_PAGES  1       0 = blocks of 4 MiB and more, of malloc's, do not ask Linux for large pages
  *   DLOAD_NO_SIMD      0       1 = tags are compared without SSE2 or NEON
  *   DLOAD_LOOSE_POINTERS 0       1 = a wrong batch or key array type only warns, as the compiler does
  *   DLOAD_ASSERT(c)    nothing   how to check our own invariants
@@ -195,6 +196,9 @@
 #endif
 #ifndef DLOAD_NO_SIMD
 #define DLOAD_NO_SIMD 0
+#endif
+#ifndef DLOAD_LARGE_PAGES
+#define DLOAD_LARGE_PAGES 1
 #endif
 #ifndef DLOAD_LOOSE_POINTERS
 #define DLOAD_LOOSE_POINTERS 0
@@ -790,10 +794,42 @@ DLOAD_I_LOCAL void dload_i_nap(uint64_t span_ns)
     (void)nanosleep(&ts, NULL);
 }
 
+/* Blocks of four million bytes and more, the tables of large caches, begin on a large page and ask for such:
+ * a hit somewhere in a table of many megabytes otherwise waits for an address translation too. Advice is all it
+ * is: where the kernel has none to give, or the allocator no such place, the block is an ordinary one. */
+#if DLOAD_LARGE_PAGES && defined(__linux__) && (defined(__x86_64__) || defined(__aarch64__))
+#define DLOAD_I_LARGE_PAGE ((size_t)1 << 21)
+#include <sys/mman.h>
+#ifdef MADV_HUGEPAGE
+#define DLOAD_I_ADVICE MADV_HUGEPAGE
+#elif !defined(__cplusplus)
+#define DLOAD_I_ADVICE 14 /* hidden by a strict -std=c11, like the clock above */
+int madvise(void *p, size_t n_bytes, int advice);
+#endif
+#endif
+
+#ifdef DLOAD_I_ADVICE
+DLOAD_I_LOCAL void *dload_i_large_alloc(size_t n_bytes)
+{
+    const size_t last = DLOAD_I_LARGE_PAGE - 1;
+    void *p = n_bytes > SIZE_MAX - last
+                  ? NULL
+                  : aligned_alloc(DLOAD_I_LARGE_PAGE, (n_bytes + last) & ~last);
+    if (p != NULL)
+        (void)madvise(p, n_bytes & ~last, DLOAD_I_ADVICE);
+    return p;
+}
+#endif
+
 DLOAD_I_LOCAL void *dload_i_host_alloc(void *ctx, size_t n_bytes)
 {
+    void *p = NULL;
     (void)ctx;
-    return malloc(n_bytes);
+#ifdef DLOAD_I_ADVICE
+    if (n_bytes >= 2 * DLOAD_I_LARGE_PAGE)
+        p = dload_i_large_alloc(n_bytes);
+#endif
+    return p != NULL ? p : malloc(n_bytes);
 }
 
 DLOAD_I_LOCAL void dload_i_host_free(void *ctx, void *p, size_t n_bytes)

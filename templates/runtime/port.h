@@ -19,6 +19,9 @@
 #ifndef DLOAD_NO_SIMD
 #define DLOAD_NO_SIMD 0
 #endif
+#ifndef DLOAD_LARGE_PAGES
+#define DLOAD_LARGE_PAGES 1
+#endif
 #ifndef DLOAD_LOOSE_POINTERS
 #define DLOAD_LOOSE_POINTERS 0
 #endif

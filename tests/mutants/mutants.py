@@ -1131,6 +1131,20 @@ mutant("slots_not_zeroed", "typed/store.h",
        "",
        "test_read:SPIN")
 
+# ---- large pages ----
+mutant("large_pages_not_asked_for", "runtime/env.h",
+       "    if (n_bytes >= 2 * DLOAD_I_LARGE_PAGE)\n",
+       "    if (n_bytes >= 200 * DLOAD_I_LARGE_PAGE)\n",
+       "test_pages")
+mutant("large_pages_for_all", "runtime/env.h",
+       "    if (n_bytes >= 2 * DLOAD_I_LARGE_PAGE)\n",
+       "    if (n_bytes >= 2048)\n",
+       "test_pages")
+mutant("large_block_wraps", "runtime/env.h",
+       "n_bytes > SIZE_MAX - last",
+       "n_bytes == SIZE_MAX",
+       "test_pages")
+
 # ---- many keys at once ----
 mutant("many_block_runs_over", "typed/many.h",
        "    size_t n_keys = n < DLOAD_I_MANY ? n : DLOAD_I_MANY;\n",
