@@ -118,9 +118,9 @@
  * _cache_get or _load_many (up to its first miss) takes no lock when values are copied byte by byte (no
  * REF, COPY or DLOAD_BLOB) and have 512 bytes at most: the entry is copied between two looks at a sequence
  * number of its group of slots. After 16 looks that met a writer, the shard's lock decides; so it does for every
- * miss, every cached error and what may have expired. A hit writes the entry's byte of uses, when its policy still counts (S3FIFO and
- * ADAPTIVE up to 3, CLOCK and SIEVE 1), and a counter (DLOAD_STATS): fifteen threads at a time have a cache line
- * each, the others share one. LRU takes the lock for an entry's first hit in a tick of 1.05 ms, with DLOAD_TTL
+ * miss, every cached error and what may have expired. A hit writes the entry's byte of uses, when its policy
+ * still counts (S3FIFO and ADAPTIVE up to 3, CLOCK and SIEVE 1), and a counter (DLOAD_STATS): fifteen threads at
+ * a time have a cache line each, the others share one. LRU takes the lock for an entry's first hit in a tick of 1.05 ms, with DLOAD_TTL
  * 0 for each. Tables that a DLOAD_UNBOUNDED cache outgrew stay until _destroy, at most as much as the
  * one in use; so do the bytes of string keys, which later keys use again.
  *
