@@ -88,6 +88,10 @@
  * many of them want the same place. With DLOAD_HASH_SIP that takes the secret: without it keys collide by
  * chance only. It covers keys, groups, and keys on their way. A hit takes some 100 instructions more, with
  * integers and with short strings alike (x86-64, counted by callgrind).
+ * With either hash, and any keys, putting an entry looks at 128 groups of 32 slots at most; where they are
+ * full an entry among them is evicted, or with DLOAD_EVICT_NONE and without a capacity the new one refused
+ * (DLOAD_EFULL; a load delivers it all the same). stats.long_probes counts what goes a quarter of that way:
+ * where it grows, somebody chooses keys.
  *
  * OWNERSHIP  Plain values are copied by assignment. With REF/UNREF, COPY/FREE or DLOAD_BLOB every value
  * that a call hands out is the caller's to release (dload_blob_release for blobs). REF and COPY run
@@ -167,7 +171,7 @@
  *                            >>nest >>batch >>pace
  *                            >>run >>crew >>drive >>registry
  *   once a loader: >>params >>fork >>lock_pthread >>snapshot >>snapshot_file >>worth >>siphash >>types >>api
- *                  >>leave >>ident >>table >>stale >>removed >>weight >>read >>store >>cache >>shards >>many
+ *                  >>leave >>ident >>table >>stale >>removed >>weight >>read >>reach >>store >>cache >>shards >>many
  *                  >>pin >>owed >>ops >>answer >>refresh >>load >>outside >>control >>save >>restore >>undef
  */
 /* A name of the user's own, or -Wshadow, never decides whether this compiles without warnings. */
@@ -1713,6 +1717,7 @@ DLOAD_I_LOCAL void dload_i_arena_drop(dload_i_arena *a, const char *ptr, size_t 
 #define DLOAD_I_GROUP_SLOTS 32u
 #define DLOAD_I_OVER_MAX    255u
 #define DLOAD_I_NO_SLOT     UINT32_MAX
+#define DLOAD_I_LONG_PROBE  32u /* groups from home; an entry that has to go so far is counted */
 
 typedef struct dload_i_group {
     uint8_t tags[32];  /* 0 = free */
@@ -1900,35 +1905,6 @@ DLOAD_I_INLINE uint32_t dload_i_take_in(dload_i_group *g, dload_i_match free_, u
     return i;
 }
 
-/* Takes a slot whose home is full. */
-DLOAD_I_NOINLINE uint32_t dload_i_take_far(dload_i_group *groups, uint32_t n_groups, uint64_t hash)
-{
-    uint32_t at = dload_i_home(hash, n_groups);
-    uint32_t class_ = dload_i_class(hash);
-    for (uint32_t tried = 0; tried < n_groups; tried++) {
-        dload_i_group *g = &groups[at];
-        dload_i_match free_ = dload_i_find_tag(g, 0);
-        if (dload_i_match_any(free_)) {
-            return at * DLOAD_I_GROUP_SLOTS + dload_i_take_in(g, free_, hash);
-        }
-        if (g->over[class_] < DLOAD_I_OVER_MAX)
-            DLOAD_I_STORE_RELAXED(&g->over[class_], (uint8_t)(g->over[class_] + 1));
-        at = dload_i_next_group(at, n_groups);
-    }
-    return DLOAD_I_NO_SLOT;
-}
-
-/* Takes a free slot for hash and counts it in every group passed over; there is one: tables are never
- * filled beyond 80 %. Its group is left open. */
-DLOAD_I_INLINE uint32_t dload_i_take_slot(dload_i_group *groups, uint32_t n_groups, uint64_t hash)
-{
-    uint32_t at = dload_i_home(hash, n_groups);
-    dload_i_match free_ = dload_i_find_tag(&groups[at], 0);
-    if (DLOAD_I_LIKELY(dload_i_match_any(free_)))
-        return at * DLOAD_I_GROUP_SLOTS + dload_i_take_in(&groups[at], free_, hash);
-    return dload_i_take_far(groups, n_groups, hash);
-}
-
 /* Takes the count of a key that lives in group end out of the groups that it passed over from at on. A
  * counter that reached its maximum is no count any more and stays. */
 DLOAD_I_NOINLINE void dload_i_give_far(dload_i_group *groups, uint32_t n_groups, uint32_t class_,
@@ -1940,6 +1916,41 @@ DLOAD_I_NOINLINE void dload_i_give_far(dload_i_group *groups, uint32_t n_groups,
     }
 }
 
+/* Takes a slot whose home is full. */
+DLOAD_I_NOINLINE uint32_t dload_i_take_far(dload_i_group *groups, uint32_t n_groups, uint64_t hash,
+                                           uint32_t reach, uint64_t *n_long)
+{
+    uint32_t at = dload_i_home(hash, n_groups);
+    uint32_t class_ = dload_i_class(hash);
+    uint32_t tried = 0;
+    for (; tried < n_groups && tried < reach; tried++) {
+        dload_i_group *g = &groups[at];
+        dload_i_match free_ = dload_i_find_tag(g, 0);
+        if (dload_i_match_any(free_)) {
+            *n_long += tried >= DLOAD_I_LONG_PROBE;
+            return at * DLOAD_I_GROUP_SLOTS + dload_i_take_in(g, free_, hash);
+        }
+        if (g->over[class_] < DLOAD_I_OVER_MAX)
+            DLOAD_I_STORE_RELAXED(&g->over[class_], (uint8_t)(g->over[class_] + 1));
+        at = dload_i_next_group(at, n_groups);
+    }
+    ++*n_long;
+    dload_i_give_far(groups, n_groups, class_, dload_i_home(hash, n_groups), at);
+    return DLOAD_I_NO_SLOT;
+}
+
+/* Takes a free slot for hash and counts it in every group passed over; there is one: tables are never
+ * filled beyond 80 %. Its group is left open. */
+DLOAD_I_INLINE uint32_t dload_i_take_slot(dload_i_group *groups, uint32_t n_groups, uint64_t hash,
+                                          uint32_t reach, uint64_t *n_long)
+{
+    uint32_t at = dload_i_home(hash, n_groups);
+    dload_i_match free_ = dload_i_find_tag(&groups[at], 0);
+    if (DLOAD_I_LIKELY(dload_i_match_any(free_)))
+        return at * DLOAD_I_GROUP_SLOTS + dload_i_take_in(&groups[at], free_, hash);
+    return dload_i_take_far(groups, n_groups, hash, reach, n_long);
+}
+
 /* Gives the slot of a key with this hash back. */
 DLOAD_I_INLINE void dload_i_give_slot(dload_i_group *groups, uint32_t n_groups, uint64_t hash,
                                       uint32_t slot)
@@ -1949,6 +1960,14 @@ DLOAD_I_INLINE void dload_i_give_slot(dload_i_group *groups, uint32_t n_groups, 
     DLOAD_I_STORE_RELEASE(&groups[end].tags[slot % DLOAD_I_GROUP_SLOTS], 0);
     if (DLOAD_I_UNLIKELY(home != end))
         dload_i_give_far(groups, n_groups, dload_i_class(hash), home, end);
+}
+
+/* The groups that a search for the key in slot passes over. */
+DLOAD_I_INLINE uint32_t dload_i_groups_passed(uint32_t n_groups, uint64_t hash, uint32_t slot)
+{
+    uint32_t home = dload_i_home(hash, n_groups);
+    uint32_t at = slot / DLOAD_I_GROUP_SLOTS;
+    return at >= home ? at - home : at + n_groups - home;
 }
 
 /* A table in which nothing is ever found: what a cache that is off looks into. */
@@ -3624,6 +3643,9 @@ typedef struct dload_stats {
     uint64_t entries;                      /* in the cache now */
     uint64_t pinned;                       /* of these, entries that the policy leaves alone */
     uint64_t weight;                       /* of all entries; 0 without DLOAD_WEIGHT */
+    uint64_t
+        long_probes; /* entries whose place was over 32 groups (1,024 slots) from where their keys' hashes
+                           * want them; keys that nobody chose yield none: see DLOAD_HASH_SIP */
     uint64_t too_heavy; /* values that were over a shard's share of config.max_weight */
 } dload_stats;
 
@@ -3729,6 +3751,7 @@ DLOAD_I_LOCAL dload_status dload_stats_prometheus(const dload_stats *stats, cons
     dload_i_text_metric(&t, "entries", gauge, name, stats->entries);
     dload_i_text_metric(&t, "pinned_entries", gauge, name, stats->pinned);
     dload_i_text_metric(&t, "weight", gauge, name, stats->weight);
+    dload_i_text_metric(&t, "long_probes_total", counter, name, stats->long_probes);
     dload_i_text_metric(&t, "too_heavy_total", counter, name, stats->too_heavy);
     dload_i_text_put(&t, "# TYPE dataloader_batches_total counter\n");
     for (size_t i = 0; i < DLOAD_N_TRIGGERS; i++) {
@@ -7717,9 +7740,10 @@ typedef struct DLOAD_I_FN(shard) {
     uint32_t n_pinned;      /* of these, entries that are in no queue */
     uint32_t n_live_pinned; /* ... and of this epoch */
     uint32_t cap;           /* n_live never exceeds it */
-    uint32_t reap_group;    /* next group to look at for entries of older epochs */
-    uint32_t since_reap;    /* clear_all calls since the last complete reap */
-    void *block;            /* what groups and slots and the side arrays were carved from */
+    uint32_t reach; /* no entry lives further than so many groups from home, itself one of them */
+    uint32_t reap_group; /* next group to look at for entries of older epochs */
+    uint32_t since_reap; /* clear_all calls since the last complete reap */
+    void *block;         /* what groups and slots and the side arrays were carved from */
     size_t block_bytes;
 #if DLOAD_I_LOCKLESS
     void *outgrown; /* blocks of smaller tables, which a reader may still look at: a list */
@@ -7743,10 +7767,11 @@ typedef struct DLOAD_I_FN(shard) {
     uint32_t dead; /* chain of evicted entries whose values wait to be released; see weight.h */
     uint32_t n_dead;
 #endif
-    uint64_t hits;      /* DLOAD_STATS; under the lock; see also cache.stripes */
-    uint64_t evictions; /* entries the policy removed to make room */
-    uint64_t expired;   /* entries removed because their TTL passed */
-    uint64_t skipped;   /* values not cached: no room, or no memory */
+    uint64_t hits;        /* DLOAD_STATS; under the lock; see also cache.stripes */
+    uint64_t evictions;   /* entries the policy removed to make room */
+    uint64_t expired;     /* entries removed because their TTL passed */
+    uint64_t long_probes; /* entries that had to be put far from home; see reach.h */
+    uint64_t skipped;     /* values not cached: no room, or no memory */
 } DLOAD_I_FN(shard);
 
 /* A cache: the same one inside every loader, and usable alone. Private fields. */
@@ -8629,7 +8654,7 @@ DLOAD_I_NOINLINE DLOAD_I_SLOT *DLOAD_I_FN(i_find_far)(const DLOAD_I_SHARD *s, DL
 {
     uint32_t at = dload_i_home(id.hash, s->n_groups);
     uint8_t tag = dload_i_tag(id.hash);
-    for (uint32_t tried = 1; tried < s->n_groups; tried++) {
+    for (uint32_t tried = 1; tried < s->n_groups && tried < s->reach; tried++) {
         at = dload_i_next_group(at, s->n_groups);
         const dload_i_group *g = &s->groups[at];
         for (dload_i_match m = dload_i_find_tag(g, tag); dload_i_match_any(m);
@@ -9536,8 +9561,9 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_read_far)(const DLOAD_I_CACHE *c, DLO
     uint32_t n_groups = DLOAD_I_LOAD_ACQUIRE(&s->n_groups);
     const dload_i_group *groups = DLOAD_I_LOAD_ACQUIRE(&s->groups);
     DLOAD_I_SLOT *slots = DLOAD_I_LOAD_ACQUIRE(&s->slots);
+    uint32_t reach = DLOAD_I_LOAD_RELAXED(&s->reach); /* too short while a table grows: no harm */
     uint32_t at = dload_i_home(id.hash, n_groups);
-    for (uint32_t tried = 1; tried < n_groups; tried++) {
+    for (uint32_t tried = 1; tried < n_groups && tried < reach; tried++) {
         if (DLOAD_I_LOAD_RELAXED(&groups[at].over[dload_i_class(id.hash)]) == 0)
             break;
         at = dload_i_next_group(at, n_groups);
@@ -9573,6 +9599,86 @@ DLOAD_I_INLINE dload_status DLOAD_I_FN(i_read_free)(const DLOAD_I_CACHE *c, DLOA
 
 #endif /* DLOAD_I_BODIES && DLOAD_I_LOCKLESS */
 #endif /* DLOAD_I_HAVE_READ */
+
+/* ==== typed/reach.h ==== */
+
+/* >>reach -- how far from its home an entry may live.
+ *
+ * Whoever knows the hash can choose keys that all want the same place, and each would be put, and looked for,
+ * behind all the others: n keys in n * n steps. So no entry is put further than DLOAD_I_REACH groups from
+ * its home. A key that finds these full displaces an entry among them, as in a cache of sets: its policy is
+ * not asked, since the one that it would choose is somewhere else. Without a policy the key is refused. Keys
+ * that nobody chose do not come near this: among 4 million of them, replaced many times, the furthest was 12
+ * groups from home. DLOAD_HASH_SIP keeps chosen keys from coming near it, too.
+ *
+ * Everything here works on one shard whose lock is held.
+ */
+#ifndef DLOAD_I_HAVE_REACH
+#define DLOAD_I_HAVE_REACH
+
+#if DLOAD_I_BODIES
+
+#define DLOAD_I_REACH 128u /* groups from home; see also DLOAD_I_LONG_PROBE */
+
+/* The entry that is to go so that a key at home in group at finds a place; DLOAD_I_NO_SLOT = none may. One of
+ * an older epoch, one that was not used, any other: the first of each kind from home on, in a group that has
+ * one. Where in the group the search begins changes, so that not the same place is emptied each time. */
+DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_nearest_victim)(const DLOAD_I_SHARD *s, uint32_t at)
+{
+    uint32_t turn = (uint32_t)s->long_probes;
+    uint32_t best = DLOAD_I_NO_SLOT;
+    for (uint32_t tried = 0; tried < DLOAD_I_REACH && best == DLOAD_I_NO_SLOT; tried++) {
+        for (uint32_t i = 0; i < DLOAD_I_GROUP_SLOTS; i++) {
+            uint32_t slot = at * DLOAD_I_GROUP_SLOTS + (turn + i) % DLOAD_I_GROUP_SLOTS;
+            uint32_t meta = DLOAD_I_META(&s->slots[slot]);
+            if (DLOAD_I_FN(i_outdated)(s, meta))
+                return slot;
+            if (s->evict.kind == DLOAD_EVICT_NONE || (meta & DLOAD_I_META_PINNED) != 0)
+                continue;
+            bool idle = (meta & DLOAD_I_META_USES) == 0;
+            if (best == DLOAD_I_NO_SLOT ||
+                (idle && (DLOAD_I_META(&s->slots[best]) & DLOAD_I_META_USES) != 0))
+                best = slot;
+        }
+        at = dload_i_next_group(at, s->n_groups);
+    }
+    return best;
+}
+
+/* The home group is full. DLOAD_PENDING: there is a place within reach. DLOAD_OK: there is now, and
+ * item->garbage as in _i_put. DLOAD_EFULL: there is none. */
+DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_reach)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
+                                                  DLOAD_I_FN(item) * item)
+{
+    uint32_t home = dload_i_home(item->id.hash, s->n_groups);
+    uint32_t far = 0;
+    for (uint32_t at = home; far < DLOAD_I_REACH && far < s->n_groups; far++) {
+        if (dload_i_match_any(dload_i_find_tag(&s->groups[at], 0)))
+            break;
+        at = dload_i_next_group(at, s->n_groups);
+    }
+    if (far < DLOAD_I_REACH)
+        return DLOAD_PENDING;
+    s->long_probes++;
+    uint32_t slot = DLOAD_I_FN(i_nearest_victim)(s, home);
+    if (slot == DLOAD_I_NO_SLOT)
+        return DLOAD_EFULL;
+    s->evictions += !DLOAD_I_FN(i_outdated)(s, DLOAD_I_META(&s->slots[slot]));
+    dload_removal why = DLOAD_I_FN(i_why)(c, s, &s->slots[slot], DLOAD_REMOVED_EVICTED);
+    item->garbage = DLOAD_I_FN(i_remove)(s, slot, why, &item->old);
+    return DLOAD_OK;
+}
+
+/* Is the key's home group full, where keys have been far from home before? The first that finds no place
+ * without that is refused: so that this costs nothing where it never comes to that. */
+DLOAD_I_INLINE bool DLOAD_I_FN(i_crowded)(const DLOAD_I_SHARD *s, uint64_t hash)
+{
+    return DLOAD_I_UNLIKELY(s->long_probes != 0) &&
+           !dload_i_match_any(dload_i_find_tag(&s->groups[dload_i_home(hash, s->n_groups)], 0));
+}
+
+#endif /* DLOAD_I_BODIES */
+#endif /* DLOAD_I_HAVE_REACH */
 
 /* ==== typed/store.h ==== */
 
@@ -9654,6 +9760,7 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SH
     s->slots = (DLOAD_I_SLOT *)(void *)(base + slots_at);
     DLOAD_I_FN(i_blank_slots)(s->slots, n_slots);
     s->cap = cap;
+    s->reach = DLOAD_I_REACH;
     s->reap_group = 0;
     s->evict.links =
         dload_i_evict_has_links(kind) ? (dload_i_link *)(void *)(base + links_at) : NULL;
@@ -9713,6 +9820,7 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_move_in)(const dload_env *env, DLOAD_I_SHARD *s,
                                          const DLOAD_I_SHARD *wide)
 {
     DLOAD_I_FN(i_outgrow)(env, s);
+    DLOAD_I_STORE_RELAXED(&s->reach, wide->reach);
     DLOAD_I_STORE_RELEASE(&s->slots, wide->slots);
     DLOAD_I_STORE_RELEASE(&s->groups, wide->groups);
     DLOAD_I_STORE_RELEASE(&s->n_groups, wide->n_groups);
@@ -9746,9 +9854,12 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_grow)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *
         if (s->groups[i / DLOAD_I_GROUP_SLOTS].tags[i % DLOAD_I_GROUP_SLOTS] == 0)
             continue;
         const DLOAD_I_SLOT *e = &s->slots[i];
-        uint32_t slot = dload_i_take_slot(wide.groups, wide.n_groups,
-                                          DLOAD_I_FN(i_hash_of)(e, s->evict.hash_key));
+        uint64_t hash = DLOAD_I_FN(i_hash_of)(e, s->evict.hash_key);
+        uint32_t slot =
+            dload_i_take_slot(wide.groups, wide.n_groups, hash, UINT32_MAX, &wide.long_probes);
         wide.slots[slot] = *e;
+        uint32_t far = dload_i_groups_passed(wide.n_groups, hash, slot);
+        wide.reach = far < wide.reach ? wide.reach : far + 1;
 #if DLOAD_I_WEIGHED
         wide.weights[slot] = s->weights[i];
 #endif
@@ -9761,6 +9872,15 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_grow)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *
     }
     DLOAD_I_FN(i_move_in)(c->env, s, &wide);
     return true;
+}
+
+/* ... for an entry that finds no room. */
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_grow_for)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
+                                                  DLOAD_I_FN(item) * item)
+{
+    if (!DLOAD_I_FN(i_grow)(c, s))
+        return DLOAD_ENOMEM;
+    return DLOAD_I_FN(i_reach)(c, s, item) == DLOAD_EFULL ? DLOAD_EFULL : DLOAD_OK;
 }
 
 /* ---- the entry that comes in ---- */
@@ -9860,10 +9980,18 @@ DLOAD_I_INLINE void DLOAD_I_FN(i_evict)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s
     s->evictions++;
 }
 
-/* Room for one more entry: at capacity somebody leaves. DLOAD_EFULL when nobody may, DLOAD_ENOMEM. */
+/* Room for one more entry: at capacity somebody leaves, and where too many keys want the same place.
+ * DLOAD_EFULL when nobody may, DLOAD_ENOMEM. */
 DLOAD_I_INLINE dload_status DLOAD_I_FN(i_make_room)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
                                                     DLOAD_I_FN(item) * item)
 {
+    if (DLOAD_I_UNLIKELY(DLOAD_I_FN(i_crowded)(s, item->id.hash))) {
+        dload_status st = DLOAD_I_FN(i_reach)(c, s, item);
+        if (st == DLOAD_EFULL && c->unbounded && s->n_used > s->cap / 2)
+            return DLOAD_I_FN(i_grow_for)(c, s, item); /* it may be the table that is small */
+        if (st != DLOAD_PENDING)
+            return st;
+    }
     if (s->n_used < s->cap)
         return DLOAD_OK;
 #if DLOAD_I_KILLS
@@ -9878,7 +10006,7 @@ DLOAD_I_INLINE dload_status DLOAD_I_FN(i_make_room)(const DLOAD_I_CACHE *c, DLOA
         return DLOAD_OK;
     }
     if (c->unbounded)
-        return DLOAD_I_FN(i_grow)(c, s) ? DLOAD_OK : DLOAD_ENOMEM;
+        return DLOAD_I_FN(i_grow_for)(c, s, item);
     if (s->evict.kind == DLOAD_EVICT_NONE || s->n_pinned == s->n_used)
         return DLOAD_EFULL;
     DLOAD_I_FN(i_evict)(c, s, item);
@@ -9897,13 +10025,18 @@ DLOAD_I_INLINE dload_status DLOAD_I_FN(i_make_entry)(const DLOAD_I_CACHE *c, DLO
 #endif
     bool was_ghost = dload_i_evict_meet(&s->evict, DLOAD_EVICT, item->id.hash, s->n_used >= s->cap);
     dload_status st = DLOAD_I_FN(i_make_room)(c, s, item);
+    uint32_t at = DLOAD_I_NO_SLOT;
+    if (DLOAD_I_LIKELY(st >= 0)) {
+        at = dload_i_take_slot(s->groups, s->n_groups, item->id.hash, s->reach, &s->long_probes);
+        if (DLOAD_I_UNLIKELY(at == DLOAD_I_NO_SLOT))
+            st = DLOAD_EFULL;
+    }
     if (DLOAD_I_UNLIKELY(st < 0)) {
 #if DLOAD_I_IS_STRING
         dload_i_arena_drop(&s->arena, bytes, item->id.key.len);
 #endif
         return st;
     }
-    uint32_t at = dload_i_take_slot(s->groups, s->n_groups, item->id.hash);
     DLOAD_I_SLOT *e = &s->slots[at];
     DLOAD_I_FN(i_write_key)(e, &item->id, bytes);
     DLOAD_I_META_WRITE(e, s->epoch);
@@ -12486,6 +12619,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats)
         stats->hits += s->hits;
         stats->evictions += s->evictions;
         stats->expired += s->expired;
+        stats->long_probes += s->long_probes;
         stats->entries += s->n_live;
         stats->pinned += s->n_live_pinned;
 #if DLOAD_I_WEIGHED
@@ -13379,6 +13513,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(restore_file)(DLOAD_NAME *l, const char *pat
 #undef DLOAD_I_HAVE_REMOVED
 #undef DLOAD_I_HAVE_WEIGHT
 #undef DLOAD_I_DRAIN_MAX
+#undef DLOAD_I_HAVE_REACH
+#undef DLOAD_I_REACH
 #undef DLOAD_I_HAVE_STORE
 #undef DLOAD_I_HAVE_CACHE
 #undef DLOAD_I_HAVE_SHARDS

@@ -54,10 +54,10 @@ static double fullest_shard(void)
 /* Puts the first N hashes into the table; the groups that finding each takes. */
 static uint64_t fill(uint32_t *longest)
 {
-    uint64_t all = 0;
+    uint64_t all = 0, n_long = 0;
     memset(groups, 0, n_groups * sizeof *groups);
     for (size_t i = 0; i < N; i++) {
-        uint32_t slot = dload_i_take_slot(groups, n_groups, hashes[i]);
+        uint32_t slot = dload_i_take_slot(groups, n_groups, hashes[i], UINT32_MAX, &n_long);
         assert_true(slot != DLOAD_I_NO_SLOT);
         dload_i_group_shut(&groups[slot / DLOAD_I_GROUP_SLOTS]);
         uint32_t home = dload_i_home(hashes[i], n_groups);
@@ -65,6 +65,7 @@ static uint64_t fill(uint32_t *longest)
         all += looked;
         *longest = looked > *longest ? looked : *longest;
     }
+    equal(n_long, 0);
     return all;
 }
 

@@ -28,6 +28,7 @@
 #define DLOAD_I_GROUP_SLOTS 32u
 #define DLOAD_I_OVER_MAX    255u
 #define DLOAD_I_NO_SLOT     UINT32_MAX
+#define DLOAD_I_LONG_PROBE  32u /* groups from home; an entry that has to go so far is counted */
 
 typedef struct dload_i_group {
     uint8_t tags[32];  /* 0 = free */
@@ -215,35 +216,6 @@ DLOAD_I_INLINE uint32_t dload_i_take_in(dload_i_group *g, dload_i_match free_, u
     return i;
 }
 
-/* Takes a slot whose home is full. */
-DLOAD_I_NOINLINE uint32_t dload_i_take_far(dload_i_group *groups, uint32_t n_groups, uint64_t hash)
-{
-    uint32_t at = dload_i_home(hash, n_groups);
-    uint32_t class_ = dload_i_class(hash);
-    for (uint32_t tried = 0; tried < n_groups; tried++) {
-        dload_i_group *g = &groups[at];
-        dload_i_match free_ = dload_i_find_tag(g, 0);
-        if (dload_i_match_any(free_)) {
-            return at * DLOAD_I_GROUP_SLOTS + dload_i_take_in(g, free_, hash);
-        }
-        if (g->over[class_] < DLOAD_I_OVER_MAX)
-            DLOAD_I_STORE_RELAXED(&g->over[class_], (uint8_t)(g->over[class_] + 1));
-        at = dload_i_next_group(at, n_groups);
-    }
-    return DLOAD_I_NO_SLOT;
-}
-
-/* Takes a free slot for hash and counts it in every group passed over; there is one: tables are never
- * filled beyond 80 %. Its group is left open. */
-DLOAD_I_INLINE uint32_t dload_i_take_slot(dload_i_group *groups, uint32_t n_groups, uint64_t hash)
-{
-    uint32_t at = dload_i_home(hash, n_groups);
-    dload_i_match free_ = dload_i_find_tag(&groups[at], 0);
-    if (DLOAD_I_LIKELY(dload_i_match_any(free_)))
-        return at * DLOAD_I_GROUP_SLOTS + dload_i_take_in(&groups[at], free_, hash);
-    return dload_i_take_far(groups, n_groups, hash);
-}
-
 /* Takes the count of a key that lives in group end out of the groups that it passed over from at on. A
  * counter that reached its maximum is no count any more and stays. */
 DLOAD_I_NOINLINE void dload_i_give_far(dload_i_group *groups, uint32_t n_groups, uint32_t class_,
@@ -255,6 +227,41 @@ DLOAD_I_NOINLINE void dload_i_give_far(dload_i_group *groups, uint32_t n_groups,
     }
 }
 
+/* Takes a slot whose home is full. */
+DLOAD_I_NOINLINE uint32_t dload_i_take_far(dload_i_group *groups, uint32_t n_groups, uint64_t hash,
+                                           uint32_t reach, uint64_t *n_long)
+{
+    uint32_t at = dload_i_home(hash, n_groups);
+    uint32_t class_ = dload_i_class(hash);
+    uint32_t tried = 0;
+    for (; tried < n_groups && tried < reach; tried++) {
+        dload_i_group *g = &groups[at];
+        dload_i_match free_ = dload_i_find_tag(g, 0);
+        if (dload_i_match_any(free_)) {
+            *n_long += tried >= DLOAD_I_LONG_PROBE;
+            return at * DLOAD_I_GROUP_SLOTS + dload_i_take_in(g, free_, hash);
+        }
+        if (g->over[class_] < DLOAD_I_OVER_MAX)
+            DLOAD_I_STORE_RELAXED(&g->over[class_], (uint8_t)(g->over[class_] + 1));
+        at = dload_i_next_group(at, n_groups);
+    }
+    ++*n_long;
+    dload_i_give_far(groups, n_groups, class_, dload_i_home(hash, n_groups), at);
+    return DLOAD_I_NO_SLOT;
+}
+
+/* Takes a free slot for hash and counts it in every group passed over; there is one: tables are never
+ * filled beyond 80 %. Its group is left open. */
+DLOAD_I_INLINE uint32_t dload_i_take_slot(dload_i_group *groups, uint32_t n_groups, uint64_t hash,
+                                          uint32_t reach, uint64_t *n_long)
+{
+    uint32_t at = dload_i_home(hash, n_groups);
+    dload_i_match free_ = dload_i_find_tag(&groups[at], 0);
+    if (DLOAD_I_LIKELY(dload_i_match_any(free_)))
+        return at * DLOAD_I_GROUP_SLOTS + dload_i_take_in(&groups[at], free_, hash);
+    return dload_i_take_far(groups, n_groups, hash, reach, n_long);
+}
+
 /* Gives the slot of a key with this hash back. */
 DLOAD_I_INLINE void dload_i_give_slot(dload_i_group *groups, uint32_t n_groups, uint64_t hash,
                                       uint32_t slot)
@@ -264,6 +271,14 @@ DLOAD_I_INLINE void dload_i_give_slot(dload_i_group *groups, uint32_t n_groups, 
     DLOAD_I_STORE_RELEASE(&groups[end].tags[slot % DLOAD_I_GROUP_SLOTS], 0);
     if (DLOAD_I_UNLIKELY(home != end))
         dload_i_give_far(groups, n_groups, dload_i_class(hash), home, end);
+}
+
+/* The groups that a search for the key in slot passes over. */
+DLOAD_I_INLINE uint32_t dload_i_groups_passed(uint32_t n_groups, uint64_t hash, uint32_t slot)
+{
+    uint32_t home = dload_i_home(hash, n_groups);
+    uint32_t at = slot / DLOAD_I_GROUP_SLOTS;
+    return at >= home ? at - home : at + n_groups - home;
 }
 
 /* A table in which nothing is ever found: what a cache that is off looks into. */

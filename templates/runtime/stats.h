@@ -43,6 +43,9 @@ typedef struct dload_stats {
     uint64_t entries;                      /* in the cache now */
     uint64_t pinned;                       /* of these, entries that the policy leaves alone */
     uint64_t weight;                       /* of all entries; 0 without DLOAD_WEIGHT */
+    uint64_t
+        long_probes; /* entries whose place was over 32 groups (1,024 slots) from where their keys' hashes
+                           * want them; keys that nobody chose yield none: see DLOAD_HASH_SIP */
     uint64_t too_heavy; /* values that were over a shard's share of config.max_weight */
 } dload_stats;
 
@@ -148,6 +151,7 @@ DLOAD_I_LOCAL dload_status dload_stats_prometheus(const dload_stats *stats, cons
     dload_i_text_metric(&t, "entries", gauge, name, stats->entries);
     dload_i_text_metric(&t, "pinned_entries", gauge, name, stats->pinned);
     dload_i_text_metric(&t, "weight", gauge, name, stats->weight);
+    dload_i_text_metric(&t, "long_probes_total", counter, name, stats->long_probes);
     dload_i_text_metric(&t, "too_heavy_total", counter, name, stats->too_heavy);
     dload_i_text_put(&t, "# TYPE dataloader_batches_total counter\n");
     for (size_t i = 0; i < DLOAD_N_TRIGGERS; i++) {

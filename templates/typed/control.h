@@ -241,6 +241,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats)
         stats->hits += s->hits;
         stats->evictions += s->evictions;
         stats->expired += s->expired;
+        stats->long_probes += s->long_probes;
         stats->entries += s->n_live;
         stats->pinned += s->n_live_pinned;
 #if DLOAD_I_WEIGHED

@@ -127,8 +127,9 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_read_far)(const DLOAD_I_CACHE *c, DLO
     uint32_t n_groups = DLOAD_I_LOAD_ACQUIRE(&s->n_groups);
     const dload_i_group *groups = DLOAD_I_LOAD_ACQUIRE(&s->groups);
     DLOAD_I_SLOT *slots = DLOAD_I_LOAD_ACQUIRE(&s->slots);
+    uint32_t reach = DLOAD_I_LOAD_RELAXED(&s->reach); /* too short while a table grows: no harm */
     uint32_t at = dload_i_home(id.hash, n_groups);
-    for (uint32_t tried = 1; tried < n_groups; tried++) {
+    for (uint32_t tried = 1; tried < n_groups && tried < reach; tried++) {
         if (DLOAD_I_LOAD_RELAXED(&groups[at].over[dload_i_class(id.hash)]) == 0)
             break;
         at = dload_i_next_group(at, n_groups);

@@ -5,7 +5,7 @@
 #ifndef DLOAD_I_HAVE_STORE
 #define DLOAD_I_HAVE_STORE
 
-#include "read.h"
+#include "reach.h"
 
 #if DLOAD_I_BODIES
 
@@ -78,6 +78,7 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SH
     s->slots = (DLOAD_I_SLOT *)(void *)(base + slots_at);
     DLOAD_I_FN(i_blank_slots)(s->slots, n_slots);
     s->cap = cap;
+    s->reach = DLOAD_I_REACH;
     s->reap_group = 0;
     s->evict.links =
         dload_i_evict_has_links(kind) ? (dload_i_link *)(void *)(base + links_at) : NULL;
@@ -137,6 +138,7 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_move_in)(const dload_env *env, DLOAD_I_SHARD *s,
                                          const DLOAD_I_SHARD *wide)
 {
     DLOAD_I_FN(i_outgrow)(env, s);
+    DLOAD_I_STORE_RELAXED(&s->reach, wide->reach);
     DLOAD_I_STORE_RELEASE(&s->slots, wide->slots);
     DLOAD_I_STORE_RELEASE(&s->groups, wide->groups);
     DLOAD_I_STORE_RELEASE(&s->n_groups, wide->n_groups);
@@ -170,9 +172,12 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_grow)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *
         if (s->groups[i / DLOAD_I_GROUP_SLOTS].tags[i % DLOAD_I_GROUP_SLOTS] == 0)
             continue;
         const DLOAD_I_SLOT *e = &s->slots[i];
-        uint32_t slot = dload_i_take_slot(wide.groups, wide.n_groups,
-                                          DLOAD_I_FN(i_hash_of)(e, s->evict.hash_key));
+        uint64_t hash = DLOAD_I_FN(i_hash_of)(e, s->evict.hash_key);
+        uint32_t slot =
+            dload_i_take_slot(wide.groups, wide.n_groups, hash, UINT32_MAX, &wide.long_probes);
         wide.slots[slot] = *e;
+        uint32_t far = dload_i_groups_passed(wide.n_groups, hash, slot);
+        wide.reach = far < wide.reach ? wide.reach : far + 1;
 #if DLOAD_I_WEIGHED
         wide.weights[slot] = s->weights[i];
 #endif
@@ -185,6 +190,15 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_grow)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *
     }
     DLOAD_I_FN(i_move_in)(c->env, s, &wide);
     return true;
+}
+
+/* ... for an entry that finds no room. */
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_grow_for)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
+                                                  DLOAD_I_FN(item) * item)
+{
+    if (!DLOAD_I_FN(i_grow)(c, s))
+        return DLOAD_ENOMEM;
+    return DLOAD_I_FN(i_reach)(c, s, item) == DLOAD_EFULL ? DLOAD_EFULL : DLOAD_OK;
 }
 
 /* ---- the entry that comes in ---- */
@@ -284,10 +298,18 @@ DLOAD_I_INLINE void DLOAD_I_FN(i_evict)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s
     s->evictions++;
 }
 
-/* Room for one more entry: at capacity somebody leaves. DLOAD_EFULL when nobody may, DLOAD_ENOMEM. */
+/* Room for one more entry: at capacity somebody leaves, and where too many keys want the same place.
+ * DLOAD_EFULL when nobody may, DLOAD_ENOMEM. */
 DLOAD_I_INLINE dload_status DLOAD_I_FN(i_make_room)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
                                                     DLOAD_I_FN(item) * item)
 {
+    if (DLOAD_I_UNLIKELY(DLOAD_I_FN(i_crowded)(s, item->id.hash))) {
+        dload_status st = DLOAD_I_FN(i_reach)(c, s, item);
+        if (st == DLOAD_EFULL && c->unbounded && s->n_used > s->cap / 2)
+            return DLOAD_I_FN(i_grow_for)(c, s, item); /* it may be the table that is small */
+        if (st != DLOAD_PENDING)
+            return st;
+    }
     if (s->n_used < s->cap)
         return DLOAD_OK;
 #if DLOAD_I_KILLS
@@ -302,7 +324,7 @@ DLOAD_I_INLINE dload_status DLOAD_I_FN(i_make_room)(const DLOAD_I_CACHE *c, DLOA
         return DLOAD_OK;
     }
     if (c->unbounded)
-        return DLOAD_I_FN(i_grow)(c, s) ? DLOAD_OK : DLOAD_ENOMEM;
+        return DLOAD_I_FN(i_grow_for)(c, s, item);
     if (s->evict.kind == DLOAD_EVICT_NONE || s->n_pinned == s->n_used)
         return DLOAD_EFULL;
     DLOAD_I_FN(i_evict)(c, s, item);
@@ -321,13 +343,18 @@ DLOAD_I_INLINE dload_status DLOAD_I_FN(i_make_entry)(const DLOAD_I_CACHE *c, DLO
 #endif
     bool was_ghost = dload_i_evict_meet(&s->evict, DLOAD_EVICT, item->id.hash, s->n_used >= s->cap);
     dload_status st = DLOAD_I_FN(i_make_room)(c, s, item);
+    uint32_t at = DLOAD_I_NO_SLOT;
+    if (DLOAD_I_LIKELY(st >= 0)) {
+        at = dload_i_take_slot(s->groups, s->n_groups, item->id.hash, s->reach, &s->long_probes);
+        if (DLOAD_I_UNLIKELY(at == DLOAD_I_NO_SLOT))
+            st = DLOAD_EFULL;
+    }
     if (DLOAD_I_UNLIKELY(st < 0)) {
 #if DLOAD_I_IS_STRING
         dload_i_arena_drop(&s->arena, bytes, item->id.key.len);
 #endif
         return st;
     }
-    uint32_t at = dload_i_take_slot(s->groups, s->n_groups, item->id.hash);
     DLOAD_I_SLOT *e = &s->slots[at];
     DLOAD_I_FN(i_write_key)(e, &item->id, bytes);
     DLOAD_I_META_WRITE(e, s->epoch);

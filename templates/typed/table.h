@@ -241,7 +241,7 @@ DLOAD_I_NOINLINE DLOAD_I_SLOT *DLOAD_I_FN(i_find_far)(const DLOAD_I_SHARD *s, DL
 {
     uint32_t at = dload_i_home(id.hash, s->n_groups);
     uint8_t tag = dload_i_tag(id.hash);
-    for (uint32_t tried = 1; tried < s->n_groups; tried++) {
+    for (uint32_t tried = 1; tried < s->n_groups && tried < s->reach; tried++) {
         at = dload_i_next_group(at, s->n_groups);
         const dload_i_group *g = &s->groups[at];
         for (dload_i_match m = dload_i_find_tag(g, tag); dload_i_match_any(m);

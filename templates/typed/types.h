@@ -266,9 +266,10 @@ typedef struct DLOAD_I_FN(shard) {
     uint32_t n_pinned;      /* of these, entries that are in no queue */
     uint32_t n_live_pinned; /* ... and of this epoch */
     uint32_t cap;           /* n_live never exceeds it */
-    uint32_t reap_group;    /* next group to look at for entries of older epochs */
-    uint32_t since_reap;    /* clear_all calls since the last complete reap */
-    void *block;            /* what groups and slots and the side arrays were carved from */
+    uint32_t reach; /* no entry lives further than so many groups from home, itself one of them */
+    uint32_t reap_group; /* next group to look at for entries of older epochs */
+    uint32_t since_reap; /* clear_all calls since the last complete reap */
+    void *block;         /* what groups and slots and the side arrays were carved from */
     size_t block_bytes;
 #if DLOAD_I_LOCKLESS
     void *outgrown; /* blocks of smaller tables, which a reader may still look at: a list */
@@ -292,10 +293,11 @@ typedef struct DLOAD_I_FN(shard) {
     uint32_t dead; /* chain of evicted entries whose values wait to be released; see weight.h */
     uint32_t n_dead;
 #endif
-    uint64_t hits;      /* DLOAD_STATS; under the lock; see also cache.stripes */
-    uint64_t evictions; /* entries the policy removed to make room */
-    uint64_t expired;   /* entries removed because their TTL passed */
-    uint64_t skipped;   /* values not cached: no room, or no memory */
+    uint64_t hits;        /* DLOAD_STATS; under the lock; see also cache.stripes */
+    uint64_t evictions;   /* entries the policy removed to make room */
+    uint64_t expired;     /* entries removed because their TTL passed */
+    uint64_t long_probes; /* entries that had to be put far from home; see reach.h */
+    uint64_t skipped;     /* values not cached: no room, or no memory */
 } DLOAD_I_FN(shard);
 
 /* A cache: the same one inside every loader, and usable alone. Private fields. */

@@ -1351,3 +1351,37 @@ mutant("snapshot_hash_key_from_nowhere", "typed/restore.h",
        "    item.id = DLOAD_I_FN(i_id)(c, p->key, p->group);\n"
        "    item.id.hash = dload_i_mix64((uint64_t)p->left_ns + p->group);",
        "test_snapshot_secret")
+
+# ---- how far from home an entry may live ----
+mutant("reach_without_end", "typed/reach.h",
+       "    if (far < DLOAD_I_REACH)\n",
+       "    if (far < UINT32_MAX)\n",
+       "test_reach")
+mutant("reach_not_counted", "runtime/group.h",
+       "            *n_long += tried >= DLOAD_I_LONG_PROBE;\n",
+       "",
+       "test_reach")
+mutant("reach_pinned_goes", "typed/reach.h",
+       "(meta & DLOAD_I_META_PINNED) != 0)\n                continue;",
+       "false)\n                continue;",
+       "test_reach")
+mutant("reach_cleared_stays", "typed/reach.h",
+       "            if (DLOAD_I_FN(i_outdated)(s, meta))\n                return slot;\n",
+       "",
+       "test_reach")
+mutant("reach_of_a_grown_table", "typed/store.h",
+       "        wide.reach = far < wide.reach ? wide.reach : far + 1;\n",
+       "        (void)far;\n",
+       "test_reach")
+mutant("reach_search_stops_early", "typed/table.h",
+       "tried < s->n_groups && tried < s->reach; tried++",
+       "tried < s->n_groups && tried + 1 < s->reach; tried++",
+       "test_reach")
+mutant("reach_small_table_refuses", "typed/store.h",
+       "        if (st == DLOAD_EFULL && c->unbounded && s->n_used > s->cap / 2)\n",
+       "        if (false)\n",
+       "test_reach")
+mutant("reach_refused_leaves_counts", "runtime/group.h",
+       "    dload_i_give_far(groups, n_groups, class_, dload_i_home(hash, n_groups), at);\n",
+       "",
+       "test_reach")
