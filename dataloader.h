@@ -2758,6 +2758,7 @@ DLOAD_I_LOCAL void dload_i_adaptive_init(dload_i_adaptive *a, uint32_t *words, u
 #define DLOAD_I_META_EXPIRES 0x200u
 #define DLOAD_I_META_PINNED  0x400u  /* in no queue: the policy does not know of it */
 #define DLOAD_I_META_DRAWN   0x800u  /* with DLOAD_REFRESH: to be refreshed early */
+#define DLOAD_I_META_REASON  12u     /* three bits from there on: see weight.h */
 #define DLOAD_I_META_ERROR   0x8000u /* next to the epoch: one comparison finds both */
 #define DLOAD_I_EPOCH_ONE    0x10000u
 #define DLOAD_I_EPOCH_MASK   0xffff0000u
@@ -8290,6 +8291,12 @@ DLOAD_I_INLINE bool DLOAD_I_FN(i_is_dead)(uint32_t meta)
     return DLOAD_I_KILLS && (meta & dead) == dead;
 }
 
+/* Why: not where uses are, since a reader without the lock may count one late (mutant REASON_AMONG_USES). */
+DLOAD_I_INLINE dload_removal DLOAD_I_FN(i_died_of)(uint32_t meta)
+{
+    return (dload_removal)(meta >> DLOAD_I_META_REASON & 7u);
+}
+
 /* Is it of an epoch before the last clear_all? */
 DLOAD_I_INLINE bool DLOAD_I_FN(i_outdated)(const DLOAD_I_FN(shard) * s, uint32_t meta)
 {
@@ -9173,7 +9180,7 @@ DLOAD_I_INLINE dload_removal DLOAD_I_FN(i_why)(const DLOAD_I_CACHE *c, const DLO
 {
 #if DLOAD_ON_REMOVE
     if (DLOAD_I_FN(i_is_dead)(DLOAD_I_META(e)))
-        return (dload_removal)(DLOAD_I_META(e) & DLOAD_I_META_USES);
+        return DLOAD_I_FN(i_died_of)(DLOAD_I_META(e));
     if (DLOAD_I_FN(i_outdated)(s, DLOAD_I_META(e)))
         return DLOAD_REMOVED_CLEARED;
     if (!DLOAD_I_FN(i_valid)(c, s, e))
@@ -9321,7 +9328,8 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_kill)(DLOAD_I_SHARD *s, uint32_t slot, dload_rem
     dload_i_group_open(g);
     DLOAD_I_STORE_RELEASE(tag, (uint8_t)(*tag == UINT8_MAX ? 1 : *tag + 1));
     DLOAD_I_META_WRITE(e, ((s->epoch - DLOAD_I_EPOCH_ONE) & DLOAD_I_EPOCH_MASK) |
-                              DLOAD_I_META_PINNED | DLOAD_I_META_MAIN | (uint32_t)reason);
+                              DLOAD_I_META_PINNED | DLOAD_I_META_MAIN |
+                              (uint32_t)reason << DLOAD_I_META_REASON);
     dload_i_group_shut(g);
     s->weights[slot] = s->dead;
     s->dead = slot;
@@ -9334,8 +9342,7 @@ DLOAD_I_LOCAL bool DLOAD_I_FN(i_bury)(DLOAD_I_SHARD *s, DLOAD_I_FN(removed) * ol
     uint32_t slot = s->dead;
     s->dead = s->weights[slot];
     s->n_dead--;
-    return DLOAD_I_FN(i_remove)(
-        s, slot, (dload_removal)(DLOAD_I_META(&s->slots[slot]) & DLOAD_I_META_USES), old);
+    return DLOAD_I_FN(i_remove)(s, slot, DLOAD_I_FN(i_died_of)(DLOAD_I_META(&s->slots[slot])), old);
 }
 
 #define DLOAD_I_DRAIN_MAX 16u /* values that one hold of the lock takes out */

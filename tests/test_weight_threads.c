@@ -249,11 +249,57 @@ static void test_weight_threads_loader(void **state)
     fake_env_check(&x.f);
 }
 
+/* ---- a use that is counted late ---- */
+
+#define DLOAD_NAME      late
+#define DLOAD_KEY       uint64_t
+#define DLOAD_VALUE     uint64_t
+#define DLOAD_LOCK      TEST_LOCK
+#define DLOAD_WEIGHT(v) ((uint32_t) * (v))
+#define DLOAD_ON_REMOVE 1
+#include "dataloader.h"
+
+static void late_gone(void *ctx, late_removed *r)
+{
+    *(dload_removal *)ctx = r->reason;
+}
+
+/* A reader without the lock counts its use after it has looked; the entry may have died of something since,
+ * and it is that which the hook is told. */
+static void test_weight_late_use(void **state)
+{
+    (void)state;
+    dload_removal reason = DLOAD_REMOVED_DESTROYED;
+    late_cache c;
+    late_cache_config cfg;
+    memset(&cfg, 0, sizeof cfg);
+    cfg.capacity = 10;
+    cfg.shards = 1;
+    cfg.max_weight = 100;
+    cfg.on_remove = late_gone;
+    cfg.ctx = &reason;
+    must_ok(late_cache_init(&c, &cfg));
+    late_shard *s = &c.shard[0];
+    for (uint32_t uses = 0; uses < 3; uses++) {
+        const uint64_t value = 5;
+        must_ok(late_cache_set(&c, uses, &value, 0));
+        late_i_ident id = late_i_id(&c, uses, 0);
+        late_slot *e = late_i_locate(s, &id);
+        assert_non_null(e);
+        late_i_kill(s, late_i_slot_of(s, e), DLOAD_REMOVED_EVICTED);
+        dload_i_count_use(&e->meta, uses, 3);
+        late_i_drain(&c, s);
+        equal(reason, DLOAD_REMOVED_EVICTED);
+    }
+    must_ok(late_cache_destroy(&c));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_weight_threads_cache),
         cmocka_unit_test(test_weight_threads_loader),
+        cmocka_unit_test(test_weight_late_use),
     };
     return cmocka_run_group_tests_name("weight threads " TEST_STRING(TEST_LOCK), tests, NULL, NULL);
 }

@@ -22,6 +22,7 @@
 #define DLOAD_I_META_EXPIRES 0x200u
 #define DLOAD_I_META_PINNED  0x400u  /* in no queue: the policy does not know of it */
 #define DLOAD_I_META_DRAWN   0x800u  /* with DLOAD_REFRESH: to be refreshed early */
+#define DLOAD_I_META_REASON  12u     /* three bits from there on: see weight.h */
 #define DLOAD_I_META_ERROR   0x8000u /* next to the epoch: one comparison finds both */
 #define DLOAD_I_EPOCH_ONE    0x10000u
 #define DLOAD_I_EPOCH_MASK   0xffff0000u

@@ -51,6 +51,12 @@ DLOAD_I_INLINE bool DLOAD_I_FN(i_is_dead)(uint32_t meta)
     return DLOAD_I_KILLS && (meta & dead) == dead;
 }
 
+/* Why: not where uses are, since a reader without the lock may count one late (mutant REASON_AMONG_USES). */
+DLOAD_I_INLINE dload_removal DLOAD_I_FN(i_died_of)(uint32_t meta)
+{
+    return (dload_removal)(meta >> DLOAD_I_META_REASON & 7u);
+}
+
 /* Is it of an epoch before the last clear_all? */
 DLOAD_I_INLINE bool DLOAD_I_FN(i_outdated)(const DLOAD_I_FN(shard) * s, uint32_t meta)
 {

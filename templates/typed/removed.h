@@ -16,7 +16,7 @@ DLOAD_I_INLINE dload_removal DLOAD_I_FN(i_why)(const DLOAD_I_CACHE *c, const DLO
 {
 #if DLOAD_ON_REMOVE
     if (DLOAD_I_FN(i_is_dead)(DLOAD_I_META(e)))
-        return (dload_removal)(DLOAD_I_META(e) & DLOAD_I_META_USES);
+        return DLOAD_I_FN(i_died_of)(DLOAD_I_META(e));
     if (DLOAD_I_FN(i_outdated)(s, DLOAD_I_META(e)))
         return DLOAD_REMOVED_CLEARED;
     if (!DLOAD_I_FN(i_valid)(c, s, e))

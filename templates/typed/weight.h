@@ -92,7 +92,8 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_kill)(DLOAD_I_SHARD *s, uint32_t slot, dload_rem
     dload_i_group_open(g);
     DLOAD_I_STORE_RELEASE(tag, (uint8_t)(*tag == UINT8_MAX ? 1 : *tag + 1));
     DLOAD_I_META_WRITE(e, ((s->epoch - DLOAD_I_EPOCH_ONE) & DLOAD_I_EPOCH_MASK) |
-                              DLOAD_I_META_PINNED | DLOAD_I_META_MAIN | (uint32_t)reason);
+                              DLOAD_I_META_PINNED | DLOAD_I_META_MAIN |
+                              (uint32_t)reason << DLOAD_I_META_REASON);
     dload_i_group_shut(g);
     s->weights[slot] = s->dead;
     s->dead = slot;
@@ -105,8 +106,7 @@ DLOAD_I_LOCAL bool DLOAD_I_FN(i_bury)(DLOAD_I_SHARD *s, DLOAD_I_FN(removed) * ol
     uint32_t slot = s->dead;
     s->dead = s->weights[slot];
     s->n_dead--;
-    return DLOAD_I_FN(i_remove)(
-        s, slot, (dload_removal)(DLOAD_I_META(&s->slots[slot]) & DLOAD_I_META_USES), old);
+    return DLOAD_I_FN(i_remove)(s, slot, DLOAD_I_FN(i_died_of)(DLOAD_I_META(&s->slots[slot])), old);
 }
 
 #define DLOAD_I_DRAIN_MAX 16u /* values that one hold of the lock takes out */

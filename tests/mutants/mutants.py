@@ -1131,6 +1131,11 @@ mutant("slots_not_zeroed", "typed/store.h",
        "",
        "test_read:SPIN")
 
+mutant("reason_among_uses", "runtime/evict.h",
+       "#define DLOAD_I_META_REASON  12u",
+       "#define DLOAD_I_META_REASON  0u",
+       "test_weight_threads:SPIN")
+
 # ---- large pages ----
 mutant("large_pages_not_asked_for", "runtime/env.h",
        "    if (n_bytes >= 2 * DLOAD_I_LARGE_PAGE)\n",
