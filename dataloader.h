@@ -282,9 +282,11 @@ int memcmp(const void *a, const void *b, size_t n_bytes);
 #define DLOAD_I_JOIN(name, word)  DLOAD_I_JOIN_(name, word)
 
 #if defined(__GNUC__) || defined(__clang__)
-#define DLOAD_I_UNUSED      __attribute__((__unused__))
-#define DLOAD_I_INLINE      __attribute__((__unused__, __always_inline__)) static inline
-#define DLOAD_I_NOINLINE    __attribute__((__unused__, __noinline__)) static
+#define DLOAD_I_UNUSED   __attribute__((__unused__))
+#define DLOAD_I_INLINE   __attribute__((__unused__, __always_inline__)) static inline
+#define DLOAD_I_NOINLINE __attribute__((__unused__, __noinline__)) static
+/* What a program runs once, or when something is wrong: small rather than fast. */
+#define DLOAD_I_COLD        __attribute__((__unused__, __noinline__, __cold__)) static
 #define DLOAD_I_LIKELY(x)   __builtin_expect(!!(x), 1)
 #define DLOAD_I_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define DLOAD_I_PREFETCH(p) __builtin_prefetch((p), 0, 3)
@@ -825,7 +827,7 @@ DLOAD_I_LOCAL void *dload_i_large_alloc(size_t n_bytes)
 }
 #endif
 
-DLOAD_I_LOCAL void *dload_i_host_alloc(void *ctx, size_t n_bytes)
+DLOAD_I_COLD void *dload_i_host_alloc(void *ctx, size_t n_bytes)
 {
     void *p = NULL;
     (void)ctx;
@@ -1916,7 +1918,7 @@ DLOAD_I_NOINLINE void dload_i_give_far(dload_i_group *groups, uint32_t n_groups,
     }
 }
 
-/* Takes a slot whose home is full. */
+/* The same from the home on, however full it is. */
 DLOAD_I_NOINLINE uint32_t dload_i_take_far(dload_i_group *groups, uint32_t n_groups, uint64_t hash,
                                            uint32_t reach, uint64_t *n_long)
 {
@@ -2194,7 +2196,7 @@ DLOAD_I_LOCAL uint32_t dload_i_ghost_anew(const dload_i_ghost *g, uint32_t time)
 }
 
 /* Counts times anew, from 1, without holes. O(limit). */
-DLOAD_I_NOINLINE void dload_i_ghost_recount(dload_i_ghost *g)
+DLOAD_I_COLD void dload_i_ghost_recount(dload_i_ghost *g)
 {
     uint32_t n_words = g->n_bits / 64;
     g->before[0] = 0;
@@ -2217,7 +2219,7 @@ DLOAD_I_NOINLINE void dload_i_ghost_recount(dload_i_ghost *g)
 /* ---- the queue ---- */
 
 /* Takes a hash out; true when it was there. */
-DLOAD_I_INLINE bool dload_i_ghost_take(dload_i_ghost *g, uint64_t hash)
+DLOAD_I_LOCAL bool dload_i_ghost_take(dload_i_ghost *g, uint64_t hash)
 {
     if (g->limit == 0)
         return false;
@@ -2266,7 +2268,7 @@ DLOAD_I_NOINLINE void dload_i_ghost_squeeze(const dload_i_ghost *g, dload_i_ghos
 }
 
 /* Remembers a hash as the newest, forgetting the oldest when full. */
-DLOAD_I_INLINE void dload_i_ghost_add(dload_i_ghost *g, uint64_t hash)
+DLOAD_I_LOCAL void dload_i_ghost_add(dload_i_ghost *g, uint64_t hash)
 {
     if (g->limit == 0)
         return;
@@ -2449,7 +2451,7 @@ DLOAD_I_LOCAL void dload_i_fifo_pack(dload_i_fifos *qs, uint32_t which)
     q->head = to;
 }
 
-DLOAD_I_NOINLINE void dload_i_fifos_pack(dload_i_fifos *qs)
+DLOAD_I_COLD void dload_i_fifos_pack(dload_i_fifos *qs)
 {
     for (uint32_t i = 0; i < DLOAD_I_QUEUES; i++)
         dload_i_fifo_pack(qs, i);
@@ -4308,7 +4310,7 @@ DLOAD_I_LOCAL dload_i_parker *dload_i_nest_next(const dload_i_waiter *w, uint64_
 }
 
 /* Follows all arrows from p; true when one leads back to this thread. */
-DLOAD_I_LOCAL bool dload_i_nest_circle(dload_i_parker *p, uint64_t self)
+DLOAD_I_COLD bool dload_i_nest_circle(dload_i_parker *p, uint64_t self)
 {
     dload_i_parker *found[DLOAD_I_NEST_MAX];
     uint32_t n_found = 1;
@@ -5267,7 +5269,7 @@ DLOAD_I_NOINLINE uint32_t dload_i_run(dload_i_core *c, dload_i_batch *b)
 
 /* Gives up a running batch: who waits gets status, its keys can be loaded again, and what its function
  * still answers changes nothing. Lets go of the mutex. */
-DLOAD_I_NOINLINE void dload_i_abandon(dload_i_core *c, dload_i_batch *b, dload_status status)
+DLOAD_I_COLD void dload_i_abandon(dload_i_core *c, dload_i_batch *b, dload_status status)
 {
     dload_i_ready ready = {NULL, NULL, 0};
     dload_i_publishing how = {0, b->n, true, false, status, 0};
@@ -5281,7 +5283,7 @@ DLOAD_I_NOINLINE void dload_i_abandon(dload_i_core *c, dload_i_batch *b, dload_s
 }
 
 /* Gives up every batch that ran longer than run_limit_ns. Lets go of the mutex. */
-DLOAD_I_NOINLINE void dload_i_abandon_overdue(dload_i_core *c, uint64_t now_ns)
+DLOAD_I_COLD void dload_i_abandon_overdue(dload_i_core *c, uint64_t now_ns)
 {
     if (c->run_limit_ns == DLOAD_NEVER)
         return;
@@ -5790,8 +5792,8 @@ DLOAD_I_LOCAL bool dload_i_has_turn(const dload_i_core *c, const dload_i_parker 
 /* The queue is full: waits until there is room for a key, where that is wanted. DLOAD_OK, and it is worth
  * asking again; DLOAD_EAGAIN when this call may not wait; DLOAD_ECLOSED, DLOAD_ETIMEDOUT, or what
  * env->wait said. A fetch function never waits here: what fills the queue may wait for it. */
-DLOAD_I_NOINLINE dload_status dload_i_wait_room(dload_i_core *c, dload_i_parker *p,
-                                                uint64_t deadline_ns)
+DLOAD_I_COLD dload_status dload_i_wait_room(dload_i_core *c, dload_i_parker *p,
+                                            uint64_t deadline_ns)
 {
     if (!c->queue_wait || dload_i_nested(c))
         return DLOAD_EAGAIN;
@@ -8794,7 +8796,7 @@ DLOAD_I_INLINE dload_status DLOAD_I_FN(i_read)(const DLOAD_I_CACHE *c, DLOAD_I_S
 
 /* Who the policy gives up, remembered if it wants that; there is somebody. *hash gets as much of the hash of
  * its key as finding its home takes. */
-DLOAD_I_INLINE uint32_t DLOAD_I_FN(i_victim)(DLOAD_I_SHARD *s, uint64_t *hash)
+DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_victim)(DLOAD_I_SHARD *s, uint64_t *hash)
 {
     bool remember = false;
     uint32_t slot = dload_i_evict_victim(&s->evict, DLOAD_EVICT, &remember);
@@ -9654,8 +9656,8 @@ DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_nearest_victim)(const DLOAD_I_SHARD *s, uint
 
 /* The home group is full. DLOAD_PENDING: there is a place within reach. DLOAD_OK: there is now, and
  * item->garbage as in _i_put. DLOAD_EFULL: there is none. */
-DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_reach)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
-                                                  DLOAD_I_FN(item) * item)
+DLOAD_I_COLD dload_status DLOAD_I_FN(i_reach)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
+                                              DLOAD_I_FN(item) * item)
 {
     uint32_t home = dload_i_home(item->id.hash, s->n_groups);
     uint32_t far = 0;
@@ -9720,8 +9722,8 @@ DLOAD_I_INLINE void DLOAD_I_FN(i_blank_slots)(DLOAD_I_SLOT *slots, size_t n_slot
 
 /* One block for all arrays of a shard of cap entries. False when there is no memory; then the shard is
  * as it was. The old block, if any, stays the caller's. */
-DLOAD_I_NOINLINE bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SHARD *s,
-                                                uint32_t cap, uint32_t kind)
+DLOAD_I_COLD bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SHARD *s, uint32_t cap,
+                                            uint32_t kind)
 {
     uint32_t n_groups = dload_i_groups_for(cap);
     size_t n_slots = dload_i_slots_for(cap);
@@ -9845,7 +9847,7 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_move_in)(const dload_env *env, DLOAD_I_SHARD *s,
 }
 
 /* Doubles an unbounded shard: every entry finds a place in a table twice the size. */
-DLOAD_I_NOINLINE bool DLOAD_I_FN(i_grow)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s)
+DLOAD_I_COLD bool DLOAD_I_FN(i_grow)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s)
 {
     DLOAD_I_SHARD wide; /* readers go on in the old table until the new one is complete */
     memset(&wide, 0, sizeof wide);
@@ -9863,7 +9865,7 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_grow)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *
         const DLOAD_I_SLOT *e = &s->slots[i];
         uint64_t hash = DLOAD_I_FN(i_hash_of)(e, s->evict.hash_key);
         uint32_t slot =
-            dload_i_take_slot(wide.groups, wide.n_groups, hash, UINT32_MAX, &wide.long_probes);
+            dload_i_take_far(wide.groups, wide.n_groups, hash, UINT32_MAX, &wide.long_probes);
         wide.slots[slot] = *e;
         uint32_t far = dload_i_groups_passed(wide.n_groups, hash, slot);
         wide.reach = far < wide.reach ? wide.reach : far + 1;
@@ -9973,8 +9975,8 @@ DLOAD_I_NOINLINE void DLOAD_I_FN(i_reopen)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, u
 }
 
 /* The policy's choice leaves. Nothing is cleared: every entry is live. */
-DLOAD_I_INLINE void DLOAD_I_FN(i_evict)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
-                                        DLOAD_I_FN(item) * item)
+DLOAD_I_LOCAL void DLOAD_I_FN(i_evict)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
+                                       DLOAD_I_FN(item) * item)
 {
     uint64_t hash = 0;
     uint32_t slot = DLOAD_I_FN(i_victim)(s, &hash);
@@ -9989,8 +9991,8 @@ DLOAD_I_INLINE void DLOAD_I_FN(i_evict)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s
 
 /* Room for one more entry: at capacity somebody leaves, and where too many keys want the same place.
  * DLOAD_EFULL when nobody may, DLOAD_ENOMEM. */
-DLOAD_I_INLINE dload_status DLOAD_I_FN(i_make_room)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
-                                                    DLOAD_I_FN(item) * item)
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_make_room)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
+                                                   DLOAD_I_FN(item) * item)
 {
     if (DLOAD_I_UNLIKELY(DLOAD_I_FN(i_crowded)(s, item->id.hash))) {
         dload_status st = DLOAD_I_FN(i_reach)(c, s, item);
@@ -10022,8 +10024,8 @@ DLOAD_I_INLINE dload_status DLOAD_I_FN(i_make_room)(const DLOAD_I_CACHE *c, DLOA
 
 /* A place for an entry that is not there, with its key; evicts when full. *slot, whose group is open from
  * now on. */
-DLOAD_I_INLINE dload_status DLOAD_I_FN(i_make_entry)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
-                                                     DLOAD_I_FN(item) * item, uint32_t *slot)
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_make_entry)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
+                                                    DLOAD_I_FN(item) * item, uint32_t *slot)
 {
     const char *bytes = NULL;
 #if DLOAD_I_IS_STRING
@@ -10990,7 +10992,7 @@ DLOAD_I_LOCAL size_t DLOAD_I_FN(i_places)(uint32_t cap, size_t *values_at, size_
     return total;
 }
 
-DLOAD_I_UNUSED static bool DLOAD_I_FN(i_grow_batch)(void *owner, dload_i_batch *base, uint32_t cap)
+DLOAD_I_COLD bool DLOAD_I_FN(i_grow_batch)(void *owner, dload_i_batch *base, uint32_t cap)
 {
     struct DLOAD_NAME *l = (struct DLOAD_NAME *)owner;
     DLOAD_I_BATCH *b = DLOAD_I_FN(i_batch)(base);

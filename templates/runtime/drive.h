@@ -249,8 +249,8 @@ DLOAD_I_LOCAL bool dload_i_has_turn(const dload_i_core *c, const dload_i_parker 
 /* The queue is full: waits until there is room for a key, where that is wanted. DLOAD_OK, and it is worth
  * asking again; DLOAD_EAGAIN when this call may not wait; DLOAD_ECLOSED, DLOAD_ETIMEDOUT, or what
  * env->wait said. A fetch function never waits here: what fills the queue may wait for it. */
-DLOAD_I_NOINLINE dload_status dload_i_wait_room(dload_i_core *c, dload_i_parker *p,
-                                                uint64_t deadline_ns)
+DLOAD_I_COLD dload_status dload_i_wait_room(dload_i_core *c, dload_i_parker *p,
+                                            uint64_t deadline_ns)
 {
     if (!c->queue_wait || dload_i_nested(c))
         return DLOAD_EAGAIN;

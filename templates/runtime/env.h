@@ -183,7 +183,7 @@ DLOAD_I_LOCAL void *dload_i_large_alloc(size_t n_bytes)
 }
 #endif
 
-DLOAD_I_LOCAL void *dload_i_host_alloc(void *ctx, size_t n_bytes)
+DLOAD_I_COLD void *dload_i_host_alloc(void *ctx, size_t n_bytes)
 {
     void *p = NULL;
     (void)ctx;

@@ -156,7 +156,7 @@ DLOAD_I_LOCAL void dload_i_fifo_pack(dload_i_fifos *qs, uint32_t which)
     q->head = to;
 }
 
-DLOAD_I_NOINLINE void dload_i_fifos_pack(dload_i_fifos *qs)
+DLOAD_I_COLD void dload_i_fifos_pack(dload_i_fifos *qs)
 {
     for (uint32_t i = 0; i < DLOAD_I_QUEUES; i++)
         dload_i_fifo_pack(qs, i);

@@ -199,7 +199,7 @@ DLOAD_I_LOCAL uint32_t dload_i_ghost_anew(const dload_i_ghost *g, uint32_t time)
 }
 
 /* Counts times anew, from 1, without holes. O(limit). */
-DLOAD_I_NOINLINE void dload_i_ghost_recount(dload_i_ghost *g)
+DLOAD_I_COLD void dload_i_ghost_recount(dload_i_ghost *g)
 {
     uint32_t n_words = g->n_bits / 64;
     g->before[0] = 0;
@@ -222,7 +222,7 @@ DLOAD_I_NOINLINE void dload_i_ghost_recount(dload_i_ghost *g)
 /* ---- the queue ---- */
 
 /* Takes a hash out; true when it was there. */
-DLOAD_I_INLINE bool dload_i_ghost_take(dload_i_ghost *g, uint64_t hash)
+DLOAD_I_LOCAL bool dload_i_ghost_take(dload_i_ghost *g, uint64_t hash)
 {
     if (g->limit == 0)
         return false;
@@ -271,7 +271,7 @@ DLOAD_I_NOINLINE void dload_i_ghost_squeeze(const dload_i_ghost *g, dload_i_ghos
 }
 
 /* Remembers a hash as the newest, forgetting the oldest when full. */
-DLOAD_I_INLINE void dload_i_ghost_add(dload_i_ghost *g, uint64_t hash)
+DLOAD_I_LOCAL void dload_i_ghost_add(dload_i_ghost *g, uint64_t hash)
 {
     if (g->limit == 0)
         return;

@@ -227,7 +227,7 @@ DLOAD_I_NOINLINE void dload_i_give_far(dload_i_group *groups, uint32_t n_groups,
     }
 }
 
-/* Takes a slot whose home is full. */
+/* The same from the home on, however full it is. */
 DLOAD_I_NOINLINE uint32_t dload_i_take_far(dload_i_group *groups, uint32_t n_groups, uint64_t hash,
                                            uint32_t reach, uint64_t *n_long)
 {

@@ -114,7 +114,7 @@ DLOAD_I_LOCAL dload_i_parker *dload_i_nest_next(const dload_i_waiter *w, uint64_
 }
 
 /* Follows all arrows from p; true when one leads back to this thread. */
-DLOAD_I_LOCAL bool dload_i_nest_circle(dload_i_parker *p, uint64_t self)
+DLOAD_I_COLD bool dload_i_nest_circle(dload_i_parker *p, uint64_t self)
 {
     dload_i_parker *found[DLOAD_I_NEST_MAX];
     uint32_t n_found = 1;

@@ -100,9 +100,11 @@ int memcmp(const void *a, const void *b, size_t n_bytes);
 #define DLOAD_I_JOIN(name, word)  DLOAD_I_JOIN_(name, word)
 
 #if defined(__GNUC__) || defined(__clang__)
-#define DLOAD_I_UNUSED      __attribute__((__unused__))
-#define DLOAD_I_INLINE      __attribute__((__unused__, __always_inline__)) static inline
-#define DLOAD_I_NOINLINE    __attribute__((__unused__, __noinline__)) static
+#define DLOAD_I_UNUSED   __attribute__((__unused__))
+#define DLOAD_I_INLINE   __attribute__((__unused__, __always_inline__)) static inline
+#define DLOAD_I_NOINLINE __attribute__((__unused__, __noinline__)) static
+/* What a program runs once, or when something is wrong: small rather than fast. */
+#define DLOAD_I_COLD        __attribute__((__unused__, __noinline__, __cold__)) static
 #define DLOAD_I_LIKELY(x)   __builtin_expect(!!(x), 1)
 #define DLOAD_I_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define DLOAD_I_PREFETCH(p) __builtin_prefetch((p), 0, 3)

@@ -400,7 +400,7 @@ DLOAD_I_NOINLINE uint32_t dload_i_run(dload_i_core *c, dload_i_batch *b)
 
 /* Gives up a running batch: who waits gets status, its keys can be loaded again, and what its function
  * still answers changes nothing. Lets go of the mutex. */
-DLOAD_I_NOINLINE void dload_i_abandon(dload_i_core *c, dload_i_batch *b, dload_status status)
+DLOAD_I_COLD void dload_i_abandon(dload_i_core *c, dload_i_batch *b, dload_status status)
 {
     dload_i_ready ready = {NULL, NULL, 0};
     dload_i_publishing how = {0, b->n, true, false, status, 0};
@@ -414,7 +414,7 @@ DLOAD_I_NOINLINE void dload_i_abandon(dload_i_core *c, dload_i_batch *b, dload_s
 }
 
 /* Gives up every batch that ran longer than run_limit_ns. Lets go of the mutex. */
-DLOAD_I_NOINLINE void dload_i_abandon_overdue(dload_i_core *c, uint64_t now_ns)
+DLOAD_I_COLD void dload_i_abandon_overdue(dload_i_core *c, uint64_t now_ns)
 {
     if (c->run_limit_ns == DLOAD_NEVER)
         return;

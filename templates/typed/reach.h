@@ -45,8 +45,8 @@ DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_nearest_victim)(const DLOAD_I_SHARD *s, uint
 
 /* The home group is full. DLOAD_PENDING: there is a place within reach. DLOAD_OK: there is now, and
  * item->garbage as in _i_put. DLOAD_EFULL: there is none. */
-DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_reach)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
-                                                  DLOAD_I_FN(item) * item)
+DLOAD_I_COLD dload_status DLOAD_I_FN(i_reach)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
+                                              DLOAD_I_FN(item) * item)
 {
     uint32_t home = dload_i_home(item->id.hash, s->n_groups);
     uint32_t far = 0;

@@ -12,7 +12,7 @@
 
 /* Who the policy gives up, remembered if it wants that; there is somebody. *hash gets as much of the hash of
  * its key as finding its home takes. */
-DLOAD_I_INLINE uint32_t DLOAD_I_FN(i_victim)(DLOAD_I_SHARD *s, uint64_t *hash)
+DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_victim)(DLOAD_I_SHARD *s, uint64_t *hash)
 {
     bool remember = false;
     uint32_t slot = dload_i_evict_victim(&s->evict, DLOAD_EVICT, &remember);

@@ -31,8 +31,8 @@ DLOAD_I_INLINE void DLOAD_I_FN(i_blank_slots)(DLOAD_I_SLOT *slots, size_t n_slot
 
 /* One block for all arrays of a shard of cap entries. False when there is no memory; then the shard is
  * as it was. The old block, if any, stays the caller's. */
-DLOAD_I_NOINLINE bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SHARD *s,
-                                                uint32_t cap, uint32_t kind)
+DLOAD_I_COLD bool DLOAD_I_FN(i_shard_alloc)(const dload_env *env, DLOAD_I_SHARD *s, uint32_t cap,
+                                            uint32_t kind)
 {
     uint32_t n_groups = dload_i_groups_for(cap);
     size_t n_slots = dload_i_slots_for(cap);
@@ -156,7 +156,7 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_move_in)(const dload_env *env, DLOAD_I_SHARD *s,
 }
 
 /* Doubles an unbounded shard: every entry finds a place in a table twice the size. */
-DLOAD_I_NOINLINE bool DLOAD_I_FN(i_grow)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s)
+DLOAD_I_COLD bool DLOAD_I_FN(i_grow)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s)
 {
     DLOAD_I_SHARD wide; /* readers go on in the old table until the new one is complete */
     memset(&wide, 0, sizeof wide);
@@ -174,7 +174,7 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_grow)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *
         const DLOAD_I_SLOT *e = &s->slots[i];
         uint64_t hash = DLOAD_I_FN(i_hash_of)(e, s->evict.hash_key);
         uint32_t slot =
-            dload_i_take_slot(wide.groups, wide.n_groups, hash, UINT32_MAX, &wide.long_probes);
+            dload_i_take_far(wide.groups, wide.n_groups, hash, UINT32_MAX, &wide.long_probes);
         wide.slots[slot] = *e;
         uint32_t far = dload_i_groups_passed(wide.n_groups, hash, slot);
         wide.reach = far < wide.reach ? wide.reach : far + 1;
@@ -284,8 +284,8 @@ DLOAD_I_NOINLINE void DLOAD_I_FN(i_reopen)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, u
 }
 
 /* The policy's choice leaves. Nothing is cleared: every entry is live. */
-DLOAD_I_INLINE void DLOAD_I_FN(i_evict)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
-                                        DLOAD_I_FN(item) * item)
+DLOAD_I_LOCAL void DLOAD_I_FN(i_evict)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
+                                       DLOAD_I_FN(item) * item)
 {
     uint64_t hash = 0;
     uint32_t slot = DLOAD_I_FN(i_victim)(s, &hash);
@@ -300,8 +300,8 @@ DLOAD_I_INLINE void DLOAD_I_FN(i_evict)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s
 
 /* Room for one more entry: at capacity somebody leaves, and where too many keys want the same place.
  * DLOAD_EFULL when nobody may, DLOAD_ENOMEM. */
-DLOAD_I_INLINE dload_status DLOAD_I_FN(i_make_room)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
-                                                    DLOAD_I_FN(item) * item)
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_make_room)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
+                                                   DLOAD_I_FN(item) * item)
 {
     if (DLOAD_I_UNLIKELY(DLOAD_I_FN(i_crowded)(s, item->id.hash))) {
         dload_status st = DLOAD_I_FN(i_reach)(c, s, item);
@@ -333,8 +333,8 @@ DLOAD_I_INLINE dload_status DLOAD_I_FN(i_make_room)(const DLOAD_I_CACHE *c, DLOA
 
 /* A place for an entry that is not there, with its key; evicts when full. *slot, whose group is open from
  * now on. */
-DLOAD_I_INLINE dload_status DLOAD_I_FN(i_make_entry)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
-                                                     DLOAD_I_FN(item) * item, uint32_t *slot)
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_make_entry)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
+                                                    DLOAD_I_FN(item) * item, uint32_t *slot)
 {
     const char *bytes = NULL;
 #if DLOAD_I_IS_STRING
