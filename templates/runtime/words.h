@@ -76,45 +76,40 @@ DLOAD_I_INLINE uint64_t dload_i_peek_word(const void *p, size_t n_bytes, size_t 
     }
 }
 
-/* Shared to private registers; then, once they are known to belong together, to the caller's memory. The
- * first eight one by one, so that those of a small value are registers without asking compilers to unroll. */
+/* Shared to private registers; then, once they are known to belong together, to the caller's memory. */
 DLOAD_I_INLINE void dload_i_words_load(uint64_t *words, const void *from, size_t n_bytes,
                                        size_t unit)
 {
-    const char *at = (const char *)from;
-    const size_t n = DLOAD_I_N_WORDS(n_bytes, unit);
-#define DLOAD_I_WORD(i) \
-    ((i) < n ? (void)(words[i] = dload_i_load_word(at + (i)*unit, unit)) : (void)0)
-    DLOAD_I_WORD(0);
-    DLOAD_I_WORD(1);
-    DLOAD_I_WORD(2);
-    DLOAD_I_WORD(3);
-    DLOAD_I_WORD(4);
-    DLOAD_I_WORD(5);
-    DLOAD_I_WORD(6);
-    DLOAD_I_WORD(7);
-    for (size_t i = 8; i < n; i++)
-        DLOAD_I_WORD(i);
-#undef DLOAD_I_WORD
+#if defined(__clang__)
+#pragma clang loop unroll_count(8)
+#elif defined(__GNUC__)
+#pragma GCC unroll 8
+#endif
+    for (size_t i = 0; i < DLOAD_I_N_WORDS(n_bytes, unit); i++)
+        words[i] = dload_i_load_word((const char *)from + i * unit, unit);
 }
 
 DLOAD_I_INLINE void dload_i_words_give(void *to, const uint64_t *words, size_t n_bytes, size_t unit)
 {
     char *out = (char *)to;
-    if (unit == 8) { /* in memory, words are the bytes that they were loaded from */
-        memcpy(out, words, n_bytes);
-        return;
-    }
+#if defined(__clang__)
+#pragma clang loop unroll_count(8)
+#elif defined(__GNUC__)
+#pragma GCC unroll 8
+#endif
     for (size_t i = 0; i < n_bytes / unit; i++) {
         uint32_t word4 = (uint32_t)words[i];
         uint16_t word2 = (uint16_t)words[i];
         uint8_t word1 = (uint8_t)words[i];
         memcpy(out + i * unit,
-               unit == 4   ? (const void *)&word4
+               unit == 8   ? (const void *)&words[i]
+               : unit == 4 ? (const void *)&word4
                : unit == 2 ? (const void *)&word2
                            : (const void *)&word1,
                unit);
     }
+    if (n_bytes % unit != 0)
+        memcpy(out + n_bytes / unit * unit, &words[n_bytes / unit], n_bytes % unit);
 }
 
 /* Private memory to shared. */
