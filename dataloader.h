@@ -1082,10 +1082,9 @@ DLOAD_I_LOCAL void dload_blob_release(dload_blob *blob)
  *
  * How the bits are used: 32..63 choose the home group (and, low ones first, the overflow class),
  * 0..7 are the tag, 11..18 choose the shard. A mixer must therefore spread every input bit over both
- * halves. The integer mixer is a bijection, so that a 64-bit hash stands for its integer key exactly:
- * the ghost queue remembers hashes, and takes no key for another. Strings, 16-byte identifiers and
- * everything under DLOAD_HASH_SIP share a hash by chance: once in 2^64 pairs, and then a key that was
- * never there is taken for one that left not long ago.
+ * halves. The integer mixer is a bijection: no two integers share a hash. Strings, 16-byte identifiers and
+ * everything under DLOAD_HASH_SIP do by chance, once in 2^64 pairs; entries are told apart by their keys
+ * all the same. What remembers keys that have left (ghost.h, past.h) keeps less of a hash, and says how much.
  */
 #ifndef DLOAD_I_HASH_H
 #define DLOAD_I_HASH_H
@@ -2573,9 +2572,8 @@ DLOAD_I_INLINE uint32_t dload_i_fifo_ahead(const dload_i_fifos *qs, uint32_t whi
 
 /* >>past -- what one queue evicted lately: which keys, when each was last used, how long ago it went.
  *
- * A ring in the order of eviction and chains through it by hash, like the ghost's, with one difference: a
- * hash taken out leaves a hole that is never packed, so that the way back from the newest position is
- * the number of evictions since. Links lead to older positions only: one that does not belongs to
+ * A ring in the order of eviction and chains through it by hash. A hash taken out leaves a hole that is
+ * never packed, so that the way back from the newest position is the number of evictions since. Links lead to older positions only: one that does not belongs to
  * somebody who has used the position since, and there a chain ends. 14 bytes a position. Two keys are taken
  * for one when their chains and 32 bits of their hashes agree; then one is believed to come back.
  */
@@ -2790,7 +2788,7 @@ typedef struct dload_i_evict {
     uint32_t main_limit;
     uint32_t hand; /* SIEVE: where it goes on; DLOAD_I_NO_SLOT = at the tail */
     dload_i_ghost ghost;
-    /* the full hash of a slot's key, for the ghost */
+    /* the full hash of a slot's key, for what ADAPTIVE remembers */
     uint64_t (*hash_of)(const void *slot, const uint64_t *hash_key);
     const uint64_t *hash_key;   /* NULL = a hash without a secret */
     dload_i_adaptive *adaptive; /* ADAPTIVE's; else NULL */

@@ -52,7 +52,7 @@ typedef struct dload_i_evict {
     uint32_t main_limit;
     uint32_t hand; /* SIEVE: where it goes on; DLOAD_I_NO_SLOT = at the tail */
     dload_i_ghost ghost;
-    /* the full hash of a slot's key, for the ghost */
+    /* the full hash of a slot's key, for what ADAPTIVE remembers */
     uint64_t (*hash_of)(const void *slot, const uint64_t *hash_key);
     const uint64_t *hash_key;   /* NULL = a hash without a secret */
     dload_i_adaptive *adaptive; /* ADAPTIVE's; else NULL */

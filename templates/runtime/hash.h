@@ -2,10 +2,9 @@
  *
  * How the bits are used: 32..63 choose the home group (and, low ones first, the overflow class),
  * 0..7 are the tag, 11..18 choose the shard. A mixer must therefore spread every input bit over both
- * halves. The integer mixer is a bijection, so that a 64-bit hash stands for its integer key exactly:
- * the ghost queue remembers hashes, and takes no key for another. Strings, 16-byte identifiers and
- * everything under DLOAD_HASH_SIP share a hash by chance: once in 2^64 pairs, and then a key that was
- * never there is taken for one that left not long ago.
+ * halves. The integer mixer is a bijection: no two integers share a hash. Strings, 16-byte identifiers and
+ * everything under DLOAD_HASH_SIP do by chance, once in 2^64 pairs; entries are told apart by their keys
+ * all the same. What remembers keys that have left (ghost.h, past.h) keeps less of a hash, and says how much.
  */
 #ifndef DLOAD_I_HASH_H
 #define DLOAD_I_HASH_H
