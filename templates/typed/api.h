@@ -158,8 +158,8 @@ DLOAD_I_API dload_token DLOAD_I_FN(token)(DLOAD_NAME *l);
 DLOAD_I_API dload_status DLOAD_I_FN(put_if)(DLOAD_NAME *l, DLOAD_I_K key, const DLOAD_I_V *value,
                                             dload_token token);
 
-/* Looks without loading and without counting as a use. *state says what there is; *out (may be
- * NULL) is written when the state is DLOAD_STATE_READY or _STALE.
+/* Looks without loading and without counting as a use. *state (DLOAD_EINVAL when NULL) says what there is;
+ * *out (may be NULL) is written when the state is DLOAD_STATE_READY or _STALE.
  * Returns DLOAD_OK then, DLOAD_MISSING otherwise, or the cached error's status. */
 DLOAD_I_API dload_status DLOAD_I_FN(peek)(DLOAD_NAME *l, DLOAD_I_K key, dload_state *state,
                                           DLOAD_I_V *out);
