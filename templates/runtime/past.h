@@ -1,9 +1,10 @@
 /* >>past -- what one queue evicted lately: which keys, when each was last used, how long ago it went.
  *
  * A ring in the order of eviction and chains through it by hash. A hash taken out leaves a hole that is
- * never packed, so that the way back from the newest position is the number of evictions since. Links lead to older positions only: one that does not belongs to
- * somebody who has used the position since, and there a chain ends. 14 bytes a position. Two keys are taken
- * for one when their chains and 32 bits of their hashes agree; then one is believed to come back.
+ * never packed, so that the way back from the newest position is the number of evictions since. Links
+ * lead to older positions only: one that does not belongs to somebody who has used the position since,
+ * and there a chain ends. 14 bytes a position. Two keys are taken for one when their chains and 32 bits
+ * of their hashes agree; then one is believed to come back.
  */
 #ifndef DLOAD_I_PAST_H
 #define DLOAD_I_PAST_H
