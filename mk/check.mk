@@ -7,7 +7,11 @@ SUITES  := $(sort $(patsubst tests/%.c,%,$(wildcard tests/test_*.c)))
 THREADS := $(if $(SUITES),$(shell grep -lE 'pthread_create|run_threads|/\* tsan \*/' $(SUITES:%=tests/%.c)))
 THREADS := $(patsubst tests/%.c,%,$(THREADS))
 
-CORE_STEPS := header compile-fail-$(CC) $(SUITES:%=plain-%)
+# What needs a server or its client library is for `make check`.
+FOREIGN := $(if $(SUITES),$(shell grep -lE '/\* links:.*\b(uv|hiredis|pq)\b' $(SUITES:%=tests/%.c)))
+FOREIGN := $(patsubst tests/%.c,%,$(FOREIGN))
+
+CORE_STEPS := header compile-fail-$(CC) $(patsubst %,plain-%,$(filter-out $(FOREIGN),$(SUITES)))
 # The long ones first, so that none of them is the last to run alone.
 CHECK_STEPS := $(if $(wildcard tests/mutants/run.py),mutants) models \
     matrix-clang++ matrix-g++ matrix-clang matrix-gcc $(SUITES:%=asan-%) $(THREADS:%=tsan-%) \

@@ -24,7 +24,7 @@ def joined(contract):
             own = []
             yield ["/* ==== %s ==== */" % found.group(1), ""] + contract.lines(found.group(1)) + [""], \
                 contract.path(found.group(1))
-        elif begun:
+        elif begun and not line.endswith("/* stores alone */"):  # here there is a loader
             own.append(line)
     if has_code(own):
         yield own, path

@@ -59,7 +59,7 @@ class Wrapper:
         for key in ("lock", "evict", "clock", "hash"):
             if key in s:
                 out["DLOAD_" + key.upper()] = "DLOAD_%s_%s" % (key.upper(), s[key].upper())
-        for key in ("ttl", "refresh", "group", "stats", "snapshot"):
+        for key in ("ttl", "refresh", "group", "stats", "snapshot", "store"):
             if key in s:
                 out["DLOAD_" + key.upper()] = str(int(s[key]))
         if "weight" in s:

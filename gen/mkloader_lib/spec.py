@@ -32,6 +32,7 @@ KEYS = {
     "group": ("switch", "yes|no", "a key is known by its group, too (dload_call.group); default no"),
     "stats": ("switch", "yes|no", "count loads, hits ...; default yes"),
     "snapshot": ("switch", "yes|no", "the cache can be saved and restored (NAME_save_file ...); default no"),
+    "store": ("switch", "yes|no", "the configuration has store and locks: a second level; default no"),
     "ref": ("function", "FUNCTION", "void f(VALUE *): takes a reference; needs unref"),
     "unref": ("function", "FUNCTION", "void f(VALUE *): gives a reference back; needs ref"),
     "copy": ("function", "FUNCTION", "bool f(VALUE *to, const VALUE *from): deep copy, false when "

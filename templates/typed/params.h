@@ -100,6 +100,12 @@
 #if DLOAD_SNAPSHOT != 0 && DLOAD_SNAPSHOT != 1
 #error "dataloader.h: DLOAD_SNAPSHOT must be 0 or 1 (the cache can be saved and restored)"
 #endif
+#ifndef DLOAD_STORE
+#define DLOAD_STORE 0
+#endif
+#if DLOAD_STORE != 0 && DLOAD_STORE != 1
+#error "dataloader.h: DLOAD_STORE must be 0 or 1 (config.store is a second level)"
+#endif
 #ifndef DLOAD_ON_REMOVE
 #define DLOAD_ON_REMOVE 0
 #endif
