@@ -42,10 +42,12 @@ typedef struct dload_store_item {
         *value; /* SET, FILL: in; GET, LEASE: out, while status is DLOAD_OK; NULL when empty */
     size_t value_bytes;
     /* SET, FILL: in, how long to keep it, > 0, DLOAD_NEVER = no end. LEASE: in, how long to hold the lease;
-     * out with DLOAD_EBUSY, when to ask again at the latest. GET: out, what is left, DLOAD_NEVER when the
-     * store does not say. */
+     * out with DLOAD_EBUSY, when to ask again at the latest. GET, LEASE: out with DLOAD_OK, what is left,
+     * DLOAD_NEVER when it has no end or the store does not say. */
     uint64_t ttl_ns;
-    uint64_t lease[2]; /* LEASE, FILL, DROP: in, 128 bits that nobody else uses */
+    /* LEASE, FILL, DROP: in, 128 bits that nobody else uses. Who asks again by the same ones, because an answer
+     * was lost or a key comes twice in a request, has the lease still. */
+    uint64_t lease[2];
     /* GET: OK or MISSING. LEASE: OK, a value; MISSING, the lease is the asker's; EBUSY, it is another's.
      * SET: OK. FILL: OK, or ELOCK: the lease was lost and nothing is stored. DELETE, CLEAR, DROP: OK, were
      * there anything or not. Any: ETOOBIG, EBACKEND, EDECODE, ENOMEM, ETIMEDOUT for this key alone. */
@@ -106,7 +108,8 @@ typedef struct dload_store {
      * else: nothing is known of any item (what SET and DELETE did so far stays). May be called from any
      * thread, by several at a time. A kind that a store does not know is DLOAD_EINVAL. */
     dload_status (*run)(struct dload_store *s, dload_store_op *op);
-    void (*release)(struct dload_store *s, dload_store_op *op); /* op->results is not NULL */
+    /* Frees op->results, which is not NULL; the items need not be there any more. */
+    void (*release)(struct dload_store *s, dload_store_op *op);
     const dload_store_hooks *hooks; /* must outlive the store; NULL = none */
     /* The breaker: after so many failures in a row requests are refused for a while, which doubles up to
      * break_max_ns as long as the first one let through fails too. 0 = 5, 100 ms, 5 s. */
@@ -120,11 +123,12 @@ typedef struct dload_store {
 
 /* ---- requests ---- */
 
-/* Does this status say that the store is not well? What one key or one caller did wrong does not. */
+/* Does this status say that the store is not well? What one key or one caller did wrong does not, nor does a
+ * queue that is full for now: it says so at once, and what it is full of will tell. */
 DLOAD_I_LOCAL bool dload_i_store_ill(dload_status st)
 {
     return st < 0 && st != DLOAD_EINVAL && st != DLOAD_ETOOBIG && st != DLOAD_ENOMEM &&
-           st != DLOAD_ECANCELED && st != DLOAD_ECLOSED && st != DLOAD_EFORK;
+           st != DLOAD_EAGAIN && st != DLOAD_ECANCELED && st != DLOAD_ECLOSED && st != DLOAD_EFORK;
 }
 
 /* May a request go? While the store is left alone only the first one after each pause may. */
