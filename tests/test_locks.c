@@ -253,8 +253,11 @@ static void stand_in_line(void *ctx, size_t i)
         bad(take(dload_str_from("line"), 0, &held) != DLOAD_OK);
         for (size_t k = 1; k < N_THREADS; k++) {
             __atomic_store_n(&s.first, k, __ATOMIC_RELEASE);
-            while (n_waiting() + __atomic_load_n(&s.n_gone, __ATOMIC_ACQUIRE) < k) {
-                sleep_ms(1);
+            size_t n = 0;
+            while (n < k) { /* who leaves between the two looks is not counted twice */
+                n = __atomic_load_n(&s.n_gone, __ATOMIC_ACQUIRE);
+                n += n_waiting();
+                sleep_ms(n < k);
             }
         }
         sleep_ms(150);
