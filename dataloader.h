@@ -171,9 +171,9 @@
  *   once a translation unit: >>port >>status >>key >>env >>pool >>blob >>hash >>lock >>arena >>group
  *                            >>ghost >>fifo >>past >>evict >>adaptive >>wheel >>chance >>stats >>flight
  *                            >>nest >>batch >>pace
- *                            >>run >>crew >>drive >>registry >>backend >>named
+ *                            >>run >>crew >>drive >>registry >>carry >>backend >>named >>stored
  *   once a loader: >>params >>fork >>lock_pthread >>snapshot >>snapshot_file >>worth >>siphash >>types >>api
- *                  >>leave >>ident >>table >>stale >>removed >>weight >>read >>reach >>store >>cache >>shards >>many
+ *                  >>leave >>ident >>table >>keytext >>stale >>removed >>weight >>read >>reach >>store >>cache >>shards >>many
  *                  >>pin >>owed >>ops >>answer >>refresh >>load >>outside >>control >>save >>restore >>undef
  */
 /* A name of the user's own, or -Wshadow, never decides whether this compiles without warnings. */
@@ -6009,6 +6009,78 @@ DLOAD_I_LOCAL size_t dload_registry_dispatch(dload_registry *r)
 
 #endif /* DLOAD_I_REGISTRY_H */
 
+/* ==== runtime/carry.h ==== */
+
+/* >>carry -- what values need that leave the process: a checksum, a clock that goes on, clean padding.
+ *
+ * Included by the first loader that has DLOAD_SNAPSHOT or DLOAD_STORE, so that nobody else compiles it.
+ */
+
+#if ((defined(DLOAD_SNAPSHOT) && DLOAD_SNAPSHOT) || (defined(DLOAD_STORE) && DLOAD_STORE)) && \
+    !defined(DLOAD_I_CARRY_H)
+#define DLOAD_I_CARRY_H
+
+/* Padding would carry out of the process whatever lay there before. */
+#ifdef __has_builtin
+#if __has_builtin(__builtin_clear_padding)
+#define DLOAD_I_CLEAR_PADDING(value) __builtin_clear_padding(value)
+#endif
+#endif
+#ifndef DLOAD_I_CLEAR_PADDING
+#define DLOAD_I_CLEAR_PADDING(value) ((void)(value))
+#endif
+
+/* Every step can be undone, so that two inputs which differ within one word never have one sum; others do
+ * by chance of 2^-64. (The round is that of XXH64's tail, Collet 2012.) It is part of the form: unlike the
+ * hash of a table it may never change. */
+DLOAD_I_INLINE uint64_t dload_i_sum_word(uint64_t sum, uint64_t word)
+{
+    word *= UINT64_C(0x9fb21c651e98df25);
+    word = (word << 31) | (word >> 33);
+    sum ^= word * UINT64_C(0xd6e8feb86659fd93);
+    sum = (sum << 27) | (sum >> 37);
+    return sum * UINT64_C(0xd6e8feb86659fd93) + UINT64_C(0x52dce729da3ed7bb);
+}
+
+DLOAD_I_LOCAL uint64_t dload_i_sum(uint64_t seed, const void *bytes, size_t n_bytes)
+{
+    const char *p = (const char *)bytes;
+    uint64_t sum = dload_i_sum_word(seed, (uint64_t)n_bytes);
+    uint64_t word = 0;
+    for (; n_bytes >= sizeof word; n_bytes -= sizeof word, p += sizeof word) {
+        memcpy(&word, p, sizeof word);
+        sum = dload_i_sum_word(sum, word);
+    }
+    word = 0;
+    if (n_bytes != 0)
+        memcpy(&word, p, n_bytes);
+    sum = dload_i_sum_word(sum, word);
+    sum ^= sum >> 32; /* the last multiplication leaves the low bits weak */
+    return sum * UINT64_C(0x9fb21c651e98df25);
+}
+
+/* ns by a clock that goes on while the program does not; DLOAD_NEVER = there is none. */
+#if DLOAD_FREESTANDING
+DLOAD_I_LOCAL uint64_t dload_i_clock_wall(void)
+{
+    return DLOAD_NEVER;
+}
+#else
+#ifdef CLOCK_REALTIME
+#define DLOAD_I_CLOCK_WALL CLOCK_REALTIME
+#else
+#define DLOAD_I_CLOCK_WALL 0 /* a strict -std=c11 with <time.h> included before us hides it */
+#endif
+DLOAD_I_LOCAL uint64_t dload_i_clock_wall(void)
+{
+    struct timespec ts;
+    (void)clock_gettime(DLOAD_I_CLOCK_WALL, &ts);
+    return (uint64_t)ts.tv_sec * DLOAD_SECOND + (uint64_t)ts.tv_nsec;
+}
+#endif
+
+#endif /* DLOAD_I_CARRY_H */
+
 /* ==== runtime/backend.h ==== */
 
 /* >>backend -- the store interface: what a second level is asked, and how it is counted.
@@ -6318,6 +6390,252 @@ typedef struct dload_locks {
 
 #endif /* DLOAD_STORE */
 
+/* ==== runtime/stored.h ==== */
+
+/* >>stored -- the form of a value in a store, and a store used without a loader.
+ *
+ * A value is a head of 56 bytes and a body. The head says what it is, of which layout, how long, and
+ * until when; its checksum goes over the head, the key and the body. So a flipped bit, a value of another
+ * program or version, one cut short and one that came back under another key are all found before the
+ * body is looked at. It is a check against damage, not against forgery: who can write to the store can
+ * write what passes.
+ *
+ * The time at which it ends is in it twice, by the calendar clock and as the TTL it was stored with: a
+ * clock that was set back cannot make it live longer than that again.
+ */
+
+#if defined(DLOAD_STORE) && DLOAD_STORE && !defined(DLOAD_I_STORED_H)
+#define DLOAD_I_STORED_H
+
+#define DLOAD_I_STORED_MARK    UINT32_C(0x31564c44) /* "DLV1" where the lowest byte comes first */
+#define DLOAD_I_STORED_VERSION 1u
+#define DLOAD_I_STORED_VALUE   1u
+#define DLOAD_I_STORED_NULL    2u                  /* a blob without bytes */
+#define DLOAD_I_STORED_STATUS  3u                  /* an answer without a value */
+#define DLOAD_I_STORED_MAX     ((uint64_t)1 << 30) /* bytes of a body at most */
+#define DLOAD_I_STORED_PLAIN \
+    UINT64_C(0x6e69616c70) /* layout of what programs store by themselves */
+
+typedef struct dload_i_stored {
+    uint32_t mark;
+    uint16_t version;
+    uint16_t kind;
+    uint64_t layout;
+    uint64_t n_bytes;   /* of the body */
+    uint64_t expiry_ns; /* by the calendar clock; DLOAD_NEVER = none, or no such clock */
+    uint64_t ttl_ns;    /* as it was stored; DLOAD_NEVER = none */
+    int32_t status;     /* of an answer without a value, otherwise 0 */
+    uint32_t zero;
+    uint64_t sum;
+} dload_i_stored;
+
+DLOAD_I_STATIC_ASSERT(sizeof(dload_i_stored) == 56, "dataloader.h: a stored head has no padding");
+
+DLOAD_I_LOCAL uint64_t dload_i_stored_sum(const dload_i_stored *h, dload_str key, const void *body)
+{
+    uint64_t sum = dload_i_sum(0, h, offsetof(dload_i_stored, sum));
+    sum = dload_i_sum(sum, key.ptr, key.len);
+    return dload_i_sum(sum, body, (size_t)h->n_bytes);
+}
+
+/* Writes the head before the body that lies behind its place. Of h, kind, layout, n_bytes, ttl_ns and status are
+ * set. */
+DLOAD_I_LOCAL void dload_i_stored_seal(dload_i_stored *h, dload_str key, uint64_t wall_ns,
+                                       char *place)
+{
+    h->mark = DLOAD_I_STORED_MARK;
+    h->version = DLOAD_I_STORED_VERSION;
+    h->zero = 0;
+    h->expiry_ns = wall_ns == DLOAD_NEVER ? DLOAD_NEVER : dload_i_add_ns(wall_ns, h->ttl_ns);
+    h->sum = dload_i_stored_sum(h, key, place + sizeof *h);
+    memcpy(place, h, sizeof *h);
+}
+
+/* How long a value is still good. at_store_ns: what the store says; DLOAD_NEVER = nothing. 0 = it is not. */
+DLOAD_I_LOCAL uint64_t dload_i_stored_left(const dload_i_stored *h, uint64_t wall_ns,
+                                           uint64_t at_store_ns)
+{
+    uint64_t left_ns = h->ttl_ns < at_store_ns ? h->ttl_ns : at_store_ns;
+    if (h->ttl_ns == DLOAD_NEVER)
+        return left_ns;
+    if (wall_ns == DLOAD_NEVER || h->expiry_ns == DLOAD_NEVER)
+        return at_store_ns == DLOAD_NEVER ? 0 : left_ns; /* nobody knows how old it is */
+    if (wall_ns >= h->expiry_ns)
+        return 0;
+    return h->expiry_ns - wall_ns < left_ns ? h->expiry_ns - wall_ns : left_ns;
+}
+
+/* Checks what a store gave for key: all of it. DLOAD_OK, *h and *body; DLOAD_ELAYOUT: another layout or
+ * version; DLOAD_ECORRUPT. */
+DLOAD_I_LOCAL dload_status dload_i_stored_open(const void *bytes, size_t n_bytes, uint64_t layout,
+                                               dload_str key, dload_i_stored *h, const char **body)
+{
+    if (bytes == NULL || n_bytes < sizeof *h)
+        return DLOAD_ECORRUPT;
+    memcpy(h, bytes, sizeof *h);
+    *body = (const char *)bytes + sizeof *h;
+    if (h->mark != DLOAD_I_STORED_MARK || h->n_bytes != n_bytes - sizeof *h)
+        return DLOAD_ECORRUPT;
+    if (h->version != DLOAD_I_STORED_VERSION)
+        return DLOAD_ELAYOUT; /* what its other fields mean is not ours to say */
+    if (h->sum != dload_i_stored_sum(h, key, *body) || h->kind - 1u >= DLOAD_I_STORED_STATUS ||
+        (h->kind != DLOAD_I_STORED_VALUE && h->n_bytes != 0) ||
+        (h->kind == DLOAD_I_STORED_STATUS) != (h->status < 0) || h->status == DLOAD_PENDING)
+        return DLOAD_ECORRUPT;
+    return h->layout == layout ? DLOAD_OK : DLOAD_ELAYOUT;
+}
+
+/* ---- numbers in keys: one form each, so that different keys never have one text ---- */
+
+/* Bytes of a key's text, a string's own apart: 32 digits, or 20 and a sign; a group's 20 and a colon. */
+#define DLOAD_I_KEYTEXT_MAX 64u
+
+/* Decimal, without zeros in front; room for 20 digits. Returns how many. */
+DLOAD_I_LOCAL size_t dload_i_dec_put(char *to, uint64_t v)
+{
+    size_t n = 1;
+    for (uint64_t rest = v / 10; rest != 0; rest /= 10)
+        n++;
+    for (size_t i = n; i-- > 0; v /= 10)
+        to[i] = (char)('0' + (char)(v % 10));
+    return n;
+}
+
+/* The reverse; false when it is not that form. */
+DLOAD_I_LOCAL bool dload_i_dec_get(const char *text, size_t n, uint64_t *v)
+{
+    if (n == 0 || n > 20 || (n > 1 && text[0] == '0'))
+        return false;
+    *v = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (text[i] < '0' || text[i] > '9')
+            return false;
+        const uint64_t digit = (uint64_t)(text[i] - '0');
+        if (*v > (UINT64_MAX - digit) / 10)
+            return false;
+        *v = *v * 10 + digit;
+    }
+    return true;
+}
+
+/* n_digits lower-case hexadecimal digits, the highest first. */
+DLOAD_I_LOCAL void dload_i_hex_put(char *to, uint64_t v, size_t n_digits)
+{
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = n_digits; i-- > 0; v >>= 4)
+        to[i] = digits[v & 15];
+}
+
+DLOAD_I_LOCAL bool dload_i_hex_get(const char *text, size_t n_digits, uint64_t *v)
+{
+    *v = 0;
+    for (size_t i = 0; i < n_digits; i++) {
+        const bool is_letter = text[i] >= 'a' && text[i] <= 'f';
+        if (!is_letter && (text[i] < '0' || text[i] > '9'))
+            return false;
+        *v = *v << 4 | (uint64_t)(is_letter ? text[i] - 'a' + 10 : text[i] - '0');
+    }
+    return true;
+}
+
+/* ---- a store without a loader: bytes by key ---- */
+
+DLOAD_I_LOCAL dload_status dload_i_store_one(dload_store *s, dload_store_kind kind,
+                                             dload_store_op *op, dload_store_item *item)
+{
+    memset(op, 0, sizeof *op);
+    op->kind = kind;
+    op->items = item;
+    op->n = 1;
+    dload_status st = dload_store_run(s, op);
+    return st >= 0 ? item->status : st;
+}
+
+DLOAD_I_LOCAL void dload_i_store_key(dload_store_item *item, dload_str key)
+{
+    memset(item, 0, sizeof *item);
+    item->key = key.ptr != NULL ? key.ptr : "";
+    item->key_bytes = key.len;
+    item->ttl_ns = DLOAD_NEVER;
+}
+
+/* Reads a value that dload_store_set stored: a new blob from s->env, which the caller releases.
+ * Returns DLOAD_OK; DLOAD_MISSING: not there, or its TTL has passed, whether the store knows TTLs or not;
+ * DLOAD_ECORRUPT: damaged; DLOAD_ELAYOUT: something else, a loader's value; DLOAD_ENOMEM; what the store said.
+ * Blocks, for the store's own timeout at most. Any thread. */
+DLOAD_I_UNUSED static dload_status dload_store_get(dload_store *s, dload_str key, dload_blob *out)
+{
+    dload_store_op op;
+    dload_store_item item;
+    dload_i_stored h;
+    const char *body = NULL;
+    dload_i_store_key(&item, key);
+    dload_status st = dload_i_store_one(s, DLOAD_STORE_GET, &op, &item);
+    if (st == DLOAD_OK)
+        st =
+            dload_i_stored_open(item.value, item.value_bytes, DLOAD_I_STORED_PLAIN, key, &h, &body);
+    if (st == DLOAD_OK && dload_i_stored_left(&h, dload_i_clock_wall(), item.ttl_ns) == 0)
+        st = DLOAD_MISSING;
+    if (st == DLOAD_OK)
+        st = dload_blob_make(s->env, body, (size_t)h.n_bytes, out);
+    dload_store_release(&op);
+    return st;
+}
+
+/* Stores n_bytes (bytes may be NULL when 0) under key for ttl_ns > 0, DLOAD_NEVER = without end, whatever was
+ * there. Returns DLOAD_OK; DLOAD_EINVAL for a TTL of 0; DLOAD_ETOOBIG over 1 GiB or over the store's limit;
+ * DLOAD_ENOMEM; what the store said, and then the old value, the new one or none is there. Blocks; allocates a
+ * copy for the call. Any thread. */
+DLOAD_I_UNUSED static dload_status dload_store_set(dload_store *s, dload_str key, const void *bytes,
+                                                   size_t n_bytes, uint64_t ttl_ns)
+{
+    dload_store_op op;
+    dload_store_item item;
+    dload_i_stored h;
+    if (ttl_ns == 0 || (bytes == NULL && n_bytes != 0))
+        return DLOAD_EINVAL;
+    if (n_bytes > DLOAD_I_STORED_MAX)
+        return DLOAD_ETOOBIG;
+    char *block = (char *)dload_i_alloc(s->env, sizeof h + n_bytes);
+    if (block == NULL)
+        return DLOAD_ENOMEM;
+    memset(&h, 0, sizeof h);
+    h.kind = DLOAD_I_STORED_VALUE;
+    h.layout = DLOAD_I_STORED_PLAIN;
+    h.n_bytes = n_bytes;
+    h.ttl_ns = ttl_ns;
+    if (n_bytes != 0)
+        memcpy(block + sizeof h, bytes, n_bytes);
+    dload_i_stored_seal(&h, key, dload_i_clock_wall(), block);
+    dload_i_store_key(&item, key);
+    item.value = block;
+    item.value_bytes = sizeof h + n_bytes;
+    item.ttl_ns = ttl_ns;
+    dload_status st = dload_i_store_one(s, DLOAD_STORE_SET, &op, &item);
+    dload_i_free(s->env, block, sizeof h + n_bytes);
+    return st;
+}
+
+/* Removes a key; absent is no error. Returns DLOAD_OK, or what the store said. Blocks. Any thread. */
+DLOAD_I_UNUSED static dload_status dload_store_delete(dload_store *s, dload_str key)
+{
+    dload_store_op op;
+    dload_store_item item;
+    dload_i_store_key(&item, key);
+    return dload_i_store_one(s, DLOAD_STORE_DELETE, &op, &item);
+}
+
+/* Removes every key that begins with prefix, all keys when it is empty. Returns as dload_store_delete. */
+DLOAD_I_UNUSED static dload_status dload_store_clear(dload_store *s, dload_str prefix)
+{
+    dload_store_op op;
+    dload_store_item item;
+    dload_i_store_key(&item, prefix);
+    return dload_i_store_one(s, DLOAD_STORE_CLEAR, &op, &item);
+}
+
+#endif /* DLOAD_STORE */
+
 #if !defined(DLOAD_STORE) || defined(DLOAD_NAME) || defined(DLOAD_KEY) /* stores alone */
 
 /* ==== typed/params.h ==== */
@@ -6475,6 +6793,16 @@ typedef struct dload_locks {
 #define DLOAD_I_OWNED 1
 #else
 #define DLOAD_I_OWNED 0
+#endif
+
+/* How values leave the process unless there is an encode: 0 not at all, 1 as they lie in memory, 2 as a blob's
+ * bytes; with one, 3. */
+#if DLOAD_I_VALUE_IS_BLOB
+#define DLOAD_I_VALUE_FORM 2u
+#elif DLOAD_I_OWNED
+#define DLOAD_I_VALUE_FORM 0u
+#else
+#define DLOAD_I_VALUE_FORM 1u
 #endif
 
 /* Has what leaves the cache to be dealt with once no lock is held? May it be more than one value for one
@@ -6962,16 +7290,6 @@ DLOAD_I_INLINE void dload_i_stripe_count(dload_i_stripe *stripes)
 #define DLOAD_I_FRAME_MAX     (UINT32_C(1) << 30) /* bytes of a body at most */
 #define DLOAD_I_SNAP_BYTES    32768u /* of a block, as long as one entry is no longer */
 
-/* Padding would carry out of the process whatever lay there before. */
-#ifdef __has_builtin
-#if __has_builtin(__builtin_clear_padding)
-#define DLOAD_I_CLEAR_PADDING(value) __builtin_clear_padding(value)
-#endif
-#endif
-#ifndef DLOAD_I_CLEAR_PADDING
-#define DLOAD_I_CLEAR_PADDING(value) ((void)(value))
-#endif
-
 typedef struct dload_i_frame {
     uint32_t mark;
     uint16_t version;
@@ -6985,37 +7303,6 @@ typedef struct dload_i_frame {
 } dload_i_frame;
 
 DLOAD_I_STATIC_ASSERT(sizeof(dload_i_frame) == 48, "dataloader.h: a frame has no padding");
-
-/* ---- the checksum ---- */
-
-/* Every step can be undone, so that two inputs which differ within one word never have one sum; others do
- * by chance of 2^-64. (The round is that of XXH64's tail, Collet 2012.) It is part of the form: unlike the
- * hash of a table it may never change. */
-DLOAD_I_INLINE uint64_t dload_i_sum_word(uint64_t sum, uint64_t word)
-{
-    word *= UINT64_C(0x9fb21c651e98df25);
-    word = (word << 31) | (word >> 33);
-    sum ^= word * UINT64_C(0xd6e8feb86659fd93);
-    sum = (sum << 27) | (sum >> 37);
-    return sum * UINT64_C(0xd6e8feb86659fd93) + UINT64_C(0x52dce729da3ed7bb);
-}
-
-DLOAD_I_LOCAL uint64_t dload_i_sum(uint64_t seed, const void *bytes, size_t n_bytes)
-{
-    const char *p = (const char *)bytes;
-    uint64_t sum = dload_i_sum_word(seed, (uint64_t)n_bytes);
-    uint64_t word = 0;
-    for (; n_bytes >= sizeof word; n_bytes -= sizeof word, p += sizeof word) {
-        memcpy(&word, p, sizeof word);
-        sum = dload_i_sum_word(sum, word);
-    }
-    word = 0;
-    if (n_bytes != 0)
-        memcpy(&word, p, n_bytes);
-    sum = dload_i_sum_word(sum, word);
-    sum ^= sum >> 32; /* the last multiplication leaves the low bits weak */
-    return sum * UINT64_C(0x9fb21c651e98df25);
-}
 
 /* ---- the frame ---- */
 
@@ -7336,11 +7623,6 @@ DLOAD_I_LOCAL uint64_t dload_i_snap_age(uint64_t saved_ns, uint64_t wall_ns)
 #else
 #define DLOAD_I_O_NOFOLLOW 0
 #endif
-#ifdef CLOCK_REALTIME
-#define DLOAD_I_CLOCK_WALL CLOCK_REALTIME
-#else
-#define DLOAD_I_CLOCK_WALL 0
-#endif
 #ifndef _POSIX_C_SOURCE
 #ifdef __cplusplus
 extern "C" {
@@ -7358,13 +7640,6 @@ typedef struct dload_i_file {
     const char *path, *beside, *folder;
     int fd;
 } dload_i_file;
-
-DLOAD_I_LOCAL uint64_t dload_i_clock_wall(void)
-{
-    struct timespec ts;
-    (void)clock_gettime(DLOAD_I_CLOCK_WALL, &ts);
-    return (uint64_t)ts.tv_sec * DLOAD_SECOND + (uint64_t)ts.tv_nsec;
-}
 
 DLOAD_I_LOCAL int dload_i_file_open(const char *path, int flags)
 {
@@ -9099,6 +9374,138 @@ DLOAD_I_INLINE dload_status DLOAD_I_FN(i_read)(const DLOAD_I_CACHE *c, DLOAD_I_S
 
 #endif /* DLOAD_I_BODIES */
 #endif /* DLOAD_I_HAVE_TABLE */
+
+/* ==== typed/keytext.h ==== */
+
+/* >>keytext -- a loader's key as bytes for a store, and back.
+ *
+ *     <name>:<key>   or, with DLOAD_GROUP,   <name>:<group>:<key>
+ *
+ * Integers and groups are decimal, bool 0 or 1, float and double the hexadecimal digits of their bits, 16
+ * bytes 32 digits, strings their bytes as they are, last, so that no escape is needed. A key has one text,
+ * on every machine, and a text at most one key: so keys can be read back out of it.
+ */
+#ifndef DLOAD_I_HAVE_KEYTEXT
+#define DLOAD_I_HAVE_KEYTEXT
+
+#if DLOAD_I_BODIES && DLOAD_STORE
+
+#define DLOAD_I_SIGNED ((DLOAD_I_KEY_NAME)-1 < (DLOAD_I_KEY_NAME)1)
+
+/* What comes after the name's colon and before the key; returns its length. */
+DLOAD_I_LOCAL size_t DLOAD_I_FN(i_group_text)(char *to, uint64_t group)
+{
+#if DLOAD_GROUP
+    size_t n = dload_i_dec_put(to, group);
+    to[n] = ':';
+    return n + 1;
+#else
+    (void)to;
+    (void)group;
+    return 0;
+#endif
+}
+
+/* The text of a key in its one form. bytes may stay behind in the key when it is a string: *tail. */
+DLOAD_I_LOCAL size_t DLOAD_I_FN(i_key_text)(char *to, uint64_t group, const DLOAD_I_K *key,
+                                            dload_str *tail)
+{
+    size_t n = DLOAD_I_FN(i_group_text)(to, group);
+    tail->ptr = NULL;
+    tail->len = 0;
+#if DLOAD_I_IS_STRING
+    *tail = *key;
+#elif DLOAD_I_KEY_KIND == DLOAD_I_KIND_BOOL
+    to[n++] = *key ? '1' : '0';
+#elif DLOAD_I_KEY_KIND == DLOAD_I_KIND_ID128
+    for (size_t i = 0; i < sizeof key->bytes; i++, n += 2)
+        dload_i_hex_put(to + n, key->bytes[i], 2);
+#elif DLOAD_I_KEY_KIND == DLOAD_I_KIND_FLOAT
+    uint32_t bits = 0;
+    memcpy(&bits, key, sizeof bits);
+    dload_i_hex_put(to + n, bits, 8);
+    n += 8;
+#elif DLOAD_I_KEY_KIND == DLOAD_I_KIND_DOUBLE
+    uint64_t bits = 0;
+    memcpy(&bits, key, sizeof bits);
+    dload_i_hex_put(to + n, bits, 16);
+    n += 16;
+#else
+    uint64_t v = (uint64_t)*key;
+    if (DLOAD_I_SIGNED && v >> 63 != 0) {
+        to[n++] = '-';
+        v = 0 - v;
+    }
+    n += dload_i_dec_put(to + n, v);
+#endif
+    return n;
+}
+
+/* The key in a text without its group; false when there is none. A string's bytes stay where they are. */
+DLOAD_I_LOCAL bool DLOAD_I_FN(i_text_key)(const char *text, size_t n, DLOAD_I_K *key)
+{
+#if DLOAD_I_IS_STRING
+    key->ptr = text;
+    key->len = n;
+    return true;
+#elif DLOAD_I_KEY_KIND == DLOAD_I_KIND_BOOL
+    *key = (DLOAD_I_K)(n == 1 && text[0] == '1');
+    return n == 1 && (text[0] == '0' || text[0] == '1');
+#elif DLOAD_I_KEY_KIND == DLOAD_I_KIND_ID128
+    uint64_t byte = 0;
+    bool ok = n == 2 * sizeof key->bytes;
+    for (size_t i = 0; ok && i < sizeof key->bytes; i++) {
+        ok = dload_i_hex_get(text + 2 * i, 2, &byte);
+        key->bytes[i] = (uint8_t)byte;
+    }
+    return ok;
+#elif DLOAD_I_KEY_KIND == DLOAD_I_KIND_FLOAT || DLOAD_I_KEY_KIND == DLOAD_I_KIND_DOUBLE
+    uint64_t bits = 0;
+    if (n != 2 * sizeof *key || !dload_i_hex_get(text, n, &bits))
+        return false;
+#if DLOAD_I_KEY_KIND == DLOAD_I_KIND_FLOAT
+    uint32_t half = (uint32_t)bits;
+    memcpy(key, &half, sizeof half);
+#else
+    memcpy(key, &bits, sizeof bits);
+#endif
+    return true;
+#else
+    uint64_t v = 0;
+    bool negative = DLOAD_I_SIGNED && n != 0 && text[0] == '-';
+    if (!dload_i_dec_get(text + negative, n - negative, &v))
+        return false;
+    *key = (DLOAD_I_K)(negative ? 0 - v : v);
+    return true;
+#endif
+}
+
+/* A key and its group out of their text, without the name before it. DLOAD_OK; DLOAD_EKEY: no text that this
+ * loader writes. A string's bytes stay where they are. */
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_text_parse)(const char *text, size_t n,
+                                                    size_t max_key_bytes, uint64_t *group,
+                                                    DLOAD_I_K *key)
+{
+    char again[DLOAD_I_KEYTEXT_MAX];
+    dload_str tail;
+    size_t at = 0;
+    *group = 0;
+#if DLOAD_GROUP
+    while (at < n && text[at] != ':')
+        at++;
+    if (at == n || !dload_i_dec_get(text, at, group))
+        return DLOAD_EKEY;
+    at++;
+#endif
+    if (!DLOAD_I_FN(i_text_key)(text + at, n - at, key) ||
+        DLOAD_I_FN(i_canon)(key, max_key_bytes) < 0)
+        return DLOAD_EKEY;
+    size_t n_again = DLOAD_I_FN(i_key_text)(again, *group, key, &tail);
+    return n_again + tail.len == n && memcmp(again, text, n_again) == 0 ? DLOAD_OK : DLOAD_EKEY;
+}
+
+#endif /* DLOAD_I_BODIES && DLOAD_STORE */
+#endif /* DLOAD_I_HAVE_KEYTEXT */
 
 /* ==== typed/remove.h ==== */
 
@@ -12998,16 +13405,6 @@ DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats)
 #define DLOAD_I_SCAN_SLOTS    256u /* looked at under one lock */
 #endif
 
-/* How values are written unless there is an encode: 0 not at all, 1 as they lie in memory, 2 as a blob's bytes;
- * with one, 3. */
-#if DLOAD_I_VALUE_IS_BLOB
-#define DLOAD_I_VALUE_FORM 2u
-#elif DLOAD_I_OWNED
-#define DLOAD_I_VALUE_FORM 0u
-#else
-#define DLOAD_I_VALUE_FORM 1u
-#endif
-
 /* An entry on its way out. Private. */
 typedef struct DLOAD_I_FN(i_picked) {
     DLOAD_I_V value;
@@ -13049,11 +13446,7 @@ DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_wall)(const DLOAD_I_SNAPSHOT *how)
 {
     if (how->wall_ns != 0)
         return how->wall_ns;
-#if DLOAD_FREESTANDING
-    return DLOAD_NEVER;
-#else
     return dload_i_clock_wall();
-#endif
 }
 
 /* ---- what an entry is worth ---- */
@@ -13781,6 +14174,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(restore_file)(DLOAD_NAME *l, const char *pat
 #undef DLOAD_I_KEY_KIND
 #undef DLOAD_I_VALUE_IS_BLOB
 #undef DLOAD_I_OWNED
+#undef DLOAD_I_VALUE_FORM
 #undef DLOAD_I_WEIGHED
 #undef DLOAD_I_LEAVES
 #undef DLOAD_I_KILLS
@@ -13832,6 +14226,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(restore_file)(DLOAD_NAME *l, const char *pat
 #undef DLOAD_I_CACHE
 #undef DLOAD_I_HASH_KEY
 #undef DLOAD_I_HAVE_TABLE
+#undef DLOAD_I_HAVE_KEYTEXT
+#undef DLOAD_I_SIGNED
 #undef DLOAD_I_HAVE_REMOVE
 #undef DLOAD_I_HAVE_READ
 #undef DLOAD_I_READ_TRIES
@@ -13870,7 +14266,6 @@ DLOAD_I_API dload_status DLOAD_I_FN(restore_file)(DLOAD_NAME *l, const char *pat
 #undef DLOAD_I_HAVE_SAVE
 #undef DLOAD_I_HAVE_RESTORE
 #undef DLOAD_I_SNAPSHOT
-#undef DLOAD_I_VALUE_FORM
 
 #else              /* stores alone */
 #undef DLOAD_STORE /* stores alone */

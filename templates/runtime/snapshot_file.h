@@ -27,11 +27,6 @@
 #else
 #define DLOAD_I_O_NOFOLLOW 0
 #endif
-#ifdef CLOCK_REALTIME
-#define DLOAD_I_CLOCK_WALL CLOCK_REALTIME
-#else
-#define DLOAD_I_CLOCK_WALL 0
-#endif
 #ifndef _POSIX_C_SOURCE
 #ifdef __cplusplus
 extern "C" {
@@ -49,13 +44,6 @@ typedef struct dload_i_file {
     const char *path, *beside, *folder;
     int fd;
 } dload_i_file;
-
-DLOAD_I_LOCAL uint64_t dload_i_clock_wall(void)
-{
-    struct timespec ts;
-    (void)clock_gettime(DLOAD_I_CLOCK_WALL, &ts);
-    return (uint64_t)ts.tv_sec * DLOAD_SECOND + (uint64_t)ts.tv_nsec;
-}
 
 DLOAD_I_LOCAL int dload_i_file_open(const char *path, int flags)
 {

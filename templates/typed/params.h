@@ -156,6 +156,16 @@
 #define DLOAD_I_OWNED 0
 #endif
 
+/* How values leave the process unless there is an encode: 0 not at all, 1 as they lie in memory, 2 as a blob's
+ * bytes; with one, 3. */
+#if DLOAD_I_VALUE_IS_BLOB
+#define DLOAD_I_VALUE_FORM 2u
+#elif DLOAD_I_OWNED
+#define DLOAD_I_VALUE_FORM 0u
+#else
+#define DLOAD_I_VALUE_FORM 1u
+#endif
+
 /* Has what leaves the cache to be dealt with once no lock is held? May it be more than one value for one
  * that came? And does a batch, which stores under the loader's mutex, have to remember that? */
 #if DLOAD_I_OWNED || DLOAD_ON_REMOVE

@@ -29,16 +29,6 @@
 #define DLOAD_I_SCAN_SLOTS    256u /* looked at under one lock */
 #endif
 
-/* How values are written unless there is an encode: 0 not at all, 1 as they lie in memory, 2 as a blob's bytes;
- * with one, 3. */
-#if DLOAD_I_VALUE_IS_BLOB
-#define DLOAD_I_VALUE_FORM 2u
-#elif DLOAD_I_OWNED
-#define DLOAD_I_VALUE_FORM 0u
-#else
-#define DLOAD_I_VALUE_FORM 1u
-#endif
-
 /* An entry on its way out. Private. */
 typedef struct DLOAD_I_FN(i_picked) {
     DLOAD_I_V value;
@@ -80,11 +70,7 @@ DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_wall)(const DLOAD_I_SNAPSHOT *how)
 {
     if (how->wall_ns != 0)
         return how->wall_ns;
-#if DLOAD_FREESTANDING
-    return DLOAD_NEVER;
-#else
     return dload_i_clock_wall();
-#endif
 }
 
 /* ---- what an entry is worth ---- */
