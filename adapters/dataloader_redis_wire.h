@@ -416,13 +416,16 @@ DLOAD_I_UNUSED static dload_status dload_redis_do(dload_redis_conn *c, uint64_t 
     return st;
 }
 
-/* Connects, and blocks until the server let us in or connect_timeout_ns passed; host and port as for
- * dload_redis_start. Returns DLOAD_OK; DLOAD_ETIMEDOUT; DLOAD_EBACKEND: nobody listens, or we are not
- * let in; DLOAD_ENOMEM; DLOAD_EINVAL: TLS's files. c->error says more. */
-DLOAD_I_UNUSED static dload_status dload_redis_open_at(dload_redis_conn *c, dload_redis_server *s,
-                                                       const char *host, int port)
+/* Connects, and blocks until the server let us in, connect_timeout_ns passed or it is until_ns
+ * (DLOAD_NEVER = connect_timeout_ns alone); host and port as for dload_redis_start. Returns DLOAD_OK;
+ * DLOAD_ETIMEDOUT; DLOAD_EBACKEND: nobody listens, or we are not let in; DLOAD_ENOMEM; DLOAD_EINVAL:
+ * TLS's files. c->error says more. */
+DLOAD_I_UNUSED static dload_status dload_redis_open_until(dload_redis_conn *c,
+                                                          dload_redis_server *s, const char *host,
+                                                          int port, uint64_t until_ns)
 {
-    const uint64_t until_ns = dload_i_add_ns(dload_redis_now(), s->connect_timeout_ns);
+    const uint64_t most_ns = dload_i_add_ns(dload_redis_now(), s->connect_timeout_ns);
+    until_ns = until_ns < most_ns ? until_ns : most_ns;
     dload_status st = dload_redis_start(c, s, host, port);
     while (st == DLOAD_OK && c->state != DLOAD_REDIS_READY) {
         redisReply *none = NULL;
@@ -441,9 +444,15 @@ DLOAD_I_UNUSED static dload_status dload_redis_open_at(dload_redis_conn *c, dloa
     return st;
 }
 
+DLOAD_I_UNUSED static dload_status dload_redis_open_at(dload_redis_conn *c, dload_redis_server *s,
+                                                       const char *host, int port)
+{
+    return dload_redis_open_until(c, s, host, port, DLOAD_NEVER);
+}
+
 DLOAD_I_UNUSED static dload_status dload_redis_open(dload_redis_conn *c, dload_redis_server *s)
 {
-    return dload_redis_open_at(c, s, NULL, 0);
+    return dload_redis_open_until(c, s, NULL, 0, DLOAD_NEVER);
 }
 
 /* May this idle connection be used for the next command? False: close it and open another. It is open,
