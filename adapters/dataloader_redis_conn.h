@@ -121,6 +121,11 @@ DLOAD_I_LOCAL void dload_redis_i_wipe(char *p, size_t n_bytes)
         v[i] = 0;
 }
 
+/* Closes; commands whose replies did not come have had their effect or not. status and text say why, for
+ * c.status and c.error; text NULL = keeps what is there. Closed already: nothing. Returns status. */
+DLOAD_I_UNUSED static dload_status dload_redis_close(dload_redis_conn *c, dload_status status,
+                                                     const char *text);
+
 #if defined(DLOAD_REDIS_TLS) && DLOAD_REDIS_TLS
 #include "dataloader_redis_tls.h"
 #else
@@ -184,8 +189,6 @@ DLOAD_I_UNUSED static void dload_redis_drop(dload_redis_conn *c)
     c->watched = c->subscribed = c->tls_writes = false;
 }
 
-/* Closes; commands whose replies did not come have had their effect or not. status and text say why, for
- * c.status and c.error; text NULL = keeps what is there. Closed already: nothing. Returns status. */
 DLOAD_I_UNUSED static dload_status dload_redis_close(dload_redis_conn *c, dload_status status,
                                                      const char *text)
 {

@@ -323,9 +323,9 @@ DLOAD_I_UNUSED static int dload_redis_wants(const dload_redis_conn *c)
 {
     if (c->state == DLOAD_REDIS_CONNECT)
         return POLLOUT;
-    if (c->tls != NULL)
+    if (c->state == DLOAD_REDIS_SHAKE)
         return POLLIN | (c->tls_writes ? POLLOUT : 0);
-    return POLLIN | (c->out_at < c->out_len ? POLLOUT : 0);
+    return POLLIN | (c->tls_writes || c->out_at < c->out_len ? POLLOUT : 0);
 }
 
 /* Is this TCP connection through? A second connect() tells. */
