@@ -267,6 +267,74 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_advance)(DLOAD_I_CACHE *c, uint64_t no
     return DLOAD_OK;
 }
 
+#if DLOAD_GROUP || DLOAD_I_IS_STRING
+
+/* Is an entry among those that a walk removes: of a group, or with a key that begins with prefix? */
+DLOAD_I_INLINE bool DLOAD_I_FN(i_is_among)(const DLOAD_I_SLOT *e, uint64_t group,
+                                           const dload_str *prefix)
+{
+#if DLOAD_GROUP
+    if (prefix == NULL)
+        return e->group == group;
+#endif
+#if DLOAD_I_IS_STRING
+    return e->key.len >= prefix->len &&
+           (prefix->len == 0 || memcmp(e->key.ptr, prefix->ptr, prefix->len) == 0);
+#endif
+    (void)e;
+    (void)group;
+    (void)prefix;
+    return false;
+}
+
+/* Removes up to DLOAD_I_TIDY_MAX of them from slot *at on; *at is where to go on, n_slots at the end. Returns
+ * how many values there are to release. */
+DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_cut_some)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
+                                              uint64_t group, const dload_str *prefix, uint32_t *at,
+                                              DLOAD_I_FN(removed) * old)
+{
+    uint32_t n_slots = s->n_groups * DLOAD_I_GROUP_SLOTS;
+    uint32_t n_old = 0;
+    for (; *at < n_slots && n_old < DLOAD_I_TIDY_MAX; ++*at) {
+        DLOAD_I_SLOT *e = &s->slots[*at];
+        if (s->groups[*at / DLOAD_I_GROUP_SLOTS].tags[*at % DLOAD_I_GROUP_SLOTS] == 0 ||
+            DLOAD_I_FN(i_is_dead)(DLOAD_I_META(e)) || !DLOAD_I_FN(i_is_among)(e, group, prefix))
+            continue;
+        dload_removal why = DLOAD_I_FN(i_why)(c, s, e, DLOAD_REMOVED_CLEARED);
+        n_old += DLOAD_I_FN(i_remove)(s, *at, why, &old[n_old]);
+    }
+    return n_old;
+}
+
+/* Removes every entry of a group, or, when prefix is not NULL, whose key begins with it. */
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_clear_some)(DLOAD_I_CACHE *c, uint64_t group,
+                                                    const dload_str *prefix)
+{
+    if (DLOAD_I_FORKED(c))
+        return DLOAD_EFORK;
+    for (uint32_t i = 0; i < c->n_shards; i++) {
+        DLOAD_I_SHARD *s = &c->shard[i];
+        DLOAD_I_FN(removed) old[DLOAD_I_TIDY_MAX];
+        uint32_t at = 0;
+        uint32_t n_groups = 0;
+        bool more = true;
+        while (more) {
+            DLOAD_I_ACQUIRE(&s->lock);
+            if (n_groups != s->n_groups)
+                at = 0; /* it grew, and entries moved */
+            n_groups = s->n_groups;
+            uint32_t n_old = DLOAD_I_FN(i_cut_some)(c, s, group, prefix, &at, old);
+            more = at < n_groups * DLOAD_I_GROUP_SLOTS;
+            DLOAD_I_RELEASE(&s->lock);
+            for (uint32_t k = 0; k < n_old; k++)
+                DLOAD_I_FN(i_end)(c, s, &old[k]);
+        }
+    }
+    return DLOAD_OK;
+}
+
+#endif /* DLOAD_GROUP || DLOAD_I_IS_STRING */
+
 #if DLOAD_GROUP
 
 DLOAD_I_HOT dload_status DLOAD_I_FN(cache_get_in)(DLOAD_I_CACHE *c, DLOAD_I_K key, uint64_t group,
@@ -287,48 +355,9 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_delete_in)(DLOAD_I_CACHE *c, DLOAD_I_K
     return DLOAD_I_FN(i_cache_delete)(c, group, key);
 }
 
-/* Removes up to DLOAD_I_TIDY_MAX entries of a group from slot *at on; *at is where to go on, n_slots at
- * the end. Returns how many values there are to release. */
-DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_cut_group)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
-                                               uint64_t group, uint32_t *at,
-                                               DLOAD_I_FN(removed) * old)
-{
-    uint32_t n_slots = s->n_groups * DLOAD_I_GROUP_SLOTS;
-    uint32_t n_old = 0;
-    for (; *at < n_slots && n_old < DLOAD_I_TIDY_MAX; ++*at) {
-        DLOAD_I_SLOT *e = &s->slots[*at];
-        if (s->groups[*at / DLOAD_I_GROUP_SLOTS].tags[*at % DLOAD_I_GROUP_SLOTS] == 0 ||
-            e->group != group || DLOAD_I_FN(i_is_dead)(DLOAD_I_META(e)))
-            continue;
-        dload_removal why = DLOAD_I_FN(i_why)(c, s, e, DLOAD_REMOVED_CLEARED);
-        n_old += DLOAD_I_FN(i_remove)(s, *at, why, &old[n_old]);
-    }
-    return n_old;
-}
-
 DLOAD_I_API dload_status DLOAD_I_FN(cache_clear_group)(DLOAD_I_CACHE *c, uint64_t group)
 {
-    if (DLOAD_I_FORKED(c))
-        return DLOAD_EFORK;
-    for (uint32_t i = 0; i < c->n_shards; i++) {
-        DLOAD_I_SHARD *s = &c->shard[i];
-        DLOAD_I_FN(removed) old[DLOAD_I_TIDY_MAX];
-        uint32_t at = 0;
-        uint32_t n_groups = 0;
-        bool more = true;
-        while (more) {
-            DLOAD_I_ACQUIRE(&s->lock);
-            if (n_groups != s->n_groups)
-                at = 0; /* it grew, and entries moved */
-            n_groups = s->n_groups;
-            uint32_t n_old = DLOAD_I_FN(i_cut_group)(c, s, group, &at, old);
-            more = at < n_groups * DLOAD_I_GROUP_SLOTS;
-            DLOAD_I_RELEASE(&s->lock);
-            for (uint32_t k = 0; k < n_old; k++)
-                DLOAD_I_FN(i_end)(c, s, &old[k]);
-        }
-    }
-    return DLOAD_OK;
+    return DLOAD_I_FN(i_clear_some)(c, group, NULL);
 }
 
 #endif /* DLOAD_GROUP */
