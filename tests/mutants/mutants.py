@@ -656,9 +656,17 @@ mutant("group_clear_not_noted", "runtime/flight.h",
        "",
        "test_groups_clear")
 mutant("group_clear_of_every_group", "typed/cache.h",
-       "            e->group != group || DLOAD_I_FN(i_is_dead)(DLOAD_I_META(e)))",
-       "            group != group || DLOAD_I_FN(i_is_dead)(DLOAD_I_META(e)))",
+       "        return e->group == group;\n",
+       "        return group == group;\n",
        "test_groups_clear")
+mutant("prefix_clear_of_shorter_keys", "typed/cache.h",
+       "    return e->key.len >= prefix->len &&",
+       "    return prefix->len >= prefix->len &&",
+       "test_store_memory")
+mutant("prefix_clear_of_every_key", "typed/cache.h",
+       "(prefix->len == 0 || memcmp(e->key.ptr, prefix->ptr, prefix->len) == 0);",
+       "(prefix->len == 0 || memcmp(prefix->ptr, prefix->ptr, prefix->len) == 0);",
+       "test_store_memory")
 mutant("group_clear_while_it_grows", "typed/cache.h",
        "                at = 0; /* it grew, and entries moved */",
        "                (void)0;",

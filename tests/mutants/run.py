@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Plants one mistake at a time into a copy of dataloader.h and demands that a test turns red.
+"""Plants one mistake at a time into a copy of dataloader.h or of an adapter and demands that a test turns red.
 
     tests/mutants/run.py              all of them
     tests/mutants/run.py NAME ...     these
@@ -7,7 +7,7 @@
                                       what `make check` has time for; after N commits each had its turn
     tests/mutants/run.py --list
 
-Each mutant (mutants.py) says which part of the header it changes, the exact old text, the new
+Each mutant (mutants.py) says which part of the header, or which adapters/x.h, it changes, the exact old text, the new
 one, and which suites are to notice. Old text that is not found exactly once in that part is an
 error, and so is a mutant that does not compile, or a suite that is red without a mutant: a mutant is
 killed by a test's verdict, a crash or a hang, and by nothing else.
@@ -48,13 +48,34 @@ def part_of(header, part):
     raise Trouble("no part %s in dataloader.h" % part)
 
 
-def mutate(header, mutant):
-    start, end = part_of(header, mutant["part"])
+def mutate(files, mutant):
+    """The files with one mistake in them: in a part of dataloader.h, or in an adapter."""
+    name = mutant["part"] if mutant["part"].startswith("adapters/") else "dataloader.h"
+    header = files[name]
+    start, end = (0, len(header)) if name == mutant["part"] else part_of(header, mutant["part"])
     body = header[start:end]
     found = body.count(mutant["old"])
     if found != 1:
         raise Trouble("old text found %d times in %s, not once" % (found, mutant["part"]))
-    return header[:start] + body.replace(mutant["old"], mutant["new"]) + header[end:]
+    changed = header[:start] + body.replace(mutant["old"], mutant["new"]) + header[end:]
+    return dict(files, **{name: changed})
+
+
+def read_files():
+    """dataloader.h and the adapters, by their names below the root."""
+    files = {}
+    adapters = os.listdir(os.path.join(ROOT, "adapters"))
+    for name in ["dataloader.h"] + ["adapters/" + a for a in sorted(adapters) if a.endswith(".h")]:
+        with open(os.path.join(ROOT, *name.split("/")), encoding="utf-8") as f:
+            files[name] = f.read()
+    return files
+
+
+def links_of(suite):
+    """What its "links:" marker asks for."""
+    with open(os.path.join(ROOT, "tests", suite + ".c"), encoding="utf-8") as f:
+        found = re.search(r"^/\* links: *(.*?) *\*/", f.read(), re.M)
+    return ["-l" + name for name in found.group(1).split()] if found else []
 
 
 def command(args, **kwargs):
@@ -67,7 +88,7 @@ def build(include, suite, lock, program, support):
     lock, *defines = lock.split(",")
     done = command([CC, *FLAGS, "-DTEST_LOCK=DLOAD_LOCK_" + lock, *["-D" + d for d in defines],
                     "-I" + include, "-Itests",
-                    "tests/%s.c" % suite, support, "-o", program, "-lcmocka", "-lpthread"])
+                    "tests/%s.c" % suite, support, "-o", program, "-lcmocka", *links_of(suite), "-lpthread"])
     if done.returncode:
         raise Trouble("%s does not compile:\n%s" % (suite, done.stdout[:2000]))
 
@@ -87,11 +108,12 @@ def verdict(program):
     return None
 
 
-def build_and_run(folder, header, suites, support):
-    """The first suite that goes red on this header, and why; None when none does."""
-    os.makedirs(folder)
-    with open(os.path.join(folder, "dataloader.h"), "w", encoding="utf-8") as f:
-        f.write(header)
+def build_and_run(folder, files, suites, support):
+    """The first suite that goes red on these headers, and why; None when none does."""
+    os.makedirs(os.path.join(folder, "adapters"))
+    for name, text in files.items():
+        with open(os.path.join(folder, *name.split("/")), "w", encoding="utf-8") as f:
+            f.write(text)
     for suite, lock in suites:
         program = os.path.join(folder, "%s.%s" % (suite, lock))
         build(folder, suite, lock, program, support)
@@ -133,8 +155,7 @@ def main(argv):
               file=sys.stderr)
         return 2
     chosen = [m for m in chosen if not argv or m["name"] in argv]
-    with open(os.path.join(ROOT, "dataloader.h"), encoding="utf-8") as f:
-        header = f.read()
+    files = read_files()
     work = tempfile.mkdtemp(prefix="mutants.")
     os.makedirs(os.path.join(ROOT, "build"), exist_ok=True)  # where suites keep their files
     passed = failed = 0
@@ -150,12 +171,12 @@ def main(argv):
             for suite in sorted({s for m in chosen for s in suites_of(m)}):
                 folder = os.path.join(work, "none.%s.%s" % suite)
                 jobs.append((None, suite,
-                             pool.submit(build_and_run, folder, header, [suite], support)))
+                             pool.submit(build_and_run, folder, files, [suite], support)))
             for m in chosen:
                 folder = os.path.join(work, m["name"])
                 jobs.append((m, None, pool.submit(
                     lambda m=m, folder=folder: build_and_run(
-                        folder, mutate(header, m), suites_of(m), support))))
+                        folder, mutate(files, m), suites_of(m), support))))
             for m, suite, job in jobs:
                 try:
                     why = job.result()
