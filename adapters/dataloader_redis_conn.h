@@ -85,7 +85,6 @@ typedef int dload_redis_count;
 
 /* A connection. The caller's; it must stay where it is while it is open. Fields are read only. */
 typedef struct dload_redis_conn {
-    void *data; /* the caller's own */
     dload_redis_server *server;
     int fd;              /* -1 = none */
     uint32_t state;      /* DLOAD_REDIS_... */
@@ -106,9 +105,12 @@ typedef struct dload_redis_conn {
     const char *host; /* in place of the server's */
     int port;
     void *tls;
-    bool tls_writes; /* TLS waits until it can write */
-    bool watched;    /* the watch was told that we are open */
-    uint64_t mark;   /* the watch's, when we said hello */
+    bool tls_writes;                                  /* TLS waits until it can write */
+    bool watched;                                     /* the watch was told that we are open */
+    uint64_t mark;                                    /* the watch's, when we said hello */
+    struct dload_redis_conn *watch_next, *watch_prev; /* the watch's, as the next two */
+    uint64_t watch_serial;
+    bool watch_lost;
 } dload_redis_conn;
 
 /* ---- the end ---- */

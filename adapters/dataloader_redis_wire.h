@@ -284,7 +284,7 @@ DLOAD_I_LOCAL dload_status dload_redis_i_unix(dload_redis_conn *c)
 /* Begins to connect, for loops; blocks for nothing but a name's look-up. Commands may be begun when c->state
  * is DLOAD_REDIS_READY.
  *
- * c: the caller's, any content; closed before. host: in place of the server's host and port, as a cluster
+ * c: the caller's, any content, which is overwritten; closed before. host: in place of the server's host and port, as a cluster
  * names its nodes, for TCP alone; must outlive the connection; NULL = the server's own.
  * Returns DLOAD_OK: poll and dload_redis_step, and give up by dload_redis_close when it takes too
  * long. Otherwise c is closed, c->error says why, and nothing is to be given back. */
@@ -293,9 +293,7 @@ DLOAD_I_UNUSED static dload_status dload_redis_start(dload_redis_conn *c, dload_
 {
     struct addrinfo hints;
     char service[12];
-    void *data = c->data;
     memset(c, 0, sizeof *c);
-    c->data = data;
     c->server = s;
     c->fd = -1;
     c->host = host != NULL ? host : s->host.ptr;
@@ -455,6 +453,14 @@ DLOAD_I_UNUSED static dload_status dload_redis_open(dload_redis_conn *c, dload_r
     return dload_redis_open_until(c, s, NULL, 0, DLOAD_NEVER);
 }
 
+/* Does the server's watch agree to new commands on this connection? To be asked before each command whose
+ * answer may be cached, also when several are under way at a time. No system call. */
+DLOAD_I_UNUSED static bool dload_redis_marked(const dload_redis_conn *c)
+{
+    const dload_redis_watch *w = c->server->watch;
+    return w == NULL || __atomic_load_n(&w->mark, __ATOMIC_ACQUIRE) == c->mark;
+}
+
 /* May this idle connection be used for the next command? False: close it and open another. It is open,
  * owes no reply, its watch did not change its mind, and the other side is still there as far as the kernel
  * knows (one system call). */
@@ -463,8 +469,7 @@ DLOAD_I_UNUSED static bool dload_redis_usable(const dload_redis_conn *c)
     char byte;
     if (c->state != DLOAD_REDIS_READY || c->n_owed != 0 || c->out_at < c->out_len)
         return false;
-    if (c->server->watch != NULL &&
-        __atomic_load_n(&c->server->watch->mark, __ATOMIC_ACQUIRE) != c->mark)
+    if (!dload_redis_marked(c))
         return false;
     /* Idle means that nothing comes: bytes are as bad as an end of file. (With TLS they may be a
      * session ticket or the like; the next use tells.) */
