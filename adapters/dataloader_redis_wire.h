@@ -414,43 +414,47 @@ DLOAD_I_UNUSED static dload_status dload_redis_do(dload_redis_conn *c, uint64_t 
     return st;
 }
 
-/* Connects, and blocks until the server let us in, connect_timeout_ns passed or it is until_ns
- * (DLOAD_NEVER = connect_timeout_ns alone); host and port as for dload_redis_start. Returns DLOAD_OK;
- * DLOAD_ETIMEDOUT; DLOAD_EBACKEND: nobody listens, or we are not let in; DLOAD_ENOMEM; DLOAD_EINVAL:
- * TLS's files. c->error says more. */
-DLOAD_I_UNUSED static dload_status dload_redis_open_until(dload_redis_conn *c,
-                                                          dload_redis_server *s, const char *host,
-                                                          int port, uint64_t until_ns)
+/* Goes on connecting what dload_redis_start began, until the server let us in or it is until_ns. Returns DLOAD_OK:
+ * the connection is ready; DLOAD_PENDING: it was not in time, and may be gone on with or closed; otherwise
+ * why it is closed. */
+DLOAD_I_UNUSED static dload_status dload_redis_enter(dload_redis_conn *c, uint64_t until_ns)
 {
-    const uint64_t most_ns = dload_i_add_ns(dload_redis_now(), s->connect_timeout_ns);
-    until_ns = until_ns < most_ns ? until_ns : most_ns;
-    dload_status st = dload_redis_start(c, s, host, port);
-    while (st == DLOAD_OK && c->state != DLOAD_REDIS_READY) {
+    while (c->state != DLOAD_REDIS_READY) {
         redisReply *none = NULL;
+        dload_status st = DLOAD_PENDING;
+        if (c->state == DLOAD_REDIS_CLOSED)
+            return c->status != DLOAD_OK ? c->status : DLOAD_ECLOSED;
         if (!dload_redis_i_wait(c, until_ns))
-            return dload_redis_close(c, DLOAD_ETIMEDOUT, "not connected in time");
-        st = dload_redis_step(c);
-        if (st == DLOAD_OK && c->state == DLOAD_REDIS_HELLO) {
+            return DLOAD_PENDING;
+        if (dload_redis_step(c) == DLOAD_OK && c->state == DLOAD_REDIS_HELLO)
             st = dload_redis_next(c, &none);
-            if (none != NULL) {
-                freeReplyObject(none);
-                return dload_redis_close(c, DLOAD_EBACKEND, "a reply that nobody asked for");
-            }
-            st = st == DLOAD_PENDING ? DLOAD_OK : st;
+        if (none != NULL) {
+            freeReplyObject(none);
+            return dload_redis_close(c, DLOAD_EBACKEND, "a reply that nobody asked for");
         }
+        if (st != DLOAD_PENDING)
+            return st;
     }
-    return st;
+    return DLOAD_OK;
 }
 
+/* Connects, and blocks until the server let us in or connect_timeout_ns passed; host and port as for
+ * dload_redis_start. Returns DLOAD_OK; DLOAD_ETIMEDOUT; DLOAD_EBACKEND: nobody listens, or we are not
+ * let in; DLOAD_ENOMEM; DLOAD_EINVAL: TLS's files. c->error says more. */
 DLOAD_I_UNUSED static dload_status dload_redis_open_at(dload_redis_conn *c, dload_redis_server *s,
                                                        const char *host, int port)
 {
-    return dload_redis_open_until(c, s, host, port, DLOAD_NEVER);
+    const uint64_t until_ns = dload_i_add_ns(dload_redis_now(), s->connect_timeout_ns);
+    dload_status st = dload_redis_start(c, s, host, port);
+    if (st == DLOAD_OK)
+        st = dload_redis_enter(c, until_ns);
+    return st == DLOAD_PENDING ? dload_redis_close(c, DLOAD_ETIMEDOUT, "not connected in time")
+                               : st;
 }
 
 DLOAD_I_UNUSED static dload_status dload_redis_open(dload_redis_conn *c, dload_redis_server *s)
 {
-    return dload_redis_open_until(c, s, NULL, 0, DLOAD_NEVER);
+    return dload_redis_open_at(c, s, NULL, 0);
 }
 
 /* Does the server's watch agree to new commands on this connection? To be asked before each command whose
