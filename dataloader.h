@@ -174,7 +174,7 @@
  *                            >>run >>crew >>drive >>registry >>carry >>backend >>named >>stored
  *   once a loader: >>params >>fork >>lock_pthread >>snapshot >>snapshot_file >>worth >>siphash >>types >>api
  *                  >>leave >>ident >>table >>keytext >>stale >>removed >>weight >>read >>reach >>store >>cache >>shards >>many
- *                  >>pin >>owed >>ops >>answer >>refresh >>load >>outside >>control >>save >>restore >>undef
+ *                  >>pin >>owed >>ops >>answer >>refresh >>load >>outside >>sink >>control >>save >>restore >>undef
  */
 /* A name of the user's own, or -Wshadow, never decides whether this compiles without warnings. */
 #pragma GCC diagnostic push
@@ -8388,6 +8388,9 @@ typedef struct DLOAD_I_FN(cache) {
     size_t max_key_bytes;
     bool unbounded;
     uint32_t fork_epoch; /* with a lock: of the process it was made in */
+#if DLOAD_STORE
+    bool deaf; /* changes in the store may go unheard: nothing is cached; atomic, see sink.h */
+#endif
     const dload_env *env;
     uint64_t manual_ns; /* DLOAD_CLOCK_MANUAL: what _cache_advance said last */
     uint64_t seed;      /* of the jitter when env->random is NULL */
@@ -8681,6 +8684,18 @@ DLOAD_I_API dload_status DLOAD_I_FN(clear_group)(DLOAD_NAME *l, uint64_t group);
 
 /* Forgets everything, in time that does not depend on how much that is; O(shards). */
 DLOAD_I_API dload_status DLOAD_I_FN(clear_all)(DLOAD_NAME *l);
+
+#if DLOAD_STORE
+/* Fills *sink with what a channel calls when keys changed in the store: give it to the channel, and end that before
+ * the loader. It concerns the cache and the flights of this loader, never the store; keys of other names are
+ * ignored. From here on the loader caches nothing until the channel says that it hears (up), and so it is again
+ * between each down and up: loads go to the store and the source and are delivered, _prime and its kin return
+ * DLOAD_ECANCELED. A channel that tells only of what was read from the store (Redis tracking) tells nothing of
+ * what _prime, _put_if, _batch_put and _restore bring.
+ * Returns DLOAD_OK; DLOAD_EINVAL for NULL. The sink's functions: any thread under a lock, the loader's own
+ * without one; they wait for no fetch. key costs as much as _clear, the others O(shards). */
+DLOAD_I_API dload_status DLOAD_I_FN(sink)(DLOAD_NAME *l, dload_sink *sink);
+#endif
 
 /* Fills *stats with the counters since _init; consistent once the loader is quiet. O(shards). */
 DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats);
@@ -10782,7 +10797,8 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_make_entry)(const DLOAD_I_CACHE *c, DLOA
 }
 
 /* Puts an entry in place of an older one of the same key, or as a new one; evicts when full.
- * DLOAD_OK, and item->value now belongs to the cache; DLOAD_EFULL or DLOAD_ENOMEM, and it does not.
+ * DLOAD_OK, and item->value now belongs to the cache; DLOAD_EFULL, DLOAD_ENOMEM or, while changes of keys may
+ * go unheard, DLOAD_ECANCELED, and it does not.
  * In either case item->garbage says that item->old is to be released, unlocked. */
 DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_put)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
                                                 DLOAD_I_FN(item) * item)
@@ -10793,6 +10809,10 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_put)(DLOAD_I_CACHE *c, DLOAD_I_SHARD 
     item->garbage = false;
 #if DLOAD_I_KILLS
     item->dead = false;
+#endif
+#if DLOAD_STORE
+    if (DLOAD_I_UNLIKELY(DLOAD_I_LOAD_RELAXED(&c->deaf)))
+        return DLOAD_ECANCELED; /* mutant DEAF_CACHES */
 #endif
     if (!DLOAD_I_LEAVES && DLOAD_I_UNLIKELY(DLOAD_I_FN(i_untidy)(s, item->now_ns)))
         (void)DLOAD_I_FN(i_tidy)(s, item->now_ns, NULL, DLOAD_I_GROUP_SLOTS, &more);
@@ -13139,6 +13159,116 @@ DLOAD_I_API dload_status DLOAD_I_FN(clear_group)(DLOAD_NAME *l, uint64_t group)
 #endif /* DLOAD_I_BODIES */
 #endif /* DLOAD_I_HAVE_OUTSIDE */
 
+/* ==== typed/sink.h ==== */
+
+/* >>sink -- a loader hears that keys changed in its store.
+ *
+ * What a channel says concerns this process's cache and flights alone: the store has the new value already,
+ * or nothing. A loader that may not hear everything is deaf, and caches nothing (i_put looks): what it has
+ * could have changed unheard.
+ */
+#ifndef DLOAD_I_HAVE_SINK
+#define DLOAD_I_HAVE_SINK
+
+#if DLOAD_I_BODIES && DLOAD_STORE
+
+#define DLOAD_I_WORD_(name) #name
+#define DLOAD_I_WORD(name)  DLOAD_I_WORD_(name)
+
+/* What a loader's keys in a store begin with, before a colon. */
+DLOAD_I_LOCAL const char *DLOAD_I_FN(i_store_name)(const DLOAD_NAME *l)
+{
+    (void)l;
+    return DLOAD_I_WORD(DLOAD_NAME);
+}
+
+/* Takes this loader's name off a store's key; false when it is another's. */
+DLOAD_I_LOCAL bool DLOAD_I_FN(i_own_text)(const DLOAD_NAME *l, dload_str *text)
+{
+    const char *name = DLOAD_I_FN(i_store_name)(l);
+    size_t n = strlen(name);
+    if (text->len <= n || memcmp(text->ptr, name, n) != 0 || text->ptr[n] != ':')
+        return false;
+    text->ptr += n + 1;
+    text->len -= n + 1;
+    return true;
+}
+
+/* One key changed: what is cached of it goes, and so does what is on its way, but for who waits for that.
+ * Without the latter an answer from before the change is cached after it: mutant KEY_KEEPS_FLIGHTS. */
+DLOAD_I_UNUSED static void DLOAD_I_FN(i_sink_key)(void *ctx, const char *key, size_t key_bytes)
+{
+    DLOAD_NAME *l = (DLOAD_NAME *)ctx;
+    dload_str text;
+    DLOAD_I_K own;
+    DLOAD_I_FN(removed) old;
+    uint64_t group = 0;
+    text.ptr = key;
+    text.len = key_bytes;
+    if (key == NULL || DLOAD_I_FORKED(&l->cache) || !DLOAD_I_FN(i_own_text)(l, &text) ||
+        DLOAD_I_FN(i_text_parse)(text.ptr, text.len, l->cache.max_key_bytes, &group, &own) < 0)
+        return;
+    DLOAD_I_ID id = DLOAD_I_FN(i_id)(&l->cache, own, group);
+    DLOAD_I_ACQUIRE(&l->mutex);
+    DLOAD_I_FN(i_outdate)(l, &id);
+    bool has_old = DLOAD_I_FN(i_drop)(&l->cache, &id, &old);
+    DLOAD_I_LEAVE(l);
+    if (has_old)
+        DLOAD_I_FN(i_end)(&l->cache, DLOAD_I_FN(i_shard)(&l->cache, id.hash), &old);
+}
+
+/* Everything goes, and the loader hears from here on, or does not: one step under the mutex, where answers
+ * are stored and tokens taken. Going deaf with the cache kept serves what nobody will say has changed
+ * (mutant DOWN_KEEPS_CACHE); hearing again with the flights kept caches what was asked for while nobody
+ * listened (mutant UP_KEEPS_FLIGHTS). */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_sink_forget)(DLOAD_NAME *l, bool deaf)
+{
+    if (DLOAD_I_FORKED(&l->cache))
+        return;
+    DLOAD_I_ACQUIRE(&l->mutex);
+    DLOAD_I_STORE_RELAXED(&l->cache.deaf, deaf); /* before the shards' locks: i_put looks inside */
+    l->core.clear_all_seq = ++l->core.clear_seq;
+    uint32_t full = DLOAD_I_FN(i_new_epoch)(&l->cache);
+    DLOAD_I_LEAVE(l);
+    if (full != 0)
+        DLOAD_I_FN(i_full_sweep)(&l->cache);
+}
+
+DLOAD_I_UNUSED static void DLOAD_I_FN(i_sink_all)(void *ctx)
+{
+    DLOAD_NAME *l = (DLOAD_NAME *)ctx;
+    DLOAD_I_FN(i_sink_forget)(l, DLOAD_I_LOAD_RELAXED(&l->cache.deaf));
+}
+
+DLOAD_I_UNUSED static void DLOAD_I_FN(i_sink_down)(void *ctx)
+{
+    DLOAD_I_FN(i_sink_forget)((DLOAD_NAME *)ctx, true);
+}
+
+DLOAD_I_UNUSED static void DLOAD_I_FN(i_sink_up)(void *ctx)
+{
+    DLOAD_I_FN(i_sink_forget)((DLOAD_NAME *)ctx, false);
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(sink)(DLOAD_NAME *l, dload_sink *sink)
+{
+    if (l == NULL || sink == NULL)
+        return DLOAD_EINVAL;
+    if (DLOAD_I_FORKED(&l->cache))
+        return DLOAD_EFORK;
+    memset(sink, 0, sizeof *sink);
+    sink->key = DLOAD_I_FN(i_sink_key);
+    sink->all = DLOAD_I_FN(i_sink_all);
+    sink->down = DLOAD_I_FN(i_sink_down);
+    sink->up = DLOAD_I_FN(i_sink_up);
+    sink->ctx = l;
+    DLOAD_I_FN(i_sink_down)(l); /* nothing is heard yet: mutant STARTS_UP */
+    return DLOAD_OK;
+}
+
+#endif /* DLOAD_I_BODIES && DLOAD_STORE */
+#endif /* DLOAD_I_HAVE_SINK */
+
 /* ==== typed/control.h ==== */
 
 /* >>control -- a loader's life, its triggers and its counters. */
@@ -14291,6 +14421,9 @@ DLOAD_I_API dload_status DLOAD_I_FN(restore_file)(DLOAD_NAME *l, const char *pat
 #undef DLOAD_I_HAVE_LOAD_MANY
 #undef DLOAD_I_SLEEPER
 #undef DLOAD_I_HAVE_OUTSIDE
+#undef DLOAD_I_HAVE_SINK
+#undef DLOAD_I_WORD_
+#undef DLOAD_I_WORD
 #undef DLOAD_I_HAVE_CONTROL
 #undef DLOAD_I_HAVE_SAVE
 #undef DLOAD_I_HAVE_RESTORE

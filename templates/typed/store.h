@@ -366,7 +366,8 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_make_entry)(const DLOAD_I_CACHE *c, DLOA
 }
 
 /* Puts an entry in place of an older one of the same key, or as a new one; evicts when full.
- * DLOAD_OK, and item->value now belongs to the cache; DLOAD_EFULL or DLOAD_ENOMEM, and it does not.
+ * DLOAD_OK, and item->value now belongs to the cache; DLOAD_EFULL, DLOAD_ENOMEM or, while changes of keys may
+ * go unheard, DLOAD_ECANCELED, and it does not.
  * In either case item->garbage says that item->old is to be released, unlocked. */
 DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_put)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
                                                 DLOAD_I_FN(item) * item)
@@ -377,6 +378,10 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_put)(DLOAD_I_CACHE *c, DLOAD_I_SHARD 
     item->garbage = false;
 #if DLOAD_I_KILLS
     item->dead = false;
+#endif
+#if DLOAD_STORE
+    if (DLOAD_I_UNLIKELY(DLOAD_I_LOAD_RELAXED(&c->deaf)))
+        return DLOAD_ECANCELED; /* mutant DEAF_CACHES */
 #endif
     if (!DLOAD_I_LEAVES && DLOAD_I_UNLIKELY(DLOAD_I_FN(i_untidy)(s, item->now_ns)))
         (void)DLOAD_I_FN(i_tidy)(s, item->now_ns, NULL, DLOAD_I_GROUP_SLOTS, &more);

@@ -318,6 +318,9 @@ typedef struct DLOAD_I_FN(cache) {
     size_t max_key_bytes;
     bool unbounded;
     uint32_t fork_epoch; /* with a lock: of the process it was made in */
+#if DLOAD_STORE
+    bool deaf; /* changes in the store may go unheard: nothing is cached; atomic, see sink.h */
+#endif
     const dload_env *env;
     uint64_t manual_ns; /* DLOAD_CLOCK_MANUAL: what _cache_advance said last */
     uint64_t seed;      /* of the jitter when env->random is NULL */

@@ -1398,3 +1398,29 @@ mutant("reach_refused_leaves_counts", "runtime/group.h",
        "    dload_i_give_far(groups, n_groups, class_, dload_i_home(hash, n_groups), at);\n",
        "",
        "test_reach")
+
+# ---- what a channel says of a loader's keys ----
+mutant("sink_key_keeps_flights", "typed/sink.h",
+       "    DLOAD_I_FN(i_outdate)(l, &id);\n",
+       "",
+       "test_sink")
+mutant("sink_down_keeps_cache", "typed/sink.h",
+       "    uint32_t full = DLOAD_I_FN(i_new_epoch)(&l->cache);\n",
+       "    uint32_t full = deaf ? 0 : DLOAD_I_FN(i_new_epoch)(&l->cache);\n",
+       "test_sink")
+mutant("sink_up_keeps_flights", "typed/sink.h",
+       "    l->core.clear_all_seq = ++l->core.clear_seq;\n",
+       "    l->core.clear_all_seq = deaf ? ++l->core.clear_seq : l->core.clear_all_seq;\n",
+       "test_sink")
+mutant("deaf_loader_caches", "typed/store.h",
+       "DLOAD_I_UNLIKELY(DLOAD_I_LOAD_RELAXED(&c->deaf))",
+       "false",
+       "test_sink")
+mutant("sink_starts_up", "typed/sink.h",
+       "    DLOAD_I_FN(i_sink_down)(l); /* nothing is heard yet: mutant STARTS_UP */\n",
+       "",
+       "test_sink")
+mutant("sink_hears_other_names", "typed/sink.h",
+       "memcmp(text->ptr, name, n) != 0 || ",
+       "",
+       "test_sink")
