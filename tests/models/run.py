@@ -79,10 +79,17 @@ SETTINGS = {
     "read-grows": ("read", "OPS=3 GROWS STRINGS FAR"),
     "read-grows-apart": ("read", "OPS=2 GROWS"),
     "read-clears": ("read", "OPS=3 CLEARS NO_REMOVE"),
+    "lease": ("lease", ""),
+    "lease-three": ("lease", "NP=3"),
+    "locked": ("lease", "LOCKED NP=3"),
+    "locked-loses": ("lease", "LOCKED LOSES NP=3"),
+    "tracking": ("tracking", ""),
+    "tracking-two": ("tracking", "THREADS=2 LOADS=2 WRITES=2"),
+    "tracking-breaks": ("tracking", "BREAKS=2 WRITES=2 LOADS=2"),
 }
 
 LARGE = ("four", "clears-three", "dispatch", "wakeup-two", "read", "read-twice", "read-strings", "read-grows",
-         "read-grows-apart", "read-clears")
+         "read-grows-apart", "read-clears", "lease-three", "tracking-two")
 
 # name: (setting that kills it, twin in tests/mutants/mutants.py)
 MUTANTS = {
@@ -183,6 +190,26 @@ MUTANTS = {
     "OUTGROWN_FREED": ("read-grows-apart", "outgrown_freed"),
     "PIECES_FREED": ("read-strings", None),
     "SLOTS_NOT_ZEROED": ("read-grows", "slots_not_zeroed"),
+    # leases, between processes: the store's part
+    "PLAIN_SET": ("lease", None),
+    "GE_CHECK": ("lease", None),
+    "TOKEN_REUSE": ("lease", None),
+    "DROP_ANY": ("lease", None),
+    "DELETE_KEEPS_LEASE": ("lease", None),
+    # ... and the loader's; no store can mend a writer who dies before it says what it wrote
+    "ALL_FETCH": ("lease", None),
+    "DELETE_FIRST": ("lease", None),
+    "WRITER_DIES": ("lease", None),
+    "LOCKED_UNASKED": ("locked", None),
+    # invalidations over a channel that breaks: the loader's part
+    "KEY_KEEPS_FLIGHTS": ("tracking", "sink_key_keeps_flights"),
+    "DOWN_KEEPS_CACHE": ("tracking", "sink_down_keeps_cache"),
+    "UP_KEEPS_FLIGHTS": ("tracking", "sink_up_keeps_flights"),
+    "DEAF_CACHES": ("tracking", "deaf_loader_caches"),
+    "STARTS_UP": ("tracking", "sink_starts_up"),
+    # ... and the channel's
+    "ONE_LOSS": ("tracking", None),
+    "NOLOOP": ("tracking", None),
 }
 
 
