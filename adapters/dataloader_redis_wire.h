@@ -471,7 +471,8 @@ DLOAD_I_UNUSED static bool dload_redis_marked(const dload_redis_conn *c)
 DLOAD_I_UNUSED static bool dload_redis_usable(const dload_redis_conn *c)
 {
     char byte;
-    if (c->state != DLOAD_REDIS_READY || c->n_owed != 0 || c->out_at < c->out_len)
+    if (c->state != DLOAD_REDIS_READY || c->n_owed != 0 || c->out_at < c->out_len ||
+        c->reader->pos != c->reader->len) /* a reply that nobody asked for came with the last one */
         return false;
     if (!dload_redis_marked(c))
         return false;
