@@ -298,7 +298,8 @@ DLOAD_I_LOCAL dload_status dload_postgres_i_refused(dload_postgres_conn *c, cons
     dload_status st = dload_postgres_i_status(c->sqlstate);
     if (PQstatus(c->pg) != CONNECTION_OK || strncmp(c->sqlstate, "57P", 3) == 0)
         return dload_postgres_i_lose(c, DLOAD_EBACKEND); /* it is shutting down */
-    dload_postgres_i_say(c->pool, "the server refused a statement, SQLSTATE", c->sqlstate);
+    if (strcmp(c->sqlstate, "55P03") != 0) /* a lock that somebody else has is nothing to tell */
+        dload_postgres_i_say(c->pool, "the server refused a statement, SQLSTATE", c->sqlstate);
     return st;
 }
 
