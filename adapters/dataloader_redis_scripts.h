@@ -46,13 +46,21 @@ DLOAD_I_UNUSED static const dload_redis_i_script dload_redis_i_fill = {
     "redis.call('DEL', KEYS[2])\n"
     "return 1\n"};
 
-/* KEYS lease; ARGV nonce. 1: it was held, and is over; 0: it was not. */
+/* KEYS lease or lock; ARGV nonce. 1: it was held, and is over; 0: it was not. */
 DLOAD_I_UNUSED static const dload_redis_i_script dload_redis_i_drop = {
     "3c9c9e0fad36a4c131785264072fb16c2f7347b2",
     "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end\n"
     "return redis.call('DEL', KEYS[1])\n"};
 
-/* KEYS lease; ARGV nonce, ms. 1: it is held, for so long from now; 0: it was lost. */
+/* KEYS lock; ARGV nonce, ms. 0: it is the asker's, also when it was before; n: another's for n ms more. */
+DLOAD_I_UNUSED static const dload_redis_i_script dload_redis_i_lock_script = {
+    "1303ce21e056a356d19a17dc8f4fe47c50a4ab90",
+    "if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 0 end\n"
+    "if redis.call('GET', KEYS[1]) == ARGV[1] then return 0 end\n"
+    "local left = redis.call('PTTL', KEYS[1])\n"
+    "return left > 0 and left or 1\n"};
+
+/* KEYS lock; ARGV nonce, ms. 1: it is held, for so long from now; 0: it was lost. */
 DLOAD_I_UNUSED static const dload_redis_i_script dload_redis_i_prolong = {
     "fa10737eb65586aa8cdcbb86c892e2c1bbc3fb1d",
     "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end\n"

@@ -161,9 +161,9 @@ static void test_redis_one_slot(void **state)
 /* The digests are those of the texts. */
 static void test_redis_digests(void **state)
 {
-    const dload_redis_i_script *all[] = {&dload_redis_i_values, &dload_redis_i_lease,
-                                         &dload_redis_i_fill, &dload_redis_i_drop,
-                                         &dload_redis_i_prolong};
+    const dload_redis_i_script *all[] = {&dload_redis_i_values,  &dload_redis_i_lease,
+                                         &dload_redis_i_fill,    &dload_redis_i_drop,
+                                         &dload_redis_i_prolong, &dload_redis_i_lock_script};
     (void)state;
     for (size_t i = 0; i < COUNT(all); i++) {
         redisReply *r = ask_aside(3, "SCRIPT", "LOAD", all[i]->text);
