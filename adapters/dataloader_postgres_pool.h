@@ -19,14 +19,14 @@ typedef struct dload_postgres_values {
 
 /* ---- statements ---- */
 
-DLOAD_I_LOCAL uint64_t dload_postgres_i_statement_id(dload_postgres_statement *s)
+/* A number for a statement, given when it is asked for first. */
+DLOAD_I_LOCAL uint64_t dload_postgres_i_id(uint64_t *place)
 {
     static uint64_t last;
-    uint64_t id = __atomic_load_n(&s->id, __ATOMIC_ACQUIRE);
+    uint64_t id = __atomic_load_n(place, __ATOMIC_ACQUIRE);
     if (id == 0) {
         uint64_t own = __atomic_add_fetch(&last, 1, __ATOMIC_RELAXED);
-        if (__atomic_compare_exchange_n(&s->id, &id, own, false, __ATOMIC_ACQ_REL,
-                                        __ATOMIC_ACQUIRE))
+        if (__atomic_compare_exchange_n(place, &id, own, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
             id = own;
     }
     return id;
@@ -49,7 +49,7 @@ DLOAD_I_LOCAL dload_status dload_postgres_i_send(dload_postgres_conn *c,
     static const int binary[4] = {1, 1, 1, 1};
     const char *const *values = v != NULL ? v->value : NULL;
     const int *n_bytes = v != NULL ? v->n_bytes : NULL;
-    const uint64_t id = dload_postgres_i_statement_id(s);
+    const uint64_t id = dload_postgres_i_id(&s->id);
     const uint32_t i = dload_postgres_i_prepared(c, id);
     int ok = 0;
     c->sent = true;
@@ -69,7 +69,7 @@ DLOAD_I_LOCAL dload_status dload_postgres_i_prepare(dload_postgres_conn *c,
                                                     uint64_t deadline_ns)
 {
     char name[24];
-    const uint64_t id = dload_postgres_i_statement_id(s);
+    const uint64_t id = dload_postgres_i_id(&s->id);
     if (c->pool->config.no_prepare || c->n_prepared == DLOAD_POSTGRES_I_MAX_PREPARED ||
         dload_postgres_i_prepared(c, id) < c->n_prepared)
         return DLOAD_OK;
@@ -278,6 +278,12 @@ DLOAD_I_LOCAL void dload_postgres_i_give(dload_postgres_conn *c)
     (void)pthread_mutex_unlock(&p->mutex);
 }
 
+/* Is a prepared statement gone (a pooler gave us another session), or of a table that has changed? */
+DLOAD_I_LOCAL bool dload_postgres_i_forgot(const dload_postgres_conn *c)
+{
+    return strcmp(c->sqlstate, "26000") == 0 || strcmp(c->sqlstate, "0A000") == 0;
+}
+
 /* Runs work on a connection. What was lost is tried once more on a new one: always when nothing had been
  * sent, else only what may run twice. */
 DLOAD_I_LOCAL dload_status dload_postgres_i_with(
@@ -296,10 +302,7 @@ DLOAD_I_LOCAL dload_status dload_postgres_i_with(
         c->sent = false;
         if (st == DLOAD_OK)
             st = work(c, ctx, deadline_ns);
-        const bool forgot =
-            st == DLOAD_EBACKEND && c->pg != NULL &&
-            (strcmp(c->sqlstate, "26000") == 0 || strcmp(c->sqlstate, "0A000") == 0);
-        if (forgot) /* prepared statements are gone, or of a table that changed */
+        if (st == DLOAD_EBACKEND && c->pg != NULL && dload_postgres_i_forgot(c))
             dload_postgres_i_close(c);
         else if (st != DLOAD_EBACKEND || !c->lost || (c->sent && !twice))
             break;

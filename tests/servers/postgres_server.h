@@ -76,12 +76,12 @@ __attribute__((__unused__)) static bool postgres_initdb(const struct postgres_se
 {
     char program[300], path[160];
     (void)snprintf(program, sizeof program, "%s/initdb", s->bin);
-    const char *const words[] = {
+    const char *const args[] = {
         "-D",   s->data,      "-U",        "postgres",       "-A", "trust", "-E",
         "UTF8", "--locale=C", "--no-sync", "--wal-segsize=1"};
-    char *argv[2 + sizeof words / sizeof words[0]] = {program};
-    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
-        argv[1 + i] = postgres_word(words[i]);
+    char *argv[2 + sizeof args / sizeof args[0]] = {program};
+    for (size_t i = 0; i < sizeof args / sizeof args[0]; i++)
+        argv[1 + i] = postgres_word(args[i]);
     if (server_command(argv, s->log, s->user) != 0)
         return false;
     (void)snprintf(path, sizeof path, "%s/pg_hba.conf", s->data);
