@@ -278,6 +278,8 @@ int memcmp(const void *a, const void *b, size_t n_bytes);
 #define DLOAD_FRESH     2u /* fetch even when the cache has it */
 #define DLOAD_PIN       4u /* _prime: the entry is not evicted; see _pin */
 
+#define DLOAD_I_TEXT_OF_(x)       #x
+#define DLOAD_I_TEXT_OF(x)        DLOAD_I_TEXT_OF_(x)
 #define DLOAD_I_CAT_(a, b)        a##b
 #define DLOAD_I_CAT(a, b)         DLOAD_I_CAT_(a, b)
 #define DLOAD_I_JOIN_(name, word) name##_##word
@@ -13281,14 +13283,11 @@ DLOAD_I_API dload_status DLOAD_I_FN(clear_group)(DLOAD_NAME *l, uint64_t group)
 
 #if DLOAD_I_BODIES && DLOAD_STORE
 
-#define DLOAD_I_WORD_(name) #name
-#define DLOAD_I_WORD(name)  DLOAD_I_WORD_(name)
-
 /* What a loader's keys in a store begin with, before a colon. */
 DLOAD_I_LOCAL const char *DLOAD_I_FN(i_store_name)(const DLOAD_NAME *l)
 {
     (void)l;
-    return DLOAD_I_WORD(DLOAD_NAME);
+    return DLOAD_I_TEXT_OF(DLOAD_NAME);
 }
 
 /* Takes this loader's name off a store's key; false when it is another's. */
@@ -14531,8 +14530,6 @@ DLOAD_I_API dload_status DLOAD_I_FN(restore_file)(DLOAD_NAME *l, const char *pat
 #undef DLOAD_I_SLEEPER
 #undef DLOAD_I_HAVE_OUTSIDE
 #undef DLOAD_I_HAVE_SINK
-#undef DLOAD_I_WORD_
-#undef DLOAD_I_WORD
 #undef DLOAD_I_HAVE_CONTROL
 #undef DLOAD_I_HAVE_SAVE
 #undef DLOAD_I_HAVE_RESTORE

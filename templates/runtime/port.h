@@ -94,6 +94,8 @@ int memcmp(const void *a, const void *b, size_t n_bytes);
 #define DLOAD_FRESH     2u /* fetch even when the cache has it */
 #define DLOAD_PIN       4u /* _prime: the entry is not evicted; see _pin */
 
+#define DLOAD_I_TEXT_OF_(x)       #x
+#define DLOAD_I_TEXT_OF(x)        DLOAD_I_TEXT_OF_(x)
 #define DLOAD_I_CAT_(a, b)        a##b
 #define DLOAD_I_CAT(a, b)         DLOAD_I_CAT_(a, b)
 #define DLOAD_I_JOIN_(name, word) name##_##word

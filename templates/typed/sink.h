@@ -12,14 +12,11 @@
 
 #if DLOAD_I_BODIES && DLOAD_STORE
 
-#define DLOAD_I_WORD_(name) #name
-#define DLOAD_I_WORD(name)  DLOAD_I_WORD_(name)
-
 /* What a loader's keys in a store begin with, before a colon. */
 DLOAD_I_LOCAL const char *DLOAD_I_FN(i_store_name)(const DLOAD_NAME *l)
 {
     (void)l;
-    return DLOAD_I_WORD(DLOAD_NAME);
+    return DLOAD_I_TEXT_OF(DLOAD_NAME);
 }
 
 /* Takes this loader's name off a store's key; false when it is another's. */

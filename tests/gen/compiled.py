@@ -201,8 +201,8 @@ def xxhash(temporary):
 
 
 def prototypes_complete(temporary):
-    """Every function of api.h is in the header, blobs' own only for blobs, groups' and snapshots' own only
-    with them (the spec that has groups has snapshots, too), weights' only with weights."""
+    """Every function of api.h is in the header, blobs' own only for blobs, groups', snapshots' and stores' own
+    only with them (the spec that has groups has all three), weights' only with weights."""
     api = re.sub(r"/\*.*?\*/", "", read(os.path.join(PROJECT, "templates/typed/api.h")).decode(), flags=re.DOTALL)
     words = set(re.findall(r"DLOAD_I_FN\((\w+)\)\(", api)) - {"init_checked"}
     need(len(words) > 30, "found only %s in api.h" % sorted(words))
@@ -210,7 +210,9 @@ def prototypes_complete(temporary):
     need(len(grouped) == 14, "found %s for groups in api.h" % sorted(grouped))
     saving = {w for w in words if re.search("(^|_)(save|restore)(_file)?$", w)}
     need(len(saving) == 8, "found %s for snapshots in api.h" % sorted(saving))
-    grouped |= saving
+    storing = {w for w in words if w == "sink" or "_local" in w}
+    need(len(storing) >= 1, "found %s for stores in api.h" % sorted(storing))
+    grouped |= saving | storing
     for spec, name, blob, groups in (("scalar", "quotes", False, False), ("bytes", "files", True, False),
                                      ("grouped", "prices", False, True), ("owned", "titles", False, False)):
         text = expected(spec)[name + ".h"].decode()

@@ -18,7 +18,7 @@
  *     prices_close(&l, DLOAD_DRAIN, 0);
  *     prices_destroy(&l);
  *
- * lock = pthread   group = yes   queue_wait = yes   snapshot = yes   strict = yes
+ * lock = pthread   group = yes   queue_wait = yes   snapshot = yes   store = yes   strict = yes
  * linkage = static
  */
 #ifndef DLOAD_WRAPPER_prices_H
@@ -32,6 +32,7 @@
 #define DLOAD_LOCK     DLOAD_LOCK_PTHREAD
 #define DLOAD_GROUP    1
 #define DLOAD_SNAPSHOT 1
+#define DLOAD_STORE    1
 #include "dataloader.h"
 
 #if DLOAD_TEMPLATE_VERSION != 1
@@ -111,6 +112,7 @@ static dload_status prices_unpin_in(prices *l, uint32_t key, uint64_t group);
 static dload_status prices_clear_in(prices *l, uint32_t key, uint64_t group);
 static dload_status prices_clear_group(prices *l, uint64_t group);
 static dload_status prices_clear_all(prices *l);
+static dload_status prices_sink(prices *l, dload_sink *sink);
 static dload_status prices_stats(prices *l, dload_stats *stats);
 
 /* ---- the cache alone ---- */
