@@ -422,6 +422,43 @@ static void test_without_memory(void **state)
     assert_true(fail_until_ok("requests to SQLite", ask_without_memory) >= 4);
 }
 
+/* ---- threads ---- */
+
+/* One connection for several threads, and the first has it for long: the others give up in their time. */
+static bool somebody_is_in(struct db *t)
+{
+    (void)pthread_mutex_lock(&t->q.mutex);
+    bool is = t->q.n_taken != 0;
+    (void)pthread_mutex_unlock(&t->q.mutex);
+    return is;
+}
+
+static void ask_while_locked(void *ctx, size_t me)
+{
+    struct db *t = ctx;
+    if (me == 0)
+        must(db_one(t, DLOAD_STORE_SET, STR("k"), STR("w"), 500 * DLOAD_MILLISECOND),
+             DLOAD_ETIMEDOUT);
+    while (me != 0 && !somebody_is_in(t))
+        sleep_ms(1);
+    if (me != 0)
+        must(db_one(t, DLOAD_STORE_GET, STR("k"), STR(""), 5 * DLOAD_MILLISECOND), DLOAD_ETIMEDOUT);
+}
+
+static void test_no_connection_is_free(void **state)
+{
+    struct db *t = db_new();
+    (void)state;
+    t->cfg.n_connections = 1;
+    must_ok(dload_sqlite_init(&t->q, &t->cfg));
+    t->q.store.break_after = UINT32_MAX;
+    sqlite3 *db = db_lock(t);
+    run_threads(3, ask_while_locked, t);
+    equal(sqlite3_close(db), SQLITE_OK);
+    must(db_one(t, DLOAD_STORE_GET, STR("k"), STR(""), 0), DLOAD_MISSING);
+    db_close(t);
+}
+
 /* ---- a child ---- */
 
 static void test_child_is_refused(void **state)
@@ -465,6 +502,7 @@ int main(void)
         cmocka_unit_test(test_written_again_is_young),
         cmocka_unit_test(test_nothing_is_sql),
         cmocka_unit_test(test_without_memory),
+        cmocka_unit_test(test_no_connection_is_free),
         cmocka_unit_test(test_child_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -122,4 +122,13 @@ static inline void db_log_has(struct db *t, const char *words)
     text_clear(&t->log);
 }
 
+/* Somebody else has the file locked for writing, until the handle is closed. */
+static inline sqlite3 *db_lock(struct db *t)
+{
+    sqlite3 *db = NULL;
+    equal(sqlite3_open(t->path, &db), SQLITE_OK);
+    equal(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    return db;
+}
+
 #endif /* DLOAD_TESTS_SQLITE_H */
