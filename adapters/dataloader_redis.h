@@ -75,7 +75,7 @@ typedef struct dload_redis_store_config {
     const char *prefix;        /* of all names; no braces, no '%'; NULL = "dload:", "" = none: then
                                 a CLEAR of everything clears the database */
     uint32_t max_connections;  /* made on demand; default 4, most 1024 */
-    uint32_t chunk;            /* keys of one command; default 500, most 1000 */
+    uint32_t chunk;            /* keys of one command; default 100, most 1000 */
     size_t max_key_bytes;   /* of a key with its escapes; larger = DLOAD_ETOOBIG; default 1 MiB */
     size_t max_value_bytes; /* larger = DLOAD_ETOOBIG; default 64 MiB */
     bool
@@ -301,7 +301,7 @@ DLOAD_I_UNUSED static dload_status dload_redis_store_init(dload_redis_store *r,
     dload_status st = dload_redis_server_init(&r->server, &cfg->server, why, why_bytes);
     if (st != DLOAD_OK)
         return st;
-    r->chunk = cfg->chunk != 0 ? cfg->chunk : 500;
+    r->chunk = cfg->chunk != 0 ? cfg->chunk : 100;
     r->n_links = cfg->max_connections != 0 ? cfg->max_connections : 4;
     r->max_key_bytes = cfg->max_key_bytes != 0 ? cfg->max_key_bytes : (size_t)1 << 20;
     r->max_value_bytes = cfg->max_value_bytes != 0 ? cfg->max_value_bytes : (size_t)64 << 20;
