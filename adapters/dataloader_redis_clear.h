@@ -68,15 +68,17 @@ DLOAD_I_LOCAL bool dload_redis_i_unlink_page(dload_redis_i_job *j, bool leases,
             return false;
         n += dload_redis_i_ours(j->r, leases, page->element[i]);
     }
-    *n_sent = j->chunk == 1 ? n : n != 0;
-    if (n != 0 && j->chunk != 1) {
+    *n_sent = j->clustered ? 2 * n : n != 0;
+    if (n != 0 && !j->clustered) {
         (void)dload_redis_begin(c, 1 + n);
         (void)dload_redis_text(c, "UNLINK");
     }
     for (size_t i = 0; i < page->elements && n != 0; i++) {
         if (!dload_redis_i_ours(j->r, leases, page->element[i]))
             continue;
-        if (j->chunk == 1) {
+        if (j->clustered) {
+            (void)dload_redis_begin(c, 1);
+            (void)dload_redis_text(c, "ASKING");
             (void)dload_redis_begin(c, 2);
             (void)dload_redis_text(c, "UNLINK");
         }
@@ -125,7 +127,12 @@ DLOAD_I_LOCAL dload_status dload_redis_i_read_walk(dload_redis_i_job *j, dload_r
         dload_status st = dload_redis_get(&j->l->conn, j->until_ns, &reply);
         if (st != DLOAD_OK)
             return st;
-        if (reply->type == REDIS_REPLY_ERROR) {
+        if (i < n && j->clustered && i % 2 == 0) {
+            ok = reply->type == REDIS_REPLY_STATUS; /* to ASKING */
+        } else if (i < n && j->clustered && reply->type == REDIS_REPLY_ERROR &&
+                   (dload_redis_i_begins(reply, "ASK ") || dload_redis_i_begins(reply, "MOVED "))) {
+            j->gone = true;
+        } else if (reply->type == REDIS_REPLY_ERROR) {
             *item = dload_redis_i_refusal(j, reply);
             memcpy(w->cursor, "0", 2); /* the walk is over */
         } else if (i < n) {

@@ -44,6 +44,8 @@ typedef struct dload_redis_i_job {
     uint32_t chunk;
     uint32_t n_commands;
     bool hang_up;   /* the server will not do better on this connection */
+    bool clustered; /* a clear: each name for itself, and also in slots that move */
+    bool gone;      /* ... a name was, when it was its turn, on another node */
     char error[24]; /* the code of the last error that was not about a key */
 } dload_redis_i_job;
 

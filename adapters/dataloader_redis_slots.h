@@ -46,13 +46,13 @@ typedef struct dload_redis_map {
 
 /* ---- slots ---- */
 
-/* CRC16 as XMODEM has it: x^16 + x^12 + x^5 + 1, from zero, the highest bit first. */
-DLOAD_I_LOCAL uint32_t dload_redis_i_crc16(const char *p, size_t n_bytes)
+/* CRC16 as XMODEM has it: x^16 + x^12 + x^5 + 1, the highest bit first. crc is that of what stands before, zero at
+ * first. */
+DLOAD_I_LOCAL uint32_t dload_redis_i_crc16(uint32_t crc, const char *p, size_t n_bytes)
 {
     /* of each half byte */
     static const uint16_t of[16] = {0x0000, 0x1021, 0x2042, 0x3063, 0x4084, 0x50a5, 0x60c6, 0x70e7,
                                     0x8108, 0x9129, 0xa14a, 0xb16b, 0xc18c, 0xd1ad, 0xe1ce, 0xf1ef};
-    uint32_t crc = 0;
     for (size_t i = 0; i < n_bytes; i++) {
         const uint32_t byte = (unsigned char)p[i];
         crc = ((crc << 4) & 0xffffu) ^ of[(crc >> 12) ^ (byte >> 4)];
@@ -70,9 +70,9 @@ DLOAD_I_UNUSED static uint32_t dload_redis_slot(const char *name, size_t name_by
         const size_t rest = name_bytes - (size_t)(open - name) - 1;
         const char *shut = rest != 0 ? (const char *)memchr(open + 1, '}', rest) : NULL;
         if (shut != NULL && shut != open + 1)
-            return dload_redis_i_crc16(open + 1, (size_t)(shut - open) - 1) % DLOAD_REDIS_SLOTS;
+            return dload_redis_i_crc16(0, open + 1, (size_t)(shut - open) - 1) % DLOAD_REDIS_SLOTS;
     }
-    return dload_redis_i_crc16(name, name_bytes) % DLOAD_REDIS_SLOTS;
+    return dload_redis_i_crc16(0, name, name_bytes) % DLOAD_REDIS_SLOTS;
 }
 
 /* ---- addresses ---- */

@@ -16,8 +16,9 @@ static uint32_t slot_of(const char *name)
 static void test_redis_slots_published(void **state)
 {
     (void)state;
-    assert_int_equal(dload_redis_i_crc16("123456789", 9), 0x31c3);
-    assert_int_equal(dload_redis_i_crc16("", 0), 0);
+    assert_int_equal(dload_redis_i_crc16(0, "123456789", 9), 0x31c3);
+    assert_int_equal(dload_redis_i_crc16(0, "", 0), 0);
+    assert_int_equal(dload_redis_i_crc16(dload_redis_i_crc16(0, "1234", 4), "56789", 5), 0x31c3);
     assert_int_equal(slot_of("foo"), 12182);
     assert_int_equal(slot_of("bar"), 5061);
     assert_int_equal(slot_of("hello"), 866);
@@ -32,9 +33,9 @@ static void test_redis_slots_hash_tags(void **state)
     assert_int_equal(slot_of("foo{{bar}}zap"), slot_of("{bar"));
     assert_int_equal(slot_of("foo{bar}{zap}"), slot_of("bar"));
     /* The tag is empty, or has no end: the whole name counts. */
-    assert_int_equal(slot_of("foo{}{bar}"), dload_redis_i_crc16("foo{}{bar}", 10) % 16384);
-    assert_int_equal(slot_of("foo{bar"), dload_redis_i_crc16("foo{bar", 7) % 16384);
-    assert_int_equal(slot_of("foo}bar{"), dload_redis_i_crc16("foo}bar{", 8) % 16384);
+    assert_int_equal(slot_of("foo{}{bar}"), dload_redis_i_crc16(0, "foo{}{bar}", 10) % 16384);
+    assert_int_equal(slot_of("foo{bar"), dload_redis_i_crc16(0, "foo{bar", 7) % 16384);
+    assert_int_equal(slot_of("foo}bar{"), dload_redis_i_crc16(0, "foo}bar{", 8) % 16384);
     /* NUL is a byte as any other. */
     assert_int_equal(dload_redis_slot("a\0{b}", 5), slot_of("b"));
 }

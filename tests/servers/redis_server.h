@@ -24,7 +24,7 @@ struct redis_server {
     bool cluster;         /* cluster-enabled; see redis_cluster_start */
     /* read only */
     pid_t pid; /* 0 = not running */
-    int port, tls_port;
+    int port, tls_port, bus_port;
     char folder[64];
     char path[96]; /* the Unix socket; also once it is no more there */
     char ca[96], cert[96], key[96];
@@ -141,10 +141,11 @@ __attribute__((__unused__)) static bool redis_server_configure(struct redis_serv
     (void)fprintf(
         f,
         "port %d\nbind 127.0.0.1\nunixsocket %s\nunixsocketperm 700\nsave \"\"\nappendonly no\n"
-        "dir %s\ndaemonize no\nloglevel notice\n%s%s%s",
-        rs->port, rs->path, rs->folder,
-        rs->cluster ? "cluster-enabled yes\ncluster-node-timeout 2000\n" : "",
-        rs->extra != NULL ? rs->extra : "", "");
+        "dir %s\ndaemonize no\nloglevel notice\n%s",
+        rs->port, rs->path, rs->folder, rs->extra != NULL ? rs->extra : "");
+    if (rs->cluster) /* without cluster-port it is port + 10000, which may be none */
+        (void)fprintf(f, "cluster-enabled yes\ncluster-node-timeout 2000\ncluster-port %d\n",
+                      rs->bus_port);
     if (rs->password != NULL)
         (void)fprintf(f, "requirepass %s\nmasterauth %s\n", rs->password, rs->password);
     if (rs->tls)
@@ -170,6 +171,8 @@ __attribute__((__unused__)) static bool redis_server_start(struct redis_server *
         if (!server_folder(rs->folder, sizeof rs->folder) || (rs->port = server_free_port()) == 0)
             return false;
         (void)snprintf(rs->path, sizeof rs->path, "%s/redis.sock", rs->folder);
+        if (rs->cluster && (rs->bus_port = server_free_port()) == 0)
+            return false;
         if (rs->tls && (!redis_server_certificate(rs) || (rs->tls_port = server_free_port()) == 0))
             return false;
         (void)snprintf(rs->url, sizeof rs->url, "redis://%s%s%s127.0.0.1:%d", colon, secret, sign,
@@ -225,7 +228,8 @@ __attribute__((__unused__)) static bool redis_cluster_start(struct redis_server 
             return false;
         (void)snprintf(request, sizeof request, "CLUSTER SET-CONFIG-EPOCH %zu\r\n", i + 1);
         (void)redis_server_ask(&nodes[i], request, answer, sizeof answer);
-        (void)snprintf(request, sizeof request, "CLUSTER MEET 127.0.0.1 %d\r\n", nodes[0].port);
+        (void)snprintf(request, sizeof request, "CLUSTER MEET 127.0.0.1 %d %d\r\n", nodes[0].port,
+                       nodes[0].bus_port);
         if (i != 0 &&
             (!redis_server_ask(&nodes[i], request, answer, sizeof answer) || answer[0] != '+'))
             return false;
@@ -233,7 +237,7 @@ __attribute__((__unused__)) static bool redis_cluster_start(struct redis_server 
     for (int wait = 0; wait < 4000; wait++) {
         size_t n_ok = 0;
         for (size_t i = 0; i < n; i++) {
-            char known[32];
+            char known[48];
             (void)snprintf(known, sizeof known, "cluster_known_nodes:%zu\r", n);
             n_ok += redis_server_ask(&nodes[i], "CLUSTER INFO\r\n", answer, sizeof answer) &&
                     strstr(answer, "cluster_state:ok") != NULL && strstr(answer, known) != NULL;
