@@ -172,9 +172,11 @@
  *                            >>ghost >>fifo >>past >>evict >>adaptive >>wheel >>chance >>stats >>flight
  *                            >>nest >>batch >>pace
  *                            >>run >>crew >>drive >>registry >>carry >>backend >>named >>stored >>store_stats
+ *                            >>letter >>second
  *   once a loader: >>params >>fork >>lock_pthread >>snapshot >>snapshot_file >>worth >>siphash >>types >>api
  *                  >>leave >>ident >>table >>keytext >>stale >>removed >>weight >>read >>reach >>store >>cache >>shards >>many
- *                  >>pin >>owed >>ops >>answer >>refresh >>load >>outside >>sink >>control >>save >>restore >>undef
+ *                  >>pin >>owed >>ops >>answer >>second_level >>refresh >>load >>outside >>sink >>control >>save >>restore
+ *                  >>undef
  */
 /* A name of the user's own, or -Wshadow, never decides whether this compiles without warnings. */
 #pragma GCC diagnostic push
@@ -3652,7 +3654,17 @@ typedef struct dload_stats {
     uint64_t
         long_probes; /* entries whose place was over 32 groups (1,024 slots) from where their keys' hashes
                            * want them; keys that nobody chose yield none: see DLOAD_HASH_SIP */
-    uint64_t too_heavy; /* values that were over a shard's share of config.max_weight */
+    /* With config.store, otherwise 0; batches and keys count what the store answered, too. */
+    uint64_t store_hits;   /* keys that the store answered */
+    uint64_t store_misses; /* keys that it was asked for and did not answer, whatever the reason */
+    uint64_t
+        store_bypassed; /* keys that it was not asked for: DLOAD_FRESH, or a clear it has not heard */
+    uint64_t store_errors;  /* requests, or single keys of them, that failed */
+    uint64_t store_refused; /* values that were damaged, too old, or of another layout */
+    uint64_t store_writes;  /* answers stored */
+    uint64_t store_deletes; /* clears acknowledged */
+    uint64_t store_unsent;  /* clears not acknowledged yet */
+    uint64_t too_heavy;     /* values that were over a shard's share of config.max_weight */
 } dload_stats;
 
 /* Observers, each NULL or called with no lock held, from the thread that caused it; they may call any
@@ -3759,6 +3771,14 @@ DLOAD_I_LOCAL dload_status dload_stats_prometheus(const dload_stats *stats, cons
     dload_i_text_metric(&t, "weight", gauge, name, stats->weight);
     dload_i_text_metric(&t, "long_probes_total", counter, name, stats->long_probes);
     dload_i_text_metric(&t, "too_heavy_total", counter, name, stats->too_heavy);
+    dload_i_text_metric(&t, "store_hits_total", counter, name, stats->store_hits);
+    dload_i_text_metric(&t, "store_misses_total", counter, name, stats->store_misses);
+    dload_i_text_metric(&t, "store_bypassed_total", counter, name, stats->store_bypassed);
+    dload_i_text_metric(&t, "store_errors_total", counter, name, stats->store_errors);
+    dload_i_text_metric(&t, "store_refused_total", counter, name, stats->store_refused);
+    dload_i_text_metric(&t, "store_writes_total", counter, name, stats->store_writes);
+    dload_i_text_metric(&t, "store_deletes_total", counter, name, stats->store_deletes);
+    dload_i_text_metric(&t, "store_unsent", gauge, name, stats->store_unsent);
     dload_i_text_put(&t, "# TYPE dataloader_batches_total counter\n");
     for (size_t i = 0; i < DLOAD_N_TRIGGERS; i++) {
         dload_i_text_put(&t, "dataloader_batches_total{loader=\"");
@@ -3835,11 +3855,16 @@ typedef struct dload_i_flight {
     uint8_t dead;       /* nobody wants it any more and it was not sent */
     uint8_t holds;      /* the value at its place is ours to release */
     uint8_t kept;       /* with an error: an old value at its place, 1 past its TTL, 2 not */
+    uint8_t second;     /* DLOAD_I_SECOND_ bits */
     uint32_t next_held; /* chain of places to release, + 1; see dload_i_ready */
     uint32_t at;        /* in the arrays of many's call, counted from its first key */
 } dload_i_flight;
 
 #define DLOAD_I_TTL_DEFAULT (DLOAD_NEVER - 1)
+
+#define DLOAD_I_SECOND_FRESH 1u /* the source's answer is wanted: the store is not asked */
+#define DLOAD_I_SECOND_HIT   2u /* the store answered */
+#define DLOAD_I_SECOND_KEPT  4u /* a copy of the value waits to be stored */
 
 /* The type-free part of a batch. */
 typedef struct dload_i_batch {
@@ -5214,6 +5239,23 @@ DLOAD_I_NOINLINE void dload_i_finish(dload_i_core *c, dload_i_batch *b, dload_st
     c->n_out--; /* only now may the loader be destroyed */
 }
 
+/* The part of it that the fetch function runs in: the mutex is held on return only. */
+DLOAD_I_INLINE void dload_i_run_fetch(dload_i_core *c, dload_i_batch *b)
+{
+    dload_i_batch *outer = dload_i_nest_enter(b);
+    dload_status status = c->ops->run(c->owner, b);
+    dload_i_nest_leave(outer);
+    dload_i_core_lock(c);
+    DLOAD_I_STORE_RELEASE(&b->in_fetch, (uint8_t)0);
+    b->ended_ns = dload_i_now(c->env);
+    if (status == DLOAD_PENDING && !b->done) {
+        if (b->state == DLOAD_I_RUNNING)
+            dload_i_publish_all(c, b, false, DLOAD_OK);
+        return;
+    }
+    dload_i_finish(c, b, status == DLOAD_PENDING ? (dload_status)b->done_status : status);
+}
+
 /* dload_i_run, in a thread that cannot be cancelled. */
 DLOAD_I_NOINLINE uint32_t dload_i_run_held(dload_i_core *c, dload_i_batch *b)
 {
@@ -5242,18 +5284,7 @@ DLOAD_I_NOINLINE uint32_t dload_i_run_held(dload_i_core *c, dload_i_batch *b)
     dload_i_core_unlock(c);
     if (c->hooks != NULL && c->hooks->batch_start != NULL)
         c->hooks->batch_start(c->hooks->ctx, n_keys, why);
-    dload_i_batch *outer = dload_i_nest_enter(b);
-    dload_status status = c->ops->run(c->owner, b);
-    dload_i_nest_leave(outer);
-    dload_i_core_lock(c);
-    DLOAD_I_STORE_RELEASE(&b->in_fetch, (uint8_t)0);
-    b->ended_ns = dload_i_now(c->env);
-    if (status == DLOAD_PENDING && !b->done) {
-        if (b->state == DLOAD_I_RUNNING)
-            dload_i_publish_all(c, b, false, DLOAD_OK);
-        return n_keys;
-    }
-    dload_i_finish(c, b, status == DLOAD_PENDING ? (dload_status)b->done_status : status);
+    dload_i_run_fetch(c, b);
     return n_keys;
 }
 
@@ -6743,6 +6774,547 @@ DLOAD_I_UNUSED static dload_status dload_store_prometheus(const dload_store *s, 
     if (n_bytes != NULL)
         *n_bytes = t.n_bytes;
     return t.n_bytes < cap_bytes ? DLOAD_OK : DLOAD_ETOOBIG;
+}
+
+#endif /* DLOAD_STORE */
+
+/* ==== runtime/letter.h ==== */
+
+/* >>letter -- a request to a loader's store, with everything it needs: keys, values, and whose they are.
+ *
+ * Letters are kept and used again. Keys and values lie in one block that may move while the letter is written;
+ * dload_i_letter_close fills in the pointers. A letter belongs to whoever took it; the loader's mutex is needed
+ * to take one and to give it back.
+ */
+
+#if defined(DLOAD_STORE) && DLOAD_STORE && !defined(DLOAD_I_LETTER_H)
+#define DLOAD_I_LETTER_H
+
+#define DLOAD_I_UNSENT_MAX     1024u /* clears waiting; with more, everything is cleared in the store */
+#define DLOAD_I_DELETE_MAX     256u           /* of them in one request */
+#define DLOAD_I_LETTER_KEEP    (256u * 1024u) /* bytes that a letter keeps for the next request */
+#define DLOAD_I_RETRY_NS       (100 * DLOAD_MILLISECOND) /* after a delete that failed */
+#define DLOAD_I_STORE_NAME_MAX 64u
+
+struct dload_i_second;
+
+/* What is known of one item of a letter. */
+typedef struct dload_i_mark_of {
+    uint64_t hash;
+    uint64_t ttl_ns; /* SET */
+    size_t key_at;   /* in bytes */
+    size_t value_at; /* SET: in bytes */
+    uint32_t place;  /* in the batch */
+    int32_t status;  /* SET: the answer's */
+} dload_i_mark_of;
+
+typedef struct dload_i_letter {
+    dload_store_op op;
+    struct dload_i_letter *next;
+    struct dload_i_second *second;
+    dload_i_batch *batch; /* GET: whose */
+    dload_store_item *items;
+    dload_i_mark_of *marks;
+    uint32_t n, cap;
+    char *bytes; /* keys, and values to be stored */
+    size_t n_bytes, cap_bytes;
+    uint64_t group;   /* of all keys */
+    uint64_t all_seq; /* CLEAR of everything: how often that was wanted when it went; 0 = of less */
+    dload_status status; /* how a GET ended */
+} dload_i_letter;
+
+/* A clear that the store has not acknowledged. The text that follows has no name before it. */
+typedef struct dload_i_unsent {
+    struct dload_i_unsent *next;
+    dload_i_letter *letter; /* what is on its way with it; NULL = nothing */
+    uint64_t hash;
+    uint64_t group;
+    size_t n_bytes;
+    uint32_t item; /* in the letter */
+    bool is_group; /* all keys of the group */
+} dload_i_unsent;
+
+/* The second level of one loader. */
+typedef struct dload_i_second {
+    dload_store *store; /* NULL = none */
+    dload_i_core *core;
+    uint64_t timeout_ns; /* of a request */
+    bool is_async;       /* requests do not block; the loop goes on with what they brought */
+    char prefix[DLOAD_I_STORE_NAME_MAX + 2]; /* the name and a colon */
+    size_t prefix_bytes;
+    uint64_t layout;
+    dload_i_letter *free_;
+    dload_i_letter *writing; /* SETs that are under way */
+    dload_i_letter *got;     /* GETs that the loop has to go on with */
+    dload_i_unsent *unsent, *unsent_tail;
+    uint32_t n_unsent;
+    uint64_t all_wanted, all_done; /* CLEARs of everything: wanted, acknowledged up to */
+    bool all_out;                  /* one is on its way */
+    uint64_t retry_at_ns;          /* a delete failed: not before that again */
+    uint32_t n_out; /* letters at the store, or just back from it: what _destroy waits for */
+} dload_i_second;
+
+/* ---- letters ---- */
+
+DLOAD_I_LOCAL dload_i_letter *dload_i_letter_take(dload_i_second *s, dload_store_kind kind)
+{
+    dload_i_letter *t = s->free_;
+    if (t != NULL) {
+        s->free_ = t->next;
+    } else {
+        t = (dload_i_letter *)dload_i_alloc(s->core->env, sizeof *t);
+        if (t == NULL)
+            return NULL;
+        memset(t, 0, sizeof *t);
+    }
+    memset(&t->op, 0, sizeof t->op);
+    t->op.kind = kind;
+    t->op.timeout_ns = s->timeout_ns;
+    t->next = NULL;
+    t->second = s;
+    t->batch = NULL;
+    t->n = 0;
+    t->n_bytes = 0;
+    t->group = t->all_seq = 0;
+    return t;
+}
+
+/* What the letter holds on to. */
+DLOAD_I_LOCAL void dload_i_letter_empty(dload_i_letter *t, size_t keep_bytes)
+{
+    const dload_env *env = t->second->core->env;
+    if (t->cap_bytes > keep_bytes) {
+        dload_i_free(env, t->bytes, t->cap_bytes);
+        t->bytes = NULL;
+        t->cap_bytes = 0;
+    }
+    if (keep_bytes == 0) {
+        dload_i_free(env, t->items, t->cap * sizeof *t->items);
+        dload_i_free(env, t->marks, t->cap * sizeof *t->marks);
+    }
+}
+
+DLOAD_I_LOCAL void dload_i_letter_give(dload_i_second *s, dload_i_letter *t)
+{
+    dload_i_letter_empty(t, DLOAD_I_LETTER_KEEP);
+    t->next = s->free_;
+    s->free_ = t;
+}
+
+/* Room for n items in all; false when there is no memory. No lock is needed: the letter is the caller's. */
+DLOAD_I_LOCAL bool dload_i_letter_items(dload_i_letter *t, uint32_t n)
+{
+    const dload_env *env = t->second->core->env;
+    if (n <= t->cap)
+        return true;
+    uint32_t cap = dload_i_pow2_up(n);
+    dload_store_item *items = (dload_store_item *)dload_i_alloc(env, cap * sizeof *items);
+    dload_i_mark_of *marks = (dload_i_mark_of *)dload_i_alloc(env, cap * sizeof *marks);
+    if (items == NULL || marks == NULL) {
+        dload_i_free(env, items, cap * sizeof *items);
+        dload_i_free(env, marks, cap * sizeof *marks);
+        return false;
+    }
+    if (t->n != 0)
+        memcpy(marks, t->marks, t->n * sizeof *marks); /* items are filled in last */
+    dload_i_free(env, t->items, t->cap * sizeof *t->items);
+    dload_i_free(env, t->marks, t->cap * sizeof *t->marks);
+    t->items = items;
+    t->marks = marks;
+    t->cap = cap;
+    return true;
+}
+
+/* Room for n bytes behind what is there; they may move until the letter is closed. */
+DLOAD_I_LOCAL bool dload_i_letter_bytes(dload_i_letter *t, size_t n)
+{
+    const dload_env *env = t->second->core->env;
+    if (n <= t->cap_bytes - t->n_bytes)
+        return true;
+    if (n > SIZE_MAX / 4 - t->n_bytes)
+        return false;
+    size_t cap = t->cap_bytes * 2 > t->n_bytes + n ? t->cap_bytes * 2 : t->n_bytes + n + 1024;
+    char *bytes = (char *)dload_i_alloc(env, cap);
+    if (bytes == NULL)
+        return false;
+    if (t->n_bytes != 0)
+        memcpy(bytes, t->bytes, t->n_bytes);
+    dload_i_free(env, t->bytes, t->cap_bytes);
+    t->bytes = bytes;
+    t->cap_bytes = cap;
+    return true;
+}
+
+DLOAD_I_LOCAL void dload_i_letter_put(dload_i_letter *t, const void *bytes, size_t n)
+{
+    if (n != 0)
+        memcpy(t->bytes + t->n_bytes, bytes, n);
+    t->n_bytes += n;
+}
+
+/* One more item: the loader's name, text and tail. NULL when there is no memory. */
+DLOAD_I_LOCAL dload_i_mark_of *dload_i_letter_add(dload_i_letter *t, const char *text, size_t n,
+                                                  dload_str tail)
+{
+    const dload_i_second *s = t->second;
+    if (!dload_i_letter_items(t, t->n + 1) ||
+        !dload_i_letter_bytes(t, s->prefix_bytes + n + tail.len))
+        return NULL;
+    dload_i_mark_of *m = &t->marks[t->n++];
+    memset(m, 0, sizeof *m);
+    m->key_at = t->n_bytes;
+    dload_i_letter_put(t, s->prefix, s->prefix_bytes);
+    dload_i_letter_put(t, text, n);
+    dload_i_letter_put(t, tail.ptr, tail.len);
+    m->value_at = t->n_bytes;
+    return m;
+}
+
+/* The key of item i, which lies where the bytes lie now. Only right while nothing but keys is in them, or
+ * for a key whose end is written down. */
+DLOAD_I_LOCAL dload_str dload_i_letter_key(const dload_i_letter *t, uint32_t i)
+{
+    dload_str key;
+    key.ptr = t->bytes + t->marks[i].key_at;
+    key.len = t->items[i].key_bytes;
+    return key;
+}
+
+/* All keys are there: how long each is. */
+DLOAD_I_LOCAL void dload_i_letter_keys(dload_i_letter *t)
+{
+    for (uint32_t i = 0; i < t->n; i++) {
+        memset(&t->items[i], 0, sizeof t->items[i]);
+        t->items[i].key_bytes = t->marks[i].value_at - t->marks[i].key_at;
+    }
+}
+
+/* Nothing moves any more. */
+DLOAD_I_LOCAL void dload_i_letter_close(dload_i_letter *t)
+{
+    for (uint32_t i = 0; i < t->n; i++) {
+        dload_store_item *item = &t->items[i];
+        item->key = t->bytes + t->marks[i].key_at;
+        item->ttl_ns = DLOAD_NEVER;
+        if (t->op.kind == DLOAD_STORE_SET) {
+            item->value = t->bytes + t->marks[i].value_at;
+            item->ttl_ns = t->marks[i].ttl_ns;
+        }
+    }
+    t->op.items = t->items;
+    t->op.n = t->n;
+}
+
+#endif /* DLOAD_STORE */
+
+/* ==== runtime/second.h ==== */
+
+/* >>second -- the second level of a loader: clears that the store has not heard, and requests that end.
+ *
+ * What was cleared is deleted in the store, too: until that was acknowledged the key (its group, everything) is neither read from the store
+ * nor written to it, so that a store which does not answer never brings an old value back. A delete waits for
+ * writes of its key that are under way: they would put back what it removes.
+ *
+ * The loader's mutex is held everywhere here where nothing else is said, and let go while the store works.
+ */
+
+#if defined(DLOAD_STORE) && DLOAD_STORE && !defined(DLOAD_I_SECOND_H)
+#define DLOAD_I_SECOND_H
+
+/* ---- clears that the store has not heard ---- */
+
+DLOAD_I_LOCAL bool dload_i_all_unsent(const dload_i_second *s)
+{
+    return s->all_wanted != s->all_done;
+}
+
+/* Is the store to be left alone with this key? May say yes for another one of the same hash. */
+DLOAD_I_LOCAL bool dload_i_is_unsent(const dload_i_second *s, uint64_t hash, uint64_t group)
+{
+    if (dload_i_all_unsent(s))
+        return true;
+    for (const dload_i_unsent *u = s->unsent; u != NULL; u = u->next) {
+        if (u->group == group && (u->is_group || u->hash == hash))
+            return true;
+    }
+    return false;
+}
+
+DLOAD_I_LOCAL size_t dload_i_unsent_bytes(const dload_i_unsent *u)
+{
+    return sizeof *u + u->n_bytes;
+}
+
+/* Takes out those that go with this letter and were acknowledged, or, with the letter NULL, that go with none. */
+DLOAD_I_LOCAL void dload_i_unsent_cut(dload_i_second *s, const dload_i_letter *t)
+{
+    dload_i_unsent **at = &s->unsent;
+    s->unsent_tail = NULL;
+    while (*at != NULL) {
+        dload_i_unsent *u = *at;
+        dload_status st = t == NULL || u->letter != t ? DLOAD_OK : t->items[u->item].status;
+        bool acknowledged =
+            st == DLOAD_OK || st == DLOAD_ETOOBIG; /* what is too big was never there */
+        if (u->letter == t && acknowledged) {
+            *at = u->next;
+            s->n_unsent--;
+            dload_i_free(s->core->env, u, dload_i_unsent_bytes(u));
+            continue;
+        }
+        if (u->letter == t)
+            u->letter = NULL;
+        s->unsent_tail = u;
+        at = &u->next;
+    }
+}
+
+/* Everything is to be cleared in the store: nothing else has to be any more. */
+DLOAD_I_LOCAL void dload_i_clear_all_later(dload_i_second *s)
+{
+    s->all_wanted++;
+    dload_i_unsent_cut(s, NULL);
+}
+
+/* A key's (or group's) text is to be deleted in the store. Where too much is waiting, or no memory is left,
+ * everything is. */
+DLOAD_I_LOCAL void dload_i_clear_later(dload_i_second *s, uint64_t hash, uint64_t group,
+                                       bool is_group, const char *text, size_t n, dload_str tail)
+{
+    if (dload_i_all_unsent(s) && !s->all_out)
+        return; /* it will be cleared with everything */
+    dload_i_unsent *u = NULL;
+    if (s->n_unsent < DLOAD_I_UNSENT_MAX)
+        u = (dload_i_unsent *)dload_i_alloc(s->core->env, sizeof *u + n + tail.len);
+    if (u == NULL) {
+        dload_i_clear_all_later(s); /* mutant UNSENT_FORGOTTEN */
+        return;
+    }
+    memset(u, 0, sizeof *u);
+    u->hash = hash;
+    u->group = group;
+    u->is_group = is_group;
+    u->n_bytes = n + tail.len;
+    char *to = (char *)(u + 1);
+    if (n != 0)
+        memcpy(to, text, n);
+    if (tail.len != 0)
+        memcpy(to + n, tail.ptr, tail.len);
+    *(s->unsent_tail == NULL ? &s->unsent : &s->unsent_tail->next) = u;
+    s->unsent_tail = u;
+    s->n_unsent++;
+}
+
+/* Is a write under way that would undo this one? */
+DLOAD_I_LOCAL bool dload_i_is_written(const dload_i_second *s, const dload_i_unsent *u)
+{
+    for (const dload_i_letter *t = s->writing; t != NULL; t = t->next) {
+        for (uint32_t i = 0; i < t->n && t->group == u->group; i++) {
+            if (u->is_group || t->marks[i].hash == u->hash)
+                return true;
+        }
+    }
+    return false;
+}
+
+/* ---- requests that end ---- */
+
+DLOAD_I_LOCAL uint64_t dload_i_letter_failures(const dload_i_letter *t, dload_status st)
+{
+    uint64_t n = 0;
+    for (uint32_t i = 0; i < t->n && st >= 0; i++)
+        n += t->items[i].status < 0 && t->items[i].status != DLOAD_MISSING;
+    return st >= 0 ? n : 1;
+}
+
+/* A SET, DELETE or CLEAR is through, and its letter with it. */
+DLOAD_I_LOCAL void dload_i_letter_ends(dload_i_second *s, dload_i_letter *t, dload_status st)
+{
+    dload_stats *stats = &s->core->stats;
+    const uint64_t n_failed = dload_i_letter_failures(t, st);
+    stats->store_errors += n_failed;
+    if (t->op.kind == DLOAD_STORE_SET) {
+        dload_i_letter **at = &s->writing;
+        while (*at != t)
+            at = &(*at)->next;
+        *at = t->next;
+        stats->store_writes += st >= 0 ? t->n - n_failed : 0;
+    } else {
+        for (uint32_t i = 0; i < t->n && st < 0; i++)
+            t->items[i].status = st;
+        if (t->all_seq != 0) {
+            s->all_out = false;
+            if (t->items[0].status == DLOAD_OK)
+                s->all_done = t->all_seq;
+        } else {
+            dload_i_unsent_cut(s, t);
+        }
+        stats->store_deletes += st >= 0 ? t->n - n_failed : 0;
+        if (n_failed != 0)
+            s->retry_at_ns = dload_i_add_ns(dload_i_now(s->core->env), DLOAD_I_RETRY_NS);
+        if (dload_i_all_unsent(s) && !s->all_out)
+            dload_i_unsent_cut(s, NULL);
+    }
+    dload_i_letter_give(s, t);
+}
+
+/* The same, told by the store; no lock is held. Whatever waits for it is the loop's to do. */
+DLOAD_I_UNUSED static void dload_i_letter_done(dload_store_op *op, dload_status st)
+{
+    dload_i_letter *t = (dload_i_letter *)(void *)op; /* op is its first member */
+    dload_i_second *s = t->second;
+    dload_i_core *c = s->core;
+    dload_i_core_lock(c);
+    if (op->kind == DLOAD_STORE_GET) {
+        t->status = st;
+        t->next = s->got;
+        s->got = t;
+    } else {
+        dload_i_letter_ends(s, t, st);
+    }
+    dload_i_core_unlock(c);
+    c->wake(c->wake_ctx);
+    dload_i_core_lock(c);
+    s->n_out--; /* only now may the loader be destroyed */
+    dload_i_core_unlock(c);
+}
+
+/* Sends a closed letter that is no GET, and ends it unless the store will. Lets go of the mutex. */
+DLOAD_I_LOCAL dload_status dload_i_letter_send(dload_i_second *s, dload_i_letter *t)
+{
+    s->n_out++;
+    dload_i_core_unlock(s->core);
+    t->op.done = s->is_async ? dload_i_letter_done : NULL;
+    dload_status st = dload_store_run(s->store, &t->op);
+    dload_i_core_lock(s->core);
+    if (st == DLOAD_PENDING)
+        return st; /* the letter may be gone */
+    dload_i_letter_ends(s, t, st);
+    s->n_out--;
+    return st;
+}
+
+/* ---- sending clears ---- */
+
+/* The next request of those that are waiting, or NULL. */
+DLOAD_I_LOCAL dload_i_letter *dload_i_next_clear(dload_i_second *s)
+{
+    const dload_str none = {NULL, 0};
+    if (dload_i_all_unsent(s)) {
+        /* Mutant CLEAR_BESIDE_WRITE */
+        dload_i_letter *t =
+            s->all_out || s->writing != NULL ? NULL : dload_i_letter_take(s, DLOAD_STORE_CLEAR);
+        if (t != NULL && dload_i_letter_add(t, NULL, 0, none) == NULL) {
+            dload_i_letter_give(s, t);
+            t = NULL;
+        }
+        if (t != NULL) {
+            t->all_seq = s->all_wanted;
+            s->all_out = true;
+        }
+        return t;
+    }
+    dload_i_letter *t = NULL;
+    for (dload_i_unsent *u = s->unsent; u != NULL; u = u->next) {
+        dload_store_kind kind = u->is_group ? DLOAD_STORE_CLEAR : DLOAD_STORE_DELETE;
+        if (u->letter != NULL || (t != NULL && t->op.kind != kind) || dload_i_is_written(s, u))
+            continue;
+        if (t == NULL && (t = dload_i_letter_take(s, kind)) == NULL)
+            return NULL;
+        if (dload_i_letter_add(t, (const char *)(u + 1), u->n_bytes, none) == NULL)
+            break;
+        u->letter = t;
+        u->item = t->n - 1;
+        if (t->n == (u->is_group ? 1u : DLOAD_I_DELETE_MAX))
+            break;
+    }
+    if (t != NULL && t->n == 0) {
+        dload_i_letter_give(s, t);
+        return NULL;
+    }
+    return t;
+}
+
+/* Is there a clear that could be sent, and when? DLOAD_NEVER = no. */
+DLOAD_I_LOCAL uint64_t dload_i_clears_at(const dload_i_second *s)
+{
+    if (dload_i_all_unsent(s))
+        return s->all_out || s->writing != NULL ? DLOAD_NEVER : s->retry_at_ns;
+    for (const dload_i_unsent *u = s->unsent; u != NULL; u = u->next) {
+        if (u->letter == NULL && !dload_i_is_written(s, u))
+            return s->retry_at_ns;
+    }
+    return DLOAD_NEVER;
+}
+
+/* Sends the clears that wait, but for those that a write holds up. at_once: even if one failed a moment ago. */
+DLOAD_I_NOINLINE void dload_i_send_clears(dload_i_second *s, bool at_once)
+{
+    while (s->unsent != NULL || dload_i_all_unsent(s)) {
+        if (!at_once && dload_i_now(s->core->env) < s->retry_at_ns)
+            return;
+        dload_i_letter *t = dload_i_next_clear(s);
+        if (t == NULL && dload_i_clears_at(s) != DLOAD_NEVER) /* no memory */
+            s->retry_at_ns = dload_i_add_ns(dload_i_now(s->core->env), DLOAD_I_RETRY_NS);
+        if (t == NULL)
+            return;
+        dload_i_letter_keys(t);
+        dload_i_letter_close(t);
+        uint64_t errors = s->core->stats.store_errors;
+        dload_status st = dload_i_letter_send(s, t);
+        if (st != DLOAD_PENDING && s->core->stats.store_errors != errors)
+            return; /* later */
+    }
+}
+
+/* ---- batches whose keys the store was asked for ---- */
+
+/* Goes on with what the store said: the typed half is called again, as dload_i_run calls it. */
+DLOAD_I_LOCAL void dload_i_go_on(dload_i_core *c, dload_i_batch *b)
+{
+    if (b->state != DLOAD_I_RUNNING) {
+        dload_i_finish(c, b, DLOAD_ETIMEDOUT); /* given up meanwhile */
+        return;
+    }
+    int before = c->sync->hold != NULL ? c->sync->hold() : 0;
+    DLOAD_I_STORE_RELEASE(&b->runner, dload_i_self(c->env));
+    DLOAD_I_STORE_RELEASE(&b->in_fetch, (uint8_t)1);
+    dload_i_core_unlock(c);
+    dload_i_run_fetch(c, b);
+    if (c->sync->hold != NULL)
+        c->sync->unhold(before);
+}
+
+/* The end. No lock is needed. */
+DLOAD_I_LOCAL void dload_i_second_end(dload_i_second *s)
+{
+    while (s->free_ != NULL) {
+        dload_i_letter *t = s->free_;
+        s->free_ = t->next;
+        dload_i_letter_empty(t, 0);
+        dload_i_free(s->core->env, t, sizeof *t);
+    }
+    while (s->unsent != NULL) {
+        dload_i_unsent *u = s->unsent;
+        s->unsent = u->next;
+        dload_i_free(s->core->env, u, dload_i_unsent_bytes(u));
+    }
+}
+
+/* Is this a name that a store may have before its keys? */
+DLOAD_I_LOCAL bool dload_i_store_named(dload_i_second *s, const char *name)
+{
+    size_t n = 0;
+    for (; name[n] != '\0'; n++) {
+        char ch = name[n];
+        bool ok = (ch >= 'A' && ch <= 'Z') || (ch >= 'a' && ch <= 'z') ||
+                  (ch >= '0' && ch <= '9') || ch == '_' || ch == '.' || ch == '-';
+        if (!ok || n == DLOAD_I_STORE_NAME_MAX)
+            return false;
+        s->prefix[n] = ch;
+    }
+    s->prefix[n] = ':';
+    s->prefix_bytes = n + 1;
+    return n != 0;
 }
 
 #endif /* DLOAD_STORE */
@@ -8271,6 +8843,15 @@ typedef struct DLOAD_I_FN(batch) {
     uint64_t deadline_ns; /* when run_limit_ns ends, in env->now time; DLOAD_NEVER = no limit */
     DLOAD_I_K *own_keys;  /* private: what keys points at */
     DLOAD_I_V *values;    /* private: answers, by the same index */
+#if DLOAD_STORE
+    dload_i_letter *got; /* private: what the store said, to go on with */
+    void *second;        /* private: the block of the next three */
+    DLOAD_I_K *asked;    /* private: what keys points at when the store answered some */
+    DLOAD_I_V *kept;     /* private: answers to be stored, by place */
+    uint32_t *places;    /* private: of asked */
+    uint32_t second_cap; /* private: places there */
+    uint8_t stage;       /* private: DLOAD_I_STAGE_ */
+#endif
 #if DLOAD_I_OWES
     DLOAD_I_FN(i_owed) * owed; /* private: by the same index */
 #endif
@@ -8344,6 +8925,25 @@ typedef struct DLOAD_I_FN(config) {
     uint64_t timeout_ns;   /* longest wait of a blocking call; default 30 s; DLOAD_NEVER */
     uint64_t run_limit_ns; /* longest run of a batch; default 60 s; DLOAD_NEVER; then abandoned */
     size_t max_key_bytes;  /* DLOAD_STRING only; default 65536; beyond: DLOAD_ETOOBIG */
+#if DLOAD_STORE
+    /* The second level, asked for what the cache does not have, and given what the function answered; see SECOND
+     * LEVEL. Must outlive the loader. NULL = none */
+    dload_store *store;
+    const char *
+        store_name; /* keys in the store begin with it and a colon: 1 .. 64 of [A-Za-z0-9_.-], copied;
+                         NULL = DLOAD_NAME */
+    uint32_t
+        store_version; /* of what a value means: a stored one of another is a miss; default 0 */
+    uint64_t store_timeout_ns; /* longest request to the store; default 1 s */
+    uint64_t store_ttl_ns;     /* life of a value in the store; default 0 = as in the cache */
+    /* For values that are more than their bytes; get ctx, run with no lock held, and may be called by several
+     * threads. encode puts *value into bytes, *n_bytes of them; where cap_bytes are too few, says how many it
+     * takes and is called again. decode makes a value, which is the loader's then. An error: not stored; a miss.
+     * NULL = plain values are stored as they lie in memory, blobs as their bytes; others cannot be. */
+    dload_status (*encode)(void *ctx, const DLOAD_I_V *value, void *bytes, size_t cap_bytes,
+                           size_t *n_bytes);
+    dload_status (*decode)(void *ctx, const void *bytes, size_t n_bytes, DLOAD_I_V *value);
+#endif
 #if DLOAD_HASH == DLOAD_HASH_SIP
     /* The secret of the hash, 128 bits that nobody can guess; default 0, 0 = one of this loader's own, from
      * env->random (which then must be fit for secrets), without that from the system (getrandom,
@@ -8590,6 +9190,9 @@ typedef struct DLOAD_NAME {
 #if DLOAD_I_IS_STRING
     dload_i_arena arena; /* key bytes of batches; under the mutex */
 #endif
+#if DLOAD_STORE
+    dload_i_second second; /* under the mutex */
+#endif
 } DLOAD_NAME;
 
 #endif /* DLOAD_I_HAVE_TYPES */
@@ -8791,6 +9394,16 @@ DLOAD_I_API dload_status DLOAD_I_FN(clear_in)(DLOAD_NAME *l, DLOAD_I_K key, uint
 /* Forgets every key of a group, with what _clear promises for each of them. Looks at every entry of the
  * cache, one shard at a time: O(capacity). */
 DLOAD_I_API dload_status DLOAD_I_FN(clear_group)(DLOAD_NAME *l, uint64_t group);
+#endif
+
+#if DLOAD_STORE
+/* Forgets what this process has cached, and leaves the store alone: for who was told that the store has
+ * changed. Otherwise as _clear, _clear_all and _clear_in. */
+DLOAD_I_API dload_status DLOAD_I_FN(clear_local)(DLOAD_NAME *l, DLOAD_I_K key);
+DLOAD_I_API dload_status DLOAD_I_FN(clear_all_local)(DLOAD_NAME *l);
+#if DLOAD_GROUP
+DLOAD_I_API dload_status DLOAD_I_FN(clear_local_in)(DLOAD_NAME *l, DLOAD_I_K key, uint64_t group);
+#endif
 #endif
 
 /* Forgets everything, in time that does not depend on how much that is; O(shards). */
@@ -11922,12 +12535,22 @@ DLOAD_I_UNUSED static dload_i_batch *DLOAD_I_FN(i_make_batch)(void *owner)
     return &b->base;
 }
 
+#if DLOAD_STORE
+/* In second.h. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_second_give)(DLOAD_I_BATCH *b);
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_run_second)(DLOAD_NAME *l, DLOAD_I_BATCH *b);
+DLOAD_I_LOCAL void DLOAD_I_FN(i_keep_answer)(DLOAD_NAME *l, DLOAD_I_BATCH *b, uint32_t i);
+#endif
+
 DLOAD_I_UNUSED static void DLOAD_I_FN(i_unmake_batch)(void *owner, dload_i_batch *base)
 {
     struct DLOAD_NAME *l = (struct DLOAD_NAME *)owner;
     DLOAD_I_BATCH *b = DLOAD_I_FN(i_batch)(base);
     size_t unused = 0;
     dload_i_free(l->core.env, b->own_keys, DLOAD_I_FN(i_places)(base->cap, &unused, &unused));
+#if DLOAD_STORE
+    DLOAD_I_FN(i_second_give)(b);
+#endif
     dload_i_free(l->core.env, b, sizeof *b);
 }
 
@@ -11954,6 +12577,14 @@ DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_error_ttl)(const DLOAD_NAME *l, dload_status
     return l->cfg.error_ttl != NULL ? l->cfg.error_ttl(l->cfg.ctx, status) : 0;
 }
 
+#if DLOAD_STORE
+/* Is there a second level? Without caching it is not touched. */
+DLOAD_I_INLINE bool DLOAD_I_FN(i_has_second)(const DLOAD_NAME *l)
+{
+    return l->second.store != NULL && l->cache.n_shards != 0;
+}
+#endif
+
 DLOAD_I_UNUSED static dload_status DLOAD_I_FN(i_run)(void *owner, dload_i_batch *base)
 {
     struct DLOAD_NAME *l = (struct DLOAD_NAME *)owner;
@@ -11965,6 +12596,10 @@ DLOAD_I_UNUSED static dload_status DLOAD_I_FN(i_run)(void *owner, dload_i_batch 
     b->group = base->group;
 #endif
     b->deadline_ns = dload_i_add_ns(base->started_ns, l->core.run_limit_ns);
+#if DLOAD_STORE
+    if (DLOAD_I_FN(i_has_second)(l))
+        return DLOAD_I_FN(i_run_second)(l, b);
+#endif
     dload_status st = l->cfg.fetch(b);
     if (st != DLOAD_PENDING) /* afterwards b belongs to whoever ends it */
         base->rest_ttl_ns = DLOAD_I_FN(i_error_ttl)(l, st);
@@ -11990,6 +12625,9 @@ DLOAD_I_INLINE bool DLOAD_I_FN(i_store_at)(void *owner, dload_i_batch *base, uin
 #if DLOAD_REFRESH
     if (DLOAD_I_FN(i_settle_old)(l, base, i))
         return false;
+#endif
+#if DLOAD_STORE
+    DLOAD_I_FN(i_keep_answer)(l, b, i);
 #endif
     uint64_t ttl_ns = f->ttl_ns == DLOAD_I_TTL_DEFAULT ? l->cache.ttl_ns : f->ttl_ns;
     if (ttl_ns == 0 || l->cache.n_shards == 0)
@@ -12110,10 +12748,11 @@ DLOAD_I_UNUSED static const dload_i_ops *DLOAD_I_FN(i_ops)(void)
 
 #if DLOAD_I_BODIES
 
-/* Records an answer, and publishes it when the function has returned already. With st < 0 there is no
- * value. moved says that *value is ours whatever happens. */
-DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_answer)(DLOAD_I_BATCH *b, size_t i, dload_status status,
-                                                const DLOAD_I_V *value, bool moved, uint64_t ttl_ns)
+/* Records the answer at place i, and publishes it when the function has returned already. With st < 0 there
+ * is no value. moved says that *value is ours whatever happens. */
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_answer_at)(DLOAD_I_BATCH *b, size_t i, dload_status status,
+                                                   const DLOAD_I_V *value, bool moved,
+                                                   uint64_t ttl_ns)
 {
     if (status >= 0 && value == NULL)
         return DLOAD_EINVAL;
@@ -12152,6 +12791,18 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_answer)(DLOAD_I_BATCH *b, size_t i, dloa
     return st;
 }
 
+/* The same for the i-th key that the function sees. */
+DLOAD_I_INLINE dload_status DLOAD_I_FN(i_answer)(DLOAD_I_BATCH *b, size_t i, dload_status status,
+                                                 const DLOAD_I_V *value, bool moved,
+                                                 uint64_t ttl_ns)
+{
+#if DLOAD_STORE
+    if (b->keys != b->own_keys)
+        i = i < b->n ? b->places[i] : SIZE_MAX;
+#endif
+    return DLOAD_I_FN(i_answer_at)(b, i, status, value, moved, ttl_ns);
+}
+
 DLOAD_I_API dload_status DLOAD_I_FN(batch_set)(DLOAD_I_BATCH *b, size_t i, const DLOAD_I_V *value)
 {
     return DLOAD_I_FN(i_answer)(b, i, DLOAD_OK, value, false, DLOAD_I_TTL_DEFAULT);
@@ -12188,6 +12839,12 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_set_bytes)(DLOAD_I_BATCH *b, size_t i,
     }
     return DLOAD_I_FN(i_answer)(b, i, DLOAD_OK, &blob, true, DLOAD_I_TTL_DEFAULT);
 }
+#endif
+
+#if DLOAD_STORE
+/* In second.h. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_write_back)(DLOAD_NAME *l, DLOAD_I_BATCH *b, dload_status status,
+                                            uint64_t rest_ttl_ns);
 #endif
 
 /* Was the key, its group or everything cleared after the token was taken? The mutex is held. */
@@ -12242,7 +12899,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_put)(DLOAD_I_BATCH *b, DLOAD_I_K key,
     uint32_t place = b->base.state == DLOAD_I_LOST ? 0 : DLOAD_I_FN(i_place_of)(b, &item.id);
     if (b->base.state == DLOAD_I_LOST || place < b->base.n) {
         DLOAD_I_LEAVE(l); /* asked for after all */
-        return DLOAD_I_FN(batch_set)(b, place, value);
+        return DLOAD_I_FN(i_answer_at)(b, place, DLOAD_OK, value, false, DLOAD_I_TTL_DEFAULT);
     }
     if (DLOAD_I_FN(i_cleared_since)(l, &item.id, b->base.token))
         st = DLOAD_ECANCELED;
@@ -12265,6 +12922,10 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_done)(DLOAD_I_BATCH *b, dload_status s
     if (status == DLOAD_PENDING || DLOAD_I_FORKED(&l->cache))
         return status == DLOAD_PENDING ? DLOAD_EINVAL : DLOAD_EFORK;
     uint64_t ttl_ns = DLOAD_I_FN(i_error_ttl)(l, status);
+#if DLOAD_STORE
+    if (DLOAD_I_FN(i_has_second)(l))
+        DLOAD_I_FN(i_write_back)(l, b, status, ttl_ns);
+#endif
     DLOAD_I_ACQUIRE(&l->mutex);
     b->base.rest_ttl_ns = ttl_ns;
     dload_i_done(&l->core, &b->base, status);
@@ -12279,6 +12940,474 @@ DLOAD_I_API bool DLOAD_I_FN(batch_cancelled)(const DLOAD_I_BATCH *b)
 
 #endif /* DLOAD_I_BODIES */
 #endif /* DLOAD_I_HAVE_ANSWER */
+
+/* ==== typed/second.h ==== */
+
+/* >>second_level -- a batch asks the store before the function, and gives it what the function answered.
+ *
+ * The function sees the keys that the store did not answer: b->keys and b->n are those, and the index that
+ * it answers by is translated. What the store answered is published before the function is called. Answers go
+ * to the store once the function is through, in one request; whatever was cleared since the batch was sent is
+ * not among them. No failure of the store is anybody's answer.
+ *
+ * No lock is held here where nothing else is said: this runs where the fetch function runs.
+ */
+#ifndef DLOAD_I_HAVE_SECOND
+#define DLOAD_I_HAVE_SECOND
+
+#if DLOAD_I_BODIES && DLOAD_STORE
+
+/* Where a batch is. */
+#ifndef DLOAD_I_STAGE_OPEN
+#define DLOAD_I_STAGE_NONE 0u /* the function has not been called */
+#define DLOAD_I_STAGE_OPEN 1u /* its answers are to be stored */
+#define DLOAD_I_STAGE_DONE 2u /* they were, or are not to be any more */
+#endif
+
+/* ---- memory of a batch ---- */
+
+DLOAD_I_LOCAL size_t DLOAD_I_FN(i_second_bytes)(uint32_t cap, size_t *kept_at, size_t *places_at)
+{
+    size_t total = 0;
+    (void)dload_i_carve(&total, cap, sizeof(DLOAD_I_K));
+    *kept_at = dload_i_carve(&total, cap, sizeof(DLOAD_I_V));
+    *places_at = dload_i_carve(&total, cap, sizeof(uint32_t));
+    return total;
+}
+
+DLOAD_I_LOCAL void DLOAD_I_FN(i_second_give)(DLOAD_I_BATCH *b)
+{
+    size_t unused = 0;
+    if (b->second_cap != 0)
+        dload_i_free(b->owner->core.env, b->second,
+                     DLOAD_I_FN(i_second_bytes)(b->second_cap, &unused, &unused));
+    b->second = NULL;
+    b->second_cap = 0;
+}
+
+/* Room for all places of the batch; false when there is no memory. */
+DLOAD_I_LOCAL bool DLOAD_I_FN(i_second_room)(DLOAD_I_BATCH *b)
+{
+    if (b->base.n <= b->second_cap)
+        return true;
+    size_t kept_at = 0, places_at = 0;
+    size_t n_bytes = DLOAD_I_FN(i_second_bytes)(b->base.cap, &kept_at, &places_at);
+    DLOAD_I_FN(i_second_give)(b);
+    char *block = n_bytes == SIZE_MAX ? NULL : (char *)dload_i_alloc(b->owner->core.env, n_bytes);
+    if (block == NULL)
+        return false;
+    b->second = block;
+    b->second_cap = b->base.cap;
+    b->asked = (DLOAD_I_K *)(void *)block;
+    b->kept = (DLOAD_I_V *)(void *)(block + kept_at);
+    b->places = (uint32_t *)(void *)(block + places_at);
+    return true;
+}
+
+/* ---- reading ---- */
+
+/* Adds the key at place i; NULL when there is no memory. */
+DLOAD_I_LOCAL dload_i_mark_of *DLOAD_I_FN(i_add_place)(dload_i_letter *t, const DLOAD_I_BATCH *b,
+                                                       uint32_t i)
+{
+    char text[DLOAD_I_KEYTEXT_MAX];
+    dload_str tail;
+    size_t n = DLOAD_I_FN(i_key_text)(text, b->base.group, &b->own_keys[i], &tail);
+    dload_i_mark_of *m = dload_i_letter_add(t, text, n, tail);
+    if (m != NULL) {
+        m->hash = b->base.flights[i].hash;
+        m->place = i;
+    }
+    return m;
+}
+
+DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_group_of)(const DLOAD_I_BATCH *b)
+{
+    return DLOAD_GROUP ? b->base.group : 0;
+}
+
+/* The request for what the store may be asked for, or NULL: nothing, or no memory. The mutex is held. */
+DLOAD_I_LOCAL dload_i_letter *DLOAD_I_FN(i_question)(DLOAD_NAME *l, DLOAD_I_BATCH *b)
+{
+    dload_i_second *s = &l->second;
+    uint64_t group = DLOAD_I_FN(i_group_of)(b);
+    dload_i_letter *t =
+        DLOAD_I_FN(i_second_room)(b) ? dload_i_letter_take(s, DLOAD_STORE_GET) : NULL;
+    for (uint32_t i = 0; i < b->base.n && t != NULL; i++) {
+        const dload_i_flight *f = &b->base.flights[i];
+        bool fresh = (f->second & DLOAD_I_SECOND_FRESH) != 0; /* mutant FRESH_FROM_STORE */
+        if (!fresh && !dload_i_is_unsent(s, f->hash, group) /* mutant UNSENT_READ */)
+            (void)DLOAD_I_FN(i_add_place)(t, b, i);
+    }
+    uint32_t n = t != NULL ? t->n : 0;
+    l->core.stats.store_bypassed += b->base.n - n;
+    if (n == 0) {
+        if (t != NULL)
+            dload_i_letter_give(s, t);
+        return NULL;
+    }
+    t->batch = &b->base;
+    t->group = group;
+    dload_i_letter_keys(t);
+    dload_i_letter_close(t);
+    s->n_out++;
+    return t;
+}
+
+/* Makes a value of a stored body. */
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_unpack)(const DLOAD_NAME *l, const dload_i_stored *h,
+                                                const char *body, DLOAD_I_V *value)
+{
+    if (l->cfg.decode != NULL)
+        return h->kind != DLOAD_I_STORED_VALUE ||
+                       l->cfg.decode(l->cfg.ctx, body, (size_t)h->n_bytes, value) < 0
+                   ? DLOAD_EDECODE
+                   : DLOAD_OK;
+#if DLOAD_I_VALUE_IS_BLOB
+    value->ptr = NULL;
+    value->len = 0;
+    return h->kind == DLOAD_I_STORED_NULL
+               ? DLOAD_OK
+               : dload_blob_make(l->core.env, body, (size_t)h->n_bytes, value);
+#else
+    if (h->kind != DLOAD_I_STORED_VALUE || h->n_bytes != sizeof *value)
+        return DLOAD_EDECODE;
+    memcpy(value, body, sizeof *value);
+    return DLOAD_OK;
+#endif
+}
+
+/* How long an answer that the store has may be kept here: never longer than one of the function's own. 0 =
+ * it is not to be used. */
+DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_left_here)(const DLOAD_NAME *l, const dload_i_stored *h,
+                                               uint64_t at_store_ns)
+{
+    uint64_t own_ns = h->kind == DLOAD_I_STORED_STATUS
+                          ? DLOAD_I_FN(i_error_ttl)(l, (dload_status)h->status)
+                          : l->cache.ttl_ns;
+    uint64_t left_ns = dload_i_stored_left(h, dload_i_clock_wall(), at_store_ns);
+    return left_ns < own_ns ? left_ns : own_ns;
+}
+
+/* Item i of what the store said becomes its key's answer. DLOAD_OK; DLOAD_MISSING: it is not there; what is wrong
+ * with it otherwise. */
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_take_one)(DLOAD_NAME *l, DLOAD_I_BATCH *b,
+                                                  const dload_i_letter *t, uint32_t i)
+{
+    const dload_store_item *item = &t->items[i];
+    const uint32_t place = t->marks[i].place;
+    dload_i_stored h;
+    const char *body = NULL;
+    DLOAD_I_V value;
+    if (item->status != DLOAD_OK)
+        return item->status < 0 ? item->status : DLOAD_EDECODE;
+    dload_status st = dload_i_stored_open(item->value, item->value_bytes, l->second.layout,
+                                          dload_i_letter_key(t, i), &h, &body);
+    if (st < 0)
+        return st;
+    uint64_t left_ns = DLOAD_I_FN(i_left_here)(l, &h, item->ttl_ns);
+    if (left_ns == 0)
+        return DLOAD_EDECODE;
+    if (h.kind != DLOAD_I_STORED_STATUS)
+        st = DLOAD_I_FN(i_unpack)(l, &h, body, &value);
+    if (st < 0)
+        return st == DLOAD_ENOMEM ? st : DLOAD_EDECODE;
+    b->base.flights[place].second |= DLOAD_I_SECOND_HIT; /* mutant HIT_WRITTEN_BACK */
+    if (h.kind == DLOAD_I_STORED_STATUS)
+        st = DLOAD_I_FN(i_answer_at)(b, place, (dload_status)h.status, NULL, false, left_ns);
+    else
+        st = DLOAD_I_FN(i_answer_at)(b, place, DLOAD_OK, &value, true, left_ns);
+    return st;
+}
+
+/* Takes what the store said. Answers are published at once when others still have to be fetched. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_take_answers)(DLOAD_NAME *l, DLOAD_I_BATCH *b, dload_i_letter *t,
+                                              bool was_async)
+{
+    uint32_t n_hits = 0, n_refused = 0, n_failed = t->status < 0;
+    for (uint32_t i = 0; i < t->n && t->status >= 0; i++) {
+        dload_status st = DLOAD_I_FN(i_take_one)(l, b, t, i);
+        n_hits += st == DLOAD_OK;
+        n_refused += st == DLOAD_ECORRUPT || st == DLOAD_ELAYOUT || st == DLOAD_EDECODE;
+        n_failed += st < 0 && st != DLOAD_MISSING && st != DLOAD_ECORRUPT && st != DLOAD_ELAYOUT &&
+                    st != DLOAD_EDECODE && st != DLOAD_ECANCELED;
+    }
+    dload_store_release(&t->op);
+    DLOAD_I_ACQUIRE(&l->mutex);
+    dload_stats *stats = &l->core.stats;
+    stats->store_hits += n_hits;
+    stats->store_misses += t->n - n_hits;
+    stats->store_refused += n_refused;
+    stats->store_errors += n_failed;
+    dload_i_letter_give(&l->second, t);
+    if (!was_async)
+        l->second.n_out--; /* otherwise whoever brought it does that */
+    if (n_hits != 0 && n_hits < b->base.n && b->base.state == DLOAD_I_RUNNING) {
+        b->base.ended_ns = dload_i_now(l->core.env);
+        dload_i_publish_all(&l->core, &b->base, false, DLOAD_OK);
+    }
+    DLOAD_I_LEAVE(l);
+}
+
+/* What is left for the function: false when that is nothing. */
+DLOAD_I_LOCAL bool DLOAD_I_FN(i_narrow)(DLOAD_NAME *l, DLOAD_I_BATCH *b)
+{
+    DLOAD_I_ACQUIRE(&l->mutex);
+    uint32_t n = 0, n_hits = 0;
+    for (uint32_t i = 0; i < b->base.n; i++)
+        n_hits += (b->base.flights[i].second & DLOAD_I_SECOND_HIT) != 0;
+    for (uint32_t i = 0; i < b->base.n && n_hits != 0; i++) {
+        if ((b->base.flights[i].second & DLOAD_I_SECOND_HIT) != 0)
+            continue;
+        b->places[n] = i; /* mutant PLACES_NOT_MAPPED */
+        b->asked[n++] = b->own_keys[i];
+    }
+    bool goes_on = b->base.state == DLOAD_I_RUNNING && n_hits < b->base.n;
+    b->stage = goes_on ? DLOAD_I_STAGE_OPEN : DLOAD_I_STAGE_DONE;
+    DLOAD_I_LEAVE(l);
+    if (n_hits != 0) {
+        b->keys = b->asked;
+        b->n = n;
+    }
+    return goes_on;
+}
+
+/* Runs a batch: what the core calls instead of the function, and, when the store took its time, once more. */
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_run_second)(DLOAD_NAME *l, DLOAD_I_BATCH *b)
+{
+    dload_i_second *s = &l->second;
+    dload_i_letter *t = b->got;
+    bool was_async = t != NULL;
+    b->got = NULL;
+    if (t == NULL) {
+        DLOAD_I_ACQUIRE(&l->mutex);
+        b->stage = DLOAD_I_STAGE_NONE;
+        if (!s->is_async)
+            dload_i_send_clears(s, false);
+        t = DLOAD_I_FN(i_question)(l, b);
+        DLOAD_I_LEAVE(l);
+        if (t != NULL) {
+            t->op.done = s->is_async ? dload_i_letter_done : NULL;
+            dload_status asked = dload_store_run(s->store, &t->op);
+            if (asked == DLOAD_PENDING)
+                return asked; /* the batch and the letter are the loop's */
+            t->status = asked;
+        }
+    }
+    if (t != NULL)
+        DLOAD_I_FN(i_take_answers)(l, b, t, was_async);
+    if (!DLOAD_I_FN(i_narrow)(l, b))
+        return DLOAD_OK;
+    dload_status st = l->cfg.fetch(b);
+    if (st != DLOAD_PENDING) { /* afterwards b belongs to whoever ends it */
+        b->base.rest_ttl_ns = DLOAD_I_FN(i_error_ttl)(l, st);
+        DLOAD_I_FN(i_write_back)(l, b, st, b->base.rest_ttl_ns);
+    }
+    return st;
+}
+
+/* ---- writing ---- */
+
+/* How long place i's answer is to stay in the store; 0 = it is not for it. */
+DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_store_ttl)(const DLOAD_NAME *l, const dload_i_flight *f)
+{
+    if (f->ttl_ns != DLOAD_I_TTL_DEFAULT)
+        return f->ttl_ns;
+    return l->cfg.store_ttl_ns != 0 ? l->cfg.store_ttl_ns : l->cache.ttl_ns;
+}
+
+/* Copies the value at place i for the store, unless that was done. The mutex is held. */
+DLOAD_I_LOCAL bool DLOAD_I_FN(i_keep_value)(DLOAD_I_BATCH *b, uint32_t i)
+{
+    dload_i_flight *f = &b->base.flights[i];
+    if ((f->second & DLOAD_I_SECOND_KEPT) == 0 &&
+        (f->published || DLOAD_I_FN(i_copy)(&b->kept[i], &b->values[i]) < 0))
+        return false;
+    f->second |= DLOAD_I_SECOND_KEPT;
+    return true;
+}
+
+/* An answer is about to move into the cache before its batch has ended: it is copied for the store. The
+ * mutex is held. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_keep_answer)(DLOAD_NAME *l, DLOAD_I_BATCH *b, uint32_t i)
+{
+    dload_i_flight *f = &b->base.flights[i];
+    if (!DLOAD_I_FN(i_has_second)(l) || b->stage != DLOAD_I_STAGE_OPEN || f->status < 0 ||
+        (f->second & DLOAD_I_SECOND_HIT) != 0 || b->base.n > b->second_cap ||
+        (f->second & DLOAD_I_SECOND_KEPT) != 0 || DLOAD_I_FN(i_store_ttl)(l, f) == 0)
+        return;
+    if (DLOAD_I_FN(i_copy)(&b->kept[i], &b->values[i]) >= 0)
+        f->second |= DLOAD_I_SECOND_KEPT;
+}
+
+/* Is the answer at place i to be stored? The mutex is held. */
+DLOAD_I_LOCAL bool DLOAD_I_FN(i_is_for_store)(DLOAD_NAME *l, DLOAD_I_BATCH *b, uint32_t i)
+{
+    const dload_i_flight *f = &b->base.flights[i];
+    DLOAD_I_ID id;
+    id.hash = f->hash;
+    id.key = b->own_keys[i];
+#if DLOAD_GROUP
+    id.group = b->base.group;
+#endif
+    return (f->second & DLOAD_I_SECOND_HIT) == 0 && f->kept == 0 &&
+           !(f->detached ||
+             DLOAD_I_FN(i_cleared_since)(l, &id, b->base.token)) /* mutant CLEARED_WRITTEN */
+           && !dload_i_is_unsent(&l->second, f->hash, DLOAD_I_FN(i_group_of)(b));
+}
+
+/* The request that stores what the function answered, with everything but the values; NULL = there is
+ * nothing to store, or no memory. The mutex is held. */
+DLOAD_I_LOCAL dload_i_letter *DLOAD_I_FN(i_answers_for)(DLOAD_NAME *l, DLOAD_I_BATCH *b,
+                                                        dload_status status, uint64_t rest_ttl_ns)
+{
+    dload_i_second *s = &l->second;
+    dload_i_letter *t = dload_i_letter_take(s, DLOAD_STORE_SET);
+    if (t == NULL)
+        return NULL;
+    t->group = DLOAD_I_FN(i_group_of)(b);
+    for (uint32_t i = 0; i < b->base.n; i++) {
+        const dload_i_flight *f = &b->base.flights[i];
+        dload_status answer = f->answered  ? (dload_status)f->status
+                              : status < 0 ? status
+                                           : DLOAD_MISSING;
+        uint64_t ttl_ns = f->answered ? DLOAD_I_FN(i_store_ttl)(l, f) : rest_ttl_ns;
+        if (ttl_ns == 0 || !DLOAD_I_FN(i_is_for_store)(l, b, i) ||
+            (answer >= 0 && !DLOAD_I_FN(i_keep_value)(b, i)))
+            continue;
+        dload_i_mark_of *m = DLOAD_I_FN(i_add_place)(t, b, i);
+        if (m == NULL)
+            break;
+        m->ttl_ns = ttl_ns;
+        m->status = answer;
+    }
+    if (t->n == 0) {
+        dload_i_letter_give(s, t);
+        return NULL;
+    }
+    dload_i_letter_keys(t);
+    t->next = s->writing;
+    s->writing = t; /* from here on deletes of these keys wait: mutant DELETE_BEFORE_WRITE */
+    return t;
+}
+
+/* Puts a value's bytes behind what the letter has; h->kind and *n_bytes say what they are. */
+DLOAD_I_LOCAL bool DLOAD_I_FN(i_pack)(const DLOAD_NAME *l, dload_i_letter *t, DLOAD_I_V *value,
+                                      dload_i_stored *h, size_t *n_bytes)
+{
+    if (l->cfg.encode != NULL) {
+        size_t cap = 256;
+        for (int i = 0; i < 2; i++) {
+            if (cap > DLOAD_I_STORED_MAX || !dload_i_letter_bytes(t, cap))
+                return false;
+            *n_bytes = 0;
+            if (l->cfg.encode(l->cfg.ctx, value, t->bytes + t->n_bytes, cap, n_bytes) < 0)
+                return false;
+            if (*n_bytes <= cap) {
+                t->n_bytes += *n_bytes;
+                return true;
+            }
+            cap = *n_bytes;
+        }
+        return false; /* it did not keep its word */
+    }
+#if DLOAD_I_VALUE_IS_BLOB
+    const void *bytes = value->ptr;
+    *n_bytes = value->len;
+    if (bytes == NULL)
+        h->kind = DLOAD_I_STORED_NULL;
+#else
+    const void *bytes = value;
+    *n_bytes = sizeof *value;
+    DLOAD_I_CLEAR_PADDING(value);
+    (void)h;
+#endif
+    if (*n_bytes > DLOAD_I_STORED_MAX || !dload_i_letter_bytes(t, *n_bytes))
+        return false;
+    dload_i_letter_put(t, bytes, *n_bytes);
+    return true;
+}
+
+/* Writes item i's head and body; false when it cannot be. */
+DLOAD_I_LOCAL bool DLOAD_I_FN(i_seal_one)(DLOAD_NAME *l, DLOAD_I_BATCH *b, dload_i_letter *t,
+                                          uint32_t i, uint64_t wall_ns)
+{
+    dload_i_mark_of *m = &t->marks[i];
+    dload_i_stored h;
+    size_t n_bytes = 0;
+    memset(&h, 0, sizeof h);
+    h.layout = l->second.layout;
+    h.ttl_ns = m->ttl_ns;
+    h.status = m->status < 0 ? m->status : 0;
+    h.kind = m->status < 0 ? DLOAD_I_STORED_STATUS : DLOAD_I_STORED_VALUE;
+    if (!dload_i_letter_bytes(t, sizeof h))
+        return false;
+    m->value_at = t->n_bytes;
+    t->n_bytes += sizeof h;
+    if (m->status >= 0 && !DLOAD_I_FN(i_pack)(l, t, &b->kept[m->place], &h, &n_bytes)) {
+        t->n_bytes = m->value_at;
+        return false;
+    }
+    h.n_bytes = n_bytes;
+    dload_i_stored_seal(&h, dload_i_letter_key(t, i), wall_ns, t->bytes + m->value_at);
+    t->items[i].value_bytes = sizeof h + n_bytes;
+    return true;
+}
+
+/* Values that were copied for the store are not needed any more. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_drop_kept)(DLOAD_I_BATCH *b)
+{
+    for (uint32_t i = 0; i < b->base.n; i++) {
+        dload_i_flight *f = &b->base.flights[i];
+        if ((f->second & DLOAD_I_SECOND_KEPT) != 0)
+            DLOAD_I_FN(i_release)(&b->kept[i]);
+        f->second &= (uint8_t)~DLOAD_I_SECOND_KEPT;
+    }
+}
+
+/* The function is through: what it answered is stored. rest_ttl_ns is for keys that it did not answer. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_write_back)(DLOAD_NAME *l, DLOAD_I_BATCH *b, dload_status status,
+                                            uint64_t rest_ttl_ns)
+{
+    dload_i_letter *t = NULL;
+    uint32_t n = 0, n_lost = 0;
+    DLOAD_I_ACQUIRE(&l->mutex);
+    if (b->stage == DLOAD_I_STAGE_OPEN && b->base.state == DLOAD_I_RUNNING &&
+        b->base.n <= b->second_cap)
+        t = DLOAD_I_FN(i_answers_for)(l, b, status, rest_ttl_ns);
+    b->stage = DLOAD_I_STAGE_DONE;
+    DLOAD_I_LEAVE(l);
+    uint64_t wall_ns = t != NULL ? dload_i_clock_wall() : 0;
+    for (uint32_t i = 0; t != NULL && i < t->n; i++) {
+        if (!DLOAD_I_FN(i_seal_one)(l, b, t, i, wall_ns))
+            t->items[i].value_bytes = 0;
+    }
+    DLOAD_I_FN(i_drop_kept)(b);
+    if (t == NULL)
+        return;
+    DLOAD_I_ACQUIRE(&l->mutex);
+    for (uint32_t i = 0; i < t->n; i++) { /* those without a value are left out */
+        bool has_value = t->items[i].value_bytes != 0;
+        if (has_value) {
+            t->items[n] = t->items[i];
+            t->marks[n++] = t->marks[i];
+        }
+        n_lost += !has_value;
+    }
+    t->n = n;
+    l->core.stats.store_errors += n_lost;
+    dload_i_letter_close(t);
+    if (t->n != 0)
+        (void)dload_i_letter_send(&l->second, t);
+    else
+        dload_i_letter_ends(&l->second, t, DLOAD_OK);
+    if (!l->second.is_async)
+        dload_i_send_clears(&l->second, false); /* those that waited for this */
+    DLOAD_I_LEAVE(l);
+}
+
+#endif /* DLOAD_I_BODIES && DLOAD_STORE */
+#endif /* DLOAD_I_HAVE_SECOND */
 
 /* ==== typed/refresh.h ==== */
 
@@ -12339,11 +13468,11 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_hand_out)(DLOAD_NAME *l, DLOAD_I_SHARD *
 
 /* A request that the cache did not answer at first sight: DLOAD_PENDING when it has to wait for a fetch,
  * otherwise its answer. *looked is set where the key was looked up. */
-DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_old)(DLOAD_NAME *l, const DLOAD_I_ID *id, uint32_t flags,
-                                                bool *looked, dload_i_waiter *w)
+DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_old)(DLOAD_NAME *l, const DLOAD_I_ID *id,
+                                                uint32_t *flags, bool *looked, dload_i_waiter *w)
 {
     dload_i_core *c = &l->core;
-    w->source_only = (flags & DLOAD_FRESH) != 0;
+    w->source_only = (*flags & DLOAD_FRESH) != 0;
     if (w->source_only || l->cache.n_shards == 0 ||
         (l->cache.keep_ticks == 0 && l->cache.ahead_pct == 0))
         return DLOAD_PENDING;
@@ -12360,6 +13489,8 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_old)(DLOAD_NAME *l, const DLOAD_I_ID 
         dload_i_ref *ref = DLOAD_I_FN(i_flight)(l, id);
         bool has_room = c->n_flights < c->max_queue && dload_i_has_turn(c, w->parker);
         bool refresh = wanted && has_room && DLOAD_I_FN(i_may_refresh)(l, ref);
+        if (refresh && DLOAD_STORE && age == DLOAD_I_AGE_FRESH)
+            *flags |= DLOAD_FRESH; /* the store has what the cache has */
         if (refresh)
             c->stats.refreshes++;
         else if (ref == NULL || !DLOAD_I_FN(i_waits_itself)(ref, w->parker))
@@ -12557,6 +13688,15 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_enter)(DLOAD_NAME *l, const DLOAD_I_ID *
     return DLOAD_OK;
 }
 
+#if DLOAD_STORE
+/* A key that was not sent is wanted as flags say. */
+DLOAD_I_INLINE void DLOAD_I_FN(i_want)(dload_i_batch *b, uint32_t place, uint32_t flags)
+{
+    if ((flags & DLOAD_FRESH) != 0)
+        b->flights[place].second |= DLOAD_I_SECOND_FRESH;
+}
+#endif
+
 /* Says for what w has to wait, in w->batch and w->place: DLOAD_PENDING, and the caller enlists it. Or an
  * answer at once: a hit, or why it cannot wait. The mutex is held; looked says that the key was not in
  * the cache since it is. */
@@ -12567,7 +13707,7 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_ask)(DLOAD_NAME *l, const DLOAD_I_ID 
     if (c->closed)
         return DLOAD_ECLOSED;
 #if DLOAD_REFRESH
-    dload_status old = DLOAD_I_FN(i_old)(l, id, flags, &looked, w);
+    dload_status old = DLOAD_I_FN(i_old)(l, id, &flags, &looked, w);
     if (old != DLOAD_PENDING)
         return old;
 #endif
@@ -12586,6 +13726,9 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_ask)(DLOAD_NAME *l, const DLOAD_I_ID 
         if (w->parker != NULL && dload_i_is_own(c, ref->batch))
             return DLOAD_EDEADLK;
         c->stats.joins++;
+#if DLOAD_STORE
+        DLOAD_I_FN(i_want)(ref->batch, ref->place, flags);
+#endif
         w->batch = ref->batch;
         w->place = ref->place;
         return DLOAD_PENDING;
@@ -12597,6 +13740,9 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_ask)(DLOAD_NAME *l, const DLOAD_I_ID 
     dload_status st = DLOAD_I_FN(i_enter)(l, id, &b, &place);
     if (st < 0)
         return st;
+#if DLOAD_STORE
+    DLOAD_I_FN(i_want)(b, place, flags);
+#endif
     w->batch = b;
     w->place = place;
     if (w->parker != NULL)
@@ -12819,6 +13965,9 @@ DLOAD_I_INLINE bool DLOAD_I_FN(i_follow)(DLOAD_I_FN(i_many) * m, const DLOAD_I_I
     DLOAD_I_FN(i_batch)(b)->own_keys[b->n - 1] = id->key;
     b->flights[b->n - 1].many = w;
     b->flights[b->n - 1].at = (uint32_t)(position - w->position);
+#if DLOAD_STORE
+    DLOAD_I_FN(i_want)(b, b->n - 1, m->flags);
+#endif
     w->place++;
     m->room--;
     return true;
@@ -13171,7 +14320,47 @@ DLOAD_I_API dload_status DLOAD_I_FN(peek)(DLOAD_NAME *l, DLOAD_I_K key, dload_st
 
 /* ---- clearing ---- */
 
-DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_clear)(DLOAD_NAME *l, uint64_t group, DLOAD_I_K key)
+#if DLOAD_STORE
+/* Under the mutex: the store is not asked for the key, nor given it, until it has forgotten it. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_clear_stored)(DLOAD_NAME *l, uint64_t group, const DLOAD_I_ID *id)
+{
+    char text[DLOAD_I_KEYTEXT_MAX];
+    dload_str tail;
+    size_t n = DLOAD_I_FN(i_key_text)(text, group, &id->key, &tail);
+    dload_i_clear_later(&l->second, id->hash, group, false, text, n, tail);
+}
+
+#if DLOAD_GROUP
+DLOAD_I_LOCAL void DLOAD_I_FN(i_clear_stored_group)(DLOAD_NAME *l, uint64_t group)
+{
+    char text[DLOAD_I_KEYTEXT_MAX];
+    const dload_str none = {NULL, 0};
+    size_t n = DLOAD_I_FN(i_group_text)(text, group);
+    dload_i_clear_later(&l->second, 0, group, true, text, n, none);
+}
+#endif
+#endif
+
+/* Tells the store what was cleared: at once, or, where a loop does that, by waking it. */
+DLOAD_I_INLINE void DLOAD_I_FN(i_tell_store)(DLOAD_NAME *l)
+{
+#if DLOAD_STORE
+    if (!DLOAD_I_FN(i_has_second)(l) || DLOAD_I_FORKED(&l->cache))
+        return;
+    if (l->core.wake != NULL) {
+        l->core.wake(l->core.wake_ctx);
+        return;
+    }
+    DLOAD_I_ACQUIRE(&l->mutex);
+    dload_i_send_clears(&l->second, true);
+    DLOAD_I_LEAVE(l);
+#endif
+    (void)l;
+}
+
+/* in_store: where else the key is cleared, though not before _i_tell_store. */
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_clear)(DLOAD_NAME *l, uint64_t group, DLOAD_I_K key,
+                                               bool in_store)
 {
     if (DLOAD_I_FORKED(&l->cache))
         return DLOAD_EFORK;
@@ -13183,7 +14372,12 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_clear)(DLOAD_NAME *l, uint64_t group, DL
     DLOAD_I_ACQUIRE(&l->mutex);
     DLOAD_I_FN(i_outdate)(l, &id);
     bool has_old = DLOAD_I_FN(i_drop)(&l->cache, &id, &old);
+#if DLOAD_STORE
+    if (in_store && DLOAD_I_FN(i_has_second)(l))
+        DLOAD_I_FN(i_clear_stored)(l, group, &id);
+#endif
     DLOAD_I_LEAVE(l);
+    (void)in_store;
     if (has_old)
         DLOAD_I_FN(i_end)(&l->cache, DLOAD_I_FN(i_shard)(&l->cache, id.hash), &old);
     return DLOAD_OK;
@@ -13191,7 +14385,9 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_clear)(DLOAD_NAME *l, uint64_t group, DL
 
 DLOAD_I_API dload_status DLOAD_I_FN(clear)(DLOAD_NAME *l, DLOAD_I_K key)
 {
-    return DLOAD_I_FN(i_clear)(l, 0, key);
+    dload_status st = DLOAD_I_FN(i_clear)(l, 0, key, true);
+    DLOAD_I_FN(i_tell_store)(l);
+    return st;
 }
 
 DLOAD_I_API dload_status DLOAD_I_FN(clear_many)(DLOAD_NAME *l, const DLOAD_I_K *keys, size_t n)
@@ -13200,25 +14396,52 @@ DLOAD_I_API dload_status DLOAD_I_FN(clear_many)(DLOAD_NAME *l, const DLOAD_I_K *
         return DLOAD_EINVAL;
     dload_status result = DLOAD_OK;
     for (size_t i = 0; i < n; i++) {
-        dload_status st = DLOAD_I_FN(clear)(l, keys[i]);
+        dload_status st = DLOAD_I_FN(i_clear)(l, 0, keys[i], true);
         if (result == DLOAD_OK)
             result = st;
     }
+    DLOAD_I_FN(i_tell_store)(l);
     return result;
 }
 
-DLOAD_I_API dload_status DLOAD_I_FN(clear_all)(DLOAD_NAME *l)
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_clear_all)(DLOAD_NAME *l, bool in_store)
 {
     if (DLOAD_I_FORKED(&l->cache))
         return DLOAD_EFORK;
     DLOAD_I_ACQUIRE(&l->mutex);
     l->core.clear_all_seq = ++l->core.clear_seq; /* flights sent before are joined no more */
     uint32_t full = DLOAD_I_FN(i_new_epoch)(&l->cache);
+#if DLOAD_STORE
+    if (in_store && DLOAD_I_FN(i_has_second)(l))
+        dload_i_clear_all_later(&l->second);
+#endif
     DLOAD_I_LEAVE(l);
+    (void)in_store;
     if (full != 0)
         DLOAD_I_FN(i_full_sweep)(&l->cache);
     return DLOAD_OK;
 }
+
+DLOAD_I_API dload_status DLOAD_I_FN(clear_all)(DLOAD_NAME *l)
+{
+    dload_status st = DLOAD_I_FN(i_clear_all)(l, true);
+    DLOAD_I_FN(i_tell_store)(l);
+    return st;
+}
+
+#if DLOAD_STORE
+
+DLOAD_I_API dload_status DLOAD_I_FN(clear_local)(DLOAD_NAME *l, DLOAD_I_K key)
+{
+    return DLOAD_I_FN(i_clear)(l, 0, key, false);
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(clear_all_local)(DLOAD_NAME *l)
+{
+    return DLOAD_I_FN(i_clear_all)(l, false);
+}
+
+#endif
 
 #if DLOAD_GROUP
 
@@ -13251,8 +14474,17 @@ DLOAD_I_API dload_status DLOAD_I_FN(peek_in)(DLOAD_NAME *l, DLOAD_I_K key, uint6
 
 DLOAD_I_API dload_status DLOAD_I_FN(clear_in)(DLOAD_NAME *l, DLOAD_I_K key, uint64_t group)
 {
-    return DLOAD_I_FN(i_clear)(l, group, key);
+    dload_status st = DLOAD_I_FN(i_clear)(l, group, key, true);
+    DLOAD_I_FN(i_tell_store)(l);
+    return st;
 }
+
+#if DLOAD_STORE
+DLOAD_I_API dload_status DLOAD_I_FN(clear_local_in)(DLOAD_NAME *l, DLOAD_I_K key, uint64_t group)
+{
+    return DLOAD_I_FN(i_clear)(l, group, key, false);
+}
+#endif
 
 DLOAD_I_API dload_status DLOAD_I_FN(clear_group)(DLOAD_NAME *l, uint64_t group)
 {
@@ -13260,7 +14492,12 @@ DLOAD_I_API dload_status DLOAD_I_FN(clear_group)(DLOAD_NAME *l, uint64_t group)
         return DLOAD_EFORK;
     DLOAD_I_ACQUIRE(&l->mutex);
     dload_i_outdate_group(&l->core, group);
+#if DLOAD_STORE
+    if (DLOAD_I_FN(i_has_second)(l))
+        DLOAD_I_FN(i_clear_stored_group)(l, group);
+#endif
     DLOAD_I_LEAVE(l);
+    DLOAD_I_FN(i_tell_store)(l);
     /* Entries go without the mutex: what is stored meanwhile was sent after this began. */
     return DLOAD_I_FN(cache_clear_group)(&l->cache, group);
 }
@@ -13283,22 +14520,14 @@ DLOAD_I_API dload_status DLOAD_I_FN(clear_group)(DLOAD_NAME *l, uint64_t group)
 
 #if DLOAD_I_BODIES && DLOAD_STORE
 
-/* What a loader's keys in a store begin with, before a colon. */
-DLOAD_I_LOCAL const char *DLOAD_I_FN(i_store_name)(const DLOAD_NAME *l)
-{
-    (void)l;
-    return DLOAD_I_TEXT_OF(DLOAD_NAME);
-}
-
 /* Takes this loader's name off a store's key; false when it is another's. */
 DLOAD_I_LOCAL bool DLOAD_I_FN(i_own_text)(const DLOAD_NAME *l, dload_str *text)
 {
-    const char *name = DLOAD_I_FN(i_store_name)(l);
-    size_t n = strlen(name);
-    if (text->len <= n || memcmp(text->ptr, name, n) != 0 || text->ptr[n] != ':')
+    const size_t n = l->second.prefix_bytes;
+    if (n == 0 || text->len < n || memcmp(text->ptr, l->second.prefix, n) != 0)
         return false;
-    text->ptr += n + 1;
-    text->len -= n + 1;
+    text->ptr += n;
+    text->len -= n;
     return true;
 }
 
@@ -13425,6 +14654,42 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_configure)(DLOAD_I_FN(config) * cfg)
     return DLOAD_OK;
 }
 
+/* Checks the configuration, and prepares the second level. DLOAD_EINVAL also for a store's name, or values
+ * that cannot be stored. */
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_second_init)(DLOAD_NAME *l)
+{
+    dload_status st = DLOAD_I_FN(i_configure)(&l->cfg);
+#if DLOAD_STORE
+    dload_i_second *s = &l->second;
+    DLOAD_I_FN(config) *cfg = &l->cfg;
+    const char *name = cfg->store_name != NULL ? cfg->store_name : DLOAD_I_TEXT_OF(DLOAD_NAME);
+    const uint64_t form = cfg->encode != NULL ? 3u : DLOAD_I_VALUE_FORM;
+    uint64_t part[6];
+    if (st < 0)
+        return st;
+    bool named = dload_i_store_named(s, name); /* a sink needs it without a store */
+    if (!named && (cfg->store != NULL || cfg->store_name != NULL))
+        return DLOAD_EINVAL;
+    cfg->store_name = NULL; /* copied */
+    if (cfg->store == NULL)
+        return st;
+    if (form == 0 || (cfg->encode == NULL) != (cfg->decode == NULL))
+        return DLOAD_EINVAL;
+    s->store = cfg->store;
+    s->core = &l->core;
+    s->timeout_ns = cfg->store_timeout_ns != 0 ? cfg->store_timeout_ns : DLOAD_SECOND;
+    s->is_async = cfg->wake != NULL && (cfg->store->flags & DLOAD_STORE_ASYNC) != 0;
+    part[0] = DLOAD_I_KEY_KIND;
+    part[1] = DLOAD_I_IS_STRING ? 0 : sizeof(DLOAD_I_K);
+    part[2] = form;
+    part[3] = form == 1 ? sizeof(DLOAD_I_V) : 0;
+    part[4] = DLOAD_GROUP;
+    part[5] = cfg->store_version;
+    s->layout = dload_i_sum(0, part, sizeof part);
+#endif
+    return st;
+}
+
 DLOAD_I_API dload_status DLOAD_I_FN(init_checked)(DLOAD_NAME *l, const DLOAD_I_FN(config) * config,
                                                   size_t config_bytes, uint64_t fingerprint)
 {
@@ -13434,7 +14699,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(init_checked)(DLOAD_NAME *l, const DLOAD_I_F
         return DLOAD_ELAYOUT;
     memset(l, 0, sizeof *l);
     l->cfg = *config;
-    dload_status st = DLOAD_I_FN(i_configure)(&l->cfg);
+    dload_status st = DLOAD_I_FN(i_second_init)(l);
     if (st < 0)
         return st;
     DLOAD_I_FN(cache_config) cache;
@@ -13507,6 +14772,9 @@ DLOAD_I_API dload_status DLOAD_I_FN(destroy)(DLOAD_NAME *l)
         return DLOAD_EFORK;
     DLOAD_I_ACQUIRE(&l->mutex);
     bool busy = c->n_out != 0 || c->ready != NULL || c->open != NULL || c->queue != NULL;
+#if DLOAD_STORE
+    busy = busy || l->second.n_out != 0;
+#endif
     DLOAD_I_LEAVE(l);
     if (busy)
         return DLOAD_EBUSY;
@@ -13525,6 +14793,9 @@ DLOAD_I_API dload_status DLOAD_I_FN(destroy)(DLOAD_NAME *l)
     dload_i_free(c->env, c->refs, c->refs_cap * sizeof *c->refs);
 #if DLOAD_I_IS_STRING
     dload_i_arena_destroy(&l->arena);
+#endif
+#if DLOAD_STORE
+    dload_i_second_end(&l->second);
 #endif
     DLOAD_I_LOCK_DESTROY(&l->mutex);
     (void)DLOAD_I_FN(cache_destroy)(&l->cache);
@@ -13547,6 +14818,10 @@ DLOAD_I_API dload_status DLOAD_I_FN(close)(DLOAD_NAME *l, dload_close_mode mode,
         return DLOAD_ENOMEM;
     DLOAD_I_ACQUIRE(&l->mutex);
     dload_status st = dload_i_close(&l->core, mode, &z.parker, DLOAD_I_FN(i_deadline)(l, &call));
+#if DLOAD_STORE
+    if (l->second.store != NULL && !l->second.is_async)
+        dload_i_send_clears(&l->second, true);
+#endif
     DLOAD_I_LEAVE(l);
     DLOAD_I_FN(i_sleeper_end)(&z);
     return st;
@@ -13558,6 +14833,37 @@ DLOAD_I_API uint64_t DLOAD_I_FN(now)(const DLOAD_NAME *l)
 }
 
 /* ---- triggers ---- */
+
+#if DLOAD_STORE
+/* A loop's turn at the second level: sends clears, and goes on with batches that the store has told of, but
+ * for those whose first half has not returned. The mutex is held, and let go. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_process_second)(DLOAD_NAME *l)
+{
+    dload_i_second *s = &l->second;
+    if (s->store == NULL)
+        return;
+    dload_i_send_clears(s, false);
+    for (;;) {
+        dload_i_letter **at = &s->got;
+        while (*at != NULL && (*at)->batch->in_fetch)
+            at = &(*at)->next;
+        dload_i_letter *t = *at;
+        if (t == NULL)
+            return;
+        *at = t->next;
+        dload_i_batch *base = t->batch;
+        if (base->state == DLOAD_I_RUNNING) {
+            DLOAD_I_FN(i_batch)(base)->got = t;
+        } else {
+            DLOAD_I_LEAVE(l);
+            dload_store_release(&t->op);
+            DLOAD_I_ACQUIRE(&l->mutex);
+            dload_i_letter_give(s, t);
+        }
+        dload_i_go_on(&l->core, base);
+    }
+}
+#endif
 
 DLOAD_I_API dload_status DLOAD_I_FN(dispatch)(DLOAD_NAME *l, size_t *n_keys)
 {
@@ -13576,6 +14882,9 @@ DLOAD_I_API dload_status DLOAD_I_FN(process)(DLOAD_NAME *l, uint64_t now_ns)
     if (DLOAD_I_FORKED(&l->cache))
         return DLOAD_EFORK;
     DLOAD_I_ACQUIRE(&l->mutex);
+#if DLOAD_STORE
+    DLOAD_I_FN(i_process_second)(l);
+#endif
     dload_i_process(&l->core, now_ns);
     DLOAD_I_LEAVE(l);
     return DLOAD_I_FN(cache_advance)(&l->cache, now_ns);
@@ -13587,6 +14896,11 @@ DLOAD_I_API uint64_t DLOAD_I_FN(next_deadline)(DLOAD_NAME *l)
         return DLOAD_NEVER;
     DLOAD_I_ACQUIRE(&l->mutex);
     uint64_t at_ns = dload_i_deadline(&l->core);
+#if DLOAD_STORE
+    uint64_t clears_ns = dload_i_clears_at(&l->second);
+    at_ns = clears_ns < at_ns ? clears_ns : at_ns;
+    at_ns = l->second.got != NULL ? 0 : at_ns;
+#endif
     DLOAD_I_LEAVE(l);
     return at_ns;
 }
@@ -13632,6 +14946,9 @@ DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats)
 #if DLOAD_I_LOCKLESS && DLOAD_STATS
     if (l->cache.n_shards != 0)
         stats->hits += dload_i_stripe_sum(l->cache.stripes);
+#endif
+#if DLOAD_STORE
+    stats->store_unsent = l->second.n_unsent + dload_i_all_unsent(&l->second);
 #endif
     DLOAD_I_LEAVE(l);
     stats->loads = stats->hits + stats->joins + stats->misses;
@@ -14524,6 +15841,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(restore_file)(DLOAD_NAME *l, const char *pat
 #undef DLOAD_I_WAITER
 #undef DLOAD_I_FIRST_PLACES
 #undef DLOAD_I_HAVE_ANSWER
+#undef DLOAD_I_HAVE_SECOND
 #undef DLOAD_I_HAVE_REFRESH
 #undef DLOAD_I_HAVE_LOAD
 #undef DLOAD_I_HAVE_LOAD_MANY

@@ -58,11 +58,16 @@ typedef struct dload_i_flight {
     uint8_t dead;       /* nobody wants it any more and it was not sent */
     uint8_t holds;      /* the value at its place is ours to release */
     uint8_t kept;       /* with an error: an old value at its place, 1 past its TTL, 2 not */
+    uint8_t second;     /* DLOAD_I_SECOND_ bits */
     uint32_t next_held; /* chain of places to release, + 1; see dload_i_ready */
     uint32_t at;        /* in the arrays of many's call, counted from its first key */
 } dload_i_flight;
 
 #define DLOAD_I_TTL_DEFAULT (DLOAD_NEVER - 1)
+
+#define DLOAD_I_SECOND_FRESH 1u /* the source's answer is wanted: the store is not asked */
+#define DLOAD_I_SECOND_HIT   2u /* the store answered */
+#define DLOAD_I_SECOND_KEPT  4u /* a copy of the value waits to be stored */
 
 /* The type-free part of a batch. */
 typedef struct dload_i_batch {

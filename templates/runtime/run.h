@@ -342,6 +342,23 @@ DLOAD_I_NOINLINE void dload_i_finish(dload_i_core *c, dload_i_batch *b, dload_st
     c->n_out--; /* only now may the loader be destroyed */
 }
 
+/* The part of it that the fetch function runs in: the mutex is held on return only. */
+DLOAD_I_INLINE void dload_i_run_fetch(dload_i_core *c, dload_i_batch *b)
+{
+    dload_i_batch *outer = dload_i_nest_enter(b);
+    dload_status status = c->ops->run(c->owner, b);
+    dload_i_nest_leave(outer);
+    dload_i_core_lock(c);
+    DLOAD_I_STORE_RELEASE(&b->in_fetch, (uint8_t)0);
+    b->ended_ns = dload_i_now(c->env);
+    if (status == DLOAD_PENDING && !b->done) {
+        if (b->state == DLOAD_I_RUNNING)
+            dload_i_publish_all(c, b, false, DLOAD_OK);
+        return;
+    }
+    dload_i_finish(c, b, status == DLOAD_PENDING ? (dload_status)b->done_status : status);
+}
+
 /* dload_i_run, in a thread that cannot be cancelled. */
 DLOAD_I_NOINLINE uint32_t dload_i_run_held(dload_i_core *c, dload_i_batch *b)
 {
@@ -370,18 +387,7 @@ DLOAD_I_NOINLINE uint32_t dload_i_run_held(dload_i_core *c, dload_i_batch *b)
     dload_i_core_unlock(c);
     if (c->hooks != NULL && c->hooks->batch_start != NULL)
         c->hooks->batch_start(c->hooks->ctx, n_keys, why);
-    dload_i_batch *outer = dload_i_nest_enter(b);
-    dload_status status = c->ops->run(c->owner, b);
-    dload_i_nest_leave(outer);
-    dload_i_core_lock(c);
-    DLOAD_I_STORE_RELEASE(&b->in_fetch, (uint8_t)0);
-    b->ended_ns = dload_i_now(c->env);
-    if (status == DLOAD_PENDING && !b->done) {
-        if (b->state == DLOAD_I_RUNNING)
-            dload_i_publish_all(c, b, false, DLOAD_OK);
-        return n_keys;
-    }
-    dload_i_finish(c, b, status == DLOAD_PENDING ? (dload_status)b->done_status : status);
+    dload_i_run_fetch(c, b);
     return n_keys;
 }
 

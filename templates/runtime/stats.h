@@ -46,7 +46,17 @@ typedef struct dload_stats {
     uint64_t
         long_probes; /* entries whose place was over 32 groups (1,024 slots) from where their keys' hashes
                            * want them; keys that nobody chose yield none: see DLOAD_HASH_SIP */
-    uint64_t too_heavy; /* values that were over a shard's share of config.max_weight */
+    /* With config.store, otherwise 0; batches and keys count what the store answered, too. */
+    uint64_t store_hits;   /* keys that the store answered */
+    uint64_t store_misses; /* keys that it was asked for and did not answer, whatever the reason */
+    uint64_t
+        store_bypassed; /* keys that it was not asked for: DLOAD_FRESH, or a clear it has not heard */
+    uint64_t store_errors;  /* requests, or single keys of them, that failed */
+    uint64_t store_refused; /* values that were damaged, too old, or of another layout */
+    uint64_t store_writes;  /* answers stored */
+    uint64_t store_deletes; /* clears acknowledged */
+    uint64_t store_unsent;  /* clears not acknowledged yet */
+    uint64_t too_heavy;     /* values that were over a shard's share of config.max_weight */
 } dload_stats;
 
 /* Observers, each NULL or called with no lock held, from the thread that caused it; they may call any
@@ -153,6 +163,14 @@ DLOAD_I_LOCAL dload_status dload_stats_prometheus(const dload_stats *stats, cons
     dload_i_text_metric(&t, "weight", gauge, name, stats->weight);
     dload_i_text_metric(&t, "long_probes_total", counter, name, stats->long_probes);
     dload_i_text_metric(&t, "too_heavy_total", counter, name, stats->too_heavy);
+    dload_i_text_metric(&t, "store_hits_total", counter, name, stats->store_hits);
+    dload_i_text_metric(&t, "store_misses_total", counter, name, stats->store_misses);
+    dload_i_text_metric(&t, "store_bypassed_total", counter, name, stats->store_bypassed);
+    dload_i_text_metric(&t, "store_errors_total", counter, name, stats->store_errors);
+    dload_i_text_metric(&t, "store_refused_total", counter, name, stats->store_refused);
+    dload_i_text_metric(&t, "store_writes_total", counter, name, stats->store_writes);
+    dload_i_text_metric(&t, "store_deletes_total", counter, name, stats->store_deletes);
+    dload_i_text_metric(&t, "store_unsent", gauge, name, stats->store_unsent);
     dload_i_text_put(&t, "# TYPE dataloader_batches_total counter\n");
     for (size_t i = 0; i < DLOAD_N_TRIGGERS; i++) {
         dload_i_text_put(&t, "dataloader_batches_total{loader=\"");

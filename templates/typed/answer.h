@@ -6,10 +6,11 @@
 
 #if DLOAD_I_BODIES
 
-/* Records an answer, and publishes it when the function has returned already. With st < 0 there is no
- * value. moved says that *value is ours whatever happens. */
-DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_answer)(DLOAD_I_BATCH *b, size_t i, dload_status status,
-                                                const DLOAD_I_V *value, bool moved, uint64_t ttl_ns)
+/* Records the answer at place i, and publishes it when the function has returned already. With st < 0 there
+ * is no value. moved says that *value is ours whatever happens. */
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_answer_at)(DLOAD_I_BATCH *b, size_t i, dload_status status,
+                                                   const DLOAD_I_V *value, bool moved,
+                                                   uint64_t ttl_ns)
 {
     if (status >= 0 && value == NULL)
         return DLOAD_EINVAL;
@@ -48,6 +49,18 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_answer)(DLOAD_I_BATCH *b, size_t i, dloa
     return st;
 }
 
+/* The same for the i-th key that the function sees. */
+DLOAD_I_INLINE dload_status DLOAD_I_FN(i_answer)(DLOAD_I_BATCH *b, size_t i, dload_status status,
+                                                 const DLOAD_I_V *value, bool moved,
+                                                 uint64_t ttl_ns)
+{
+#if DLOAD_STORE
+    if (b->keys != b->own_keys)
+        i = i < b->n ? b->places[i] : SIZE_MAX;
+#endif
+    return DLOAD_I_FN(i_answer_at)(b, i, status, value, moved, ttl_ns);
+}
+
 DLOAD_I_API dload_status DLOAD_I_FN(batch_set)(DLOAD_I_BATCH *b, size_t i, const DLOAD_I_V *value)
 {
     return DLOAD_I_FN(i_answer)(b, i, DLOAD_OK, value, false, DLOAD_I_TTL_DEFAULT);
@@ -84,6 +97,12 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_set_bytes)(DLOAD_I_BATCH *b, size_t i,
     }
     return DLOAD_I_FN(i_answer)(b, i, DLOAD_OK, &blob, true, DLOAD_I_TTL_DEFAULT);
 }
+#endif
+
+#if DLOAD_STORE
+/* In second.h. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_write_back)(DLOAD_NAME *l, DLOAD_I_BATCH *b, dload_status status,
+                                            uint64_t rest_ttl_ns);
 #endif
 
 /* Was the key, its group or everything cleared after the token was taken? The mutex is held. */
@@ -138,7 +157,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_put)(DLOAD_I_BATCH *b, DLOAD_I_K key,
     uint32_t place = b->base.state == DLOAD_I_LOST ? 0 : DLOAD_I_FN(i_place_of)(b, &item.id);
     if (b->base.state == DLOAD_I_LOST || place < b->base.n) {
         DLOAD_I_LEAVE(l); /* asked for after all */
-        return DLOAD_I_FN(batch_set)(b, place, value);
+        return DLOAD_I_FN(i_answer_at)(b, place, DLOAD_OK, value, false, DLOAD_I_TTL_DEFAULT);
     }
     if (DLOAD_I_FN(i_cleared_since)(l, &item.id, b->base.token))
         st = DLOAD_ECANCELED;
@@ -161,6 +180,10 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_done)(DLOAD_I_BATCH *b, dload_status s
     if (status == DLOAD_PENDING || DLOAD_I_FORKED(&l->cache))
         return status == DLOAD_PENDING ? DLOAD_EINVAL : DLOAD_EFORK;
     uint64_t ttl_ns = DLOAD_I_FN(i_error_ttl)(l, status);
+#if DLOAD_STORE
+    if (DLOAD_I_FN(i_has_second)(l))
+        DLOAD_I_FN(i_write_back)(l, b, status, ttl_ns);
+#endif
     DLOAD_I_ACQUIRE(&l->mutex);
     b->base.rest_ttl_ns = ttl_ns;
     dload_i_done(&l->core, &b->base, status);

@@ -197,6 +197,16 @@ DLOAD_I_API dload_status DLOAD_I_FN(clear_in)(DLOAD_NAME *l, DLOAD_I_K key, uint
 DLOAD_I_API dload_status DLOAD_I_FN(clear_group)(DLOAD_NAME *l, uint64_t group);
 #endif
 
+#if DLOAD_STORE
+/* Forgets what this process has cached, and leaves the store alone: for who was told that the store has
+ * changed. Otherwise as _clear, _clear_all and _clear_in. */
+DLOAD_I_API dload_status DLOAD_I_FN(clear_local)(DLOAD_NAME *l, DLOAD_I_K key);
+DLOAD_I_API dload_status DLOAD_I_FN(clear_all_local)(DLOAD_NAME *l);
+#if DLOAD_GROUP
+DLOAD_I_API dload_status DLOAD_I_FN(clear_local_in)(DLOAD_NAME *l, DLOAD_I_K key, uint64_t group);
+#endif
+#endif
+
 /* Forgets everything, in time that does not depend on how much that is; O(shards). */
 DLOAD_I_API dload_status DLOAD_I_FN(clear_all)(DLOAD_NAME *l);
 

@@ -46,6 +46,42 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_configure)(DLOAD_I_FN(config) * cfg)
     return DLOAD_OK;
 }
 
+/* Checks the configuration, and prepares the second level. DLOAD_EINVAL also for a store's name, or values
+ * that cannot be stored. */
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_second_init)(DLOAD_NAME *l)
+{
+    dload_status st = DLOAD_I_FN(i_configure)(&l->cfg);
+#if DLOAD_STORE
+    dload_i_second *s = &l->second;
+    DLOAD_I_FN(config) *cfg = &l->cfg;
+    const char *name = cfg->store_name != NULL ? cfg->store_name : DLOAD_I_TEXT_OF(DLOAD_NAME);
+    const uint64_t form = cfg->encode != NULL ? 3u : DLOAD_I_VALUE_FORM;
+    uint64_t part[6];
+    if (st < 0)
+        return st;
+    bool named = dload_i_store_named(s, name); /* a sink needs it without a store */
+    if (!named && (cfg->store != NULL || cfg->store_name != NULL))
+        return DLOAD_EINVAL;
+    cfg->store_name = NULL; /* copied */
+    if (cfg->store == NULL)
+        return st;
+    if (form == 0 || (cfg->encode == NULL) != (cfg->decode == NULL))
+        return DLOAD_EINVAL;
+    s->store = cfg->store;
+    s->core = &l->core;
+    s->timeout_ns = cfg->store_timeout_ns != 0 ? cfg->store_timeout_ns : DLOAD_SECOND;
+    s->is_async = cfg->wake != NULL && (cfg->store->flags & DLOAD_STORE_ASYNC) != 0;
+    part[0] = DLOAD_I_KEY_KIND;
+    part[1] = DLOAD_I_IS_STRING ? 0 : sizeof(DLOAD_I_K);
+    part[2] = form;
+    part[3] = form == 1 ? sizeof(DLOAD_I_V) : 0;
+    part[4] = DLOAD_GROUP;
+    part[5] = cfg->store_version;
+    s->layout = dload_i_sum(0, part, sizeof part);
+#endif
+    return st;
+}
+
 DLOAD_I_API dload_status DLOAD_I_FN(init_checked)(DLOAD_NAME *l, const DLOAD_I_FN(config) * config,
                                                   size_t config_bytes, uint64_t fingerprint)
 {
@@ -55,7 +91,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(init_checked)(DLOAD_NAME *l, const DLOAD_I_F
         return DLOAD_ELAYOUT;
     memset(l, 0, sizeof *l);
     l->cfg = *config;
-    dload_status st = DLOAD_I_FN(i_configure)(&l->cfg);
+    dload_status st = DLOAD_I_FN(i_second_init)(l);
     if (st < 0)
         return st;
     DLOAD_I_FN(cache_config) cache;
@@ -128,6 +164,9 @@ DLOAD_I_API dload_status DLOAD_I_FN(destroy)(DLOAD_NAME *l)
         return DLOAD_EFORK;
     DLOAD_I_ACQUIRE(&l->mutex);
     bool busy = c->n_out != 0 || c->ready != NULL || c->open != NULL || c->queue != NULL;
+#if DLOAD_STORE
+    busy = busy || l->second.n_out != 0;
+#endif
     DLOAD_I_LEAVE(l);
     if (busy)
         return DLOAD_EBUSY;
@@ -146,6 +185,9 @@ DLOAD_I_API dload_status DLOAD_I_FN(destroy)(DLOAD_NAME *l)
     dload_i_free(c->env, c->refs, c->refs_cap * sizeof *c->refs);
 #if DLOAD_I_IS_STRING
     dload_i_arena_destroy(&l->arena);
+#endif
+#if DLOAD_STORE
+    dload_i_second_end(&l->second);
 #endif
     DLOAD_I_LOCK_DESTROY(&l->mutex);
     (void)DLOAD_I_FN(cache_destroy)(&l->cache);
@@ -168,6 +210,10 @@ DLOAD_I_API dload_status DLOAD_I_FN(close)(DLOAD_NAME *l, dload_close_mode mode,
         return DLOAD_ENOMEM;
     DLOAD_I_ACQUIRE(&l->mutex);
     dload_status st = dload_i_close(&l->core, mode, &z.parker, DLOAD_I_FN(i_deadline)(l, &call));
+#if DLOAD_STORE
+    if (l->second.store != NULL && !l->second.is_async)
+        dload_i_send_clears(&l->second, true);
+#endif
     DLOAD_I_LEAVE(l);
     DLOAD_I_FN(i_sleeper_end)(&z);
     return st;
@@ -179,6 +225,37 @@ DLOAD_I_API uint64_t DLOAD_I_FN(now)(const DLOAD_NAME *l)
 }
 
 /* ---- triggers ---- */
+
+#if DLOAD_STORE
+/* A loop's turn at the second level: sends clears, and goes on with batches that the store has told of, but
+ * for those whose first half has not returned. The mutex is held, and let go. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_process_second)(DLOAD_NAME *l)
+{
+    dload_i_second *s = &l->second;
+    if (s->store == NULL)
+        return;
+    dload_i_send_clears(s, false);
+    for (;;) {
+        dload_i_letter **at = &s->got;
+        while (*at != NULL && (*at)->batch->in_fetch)
+            at = &(*at)->next;
+        dload_i_letter *t = *at;
+        if (t == NULL)
+            return;
+        *at = t->next;
+        dload_i_batch *base = t->batch;
+        if (base->state == DLOAD_I_RUNNING) {
+            DLOAD_I_FN(i_batch)(base)->got = t;
+        } else {
+            DLOAD_I_LEAVE(l);
+            dload_store_release(&t->op);
+            DLOAD_I_ACQUIRE(&l->mutex);
+            dload_i_letter_give(s, t);
+        }
+        dload_i_go_on(&l->core, base);
+    }
+}
+#endif
 
 DLOAD_I_API dload_status DLOAD_I_FN(dispatch)(DLOAD_NAME *l, size_t *n_keys)
 {
@@ -197,6 +274,9 @@ DLOAD_I_API dload_status DLOAD_I_FN(process)(DLOAD_NAME *l, uint64_t now_ns)
     if (DLOAD_I_FORKED(&l->cache))
         return DLOAD_EFORK;
     DLOAD_I_ACQUIRE(&l->mutex);
+#if DLOAD_STORE
+    DLOAD_I_FN(i_process_second)(l);
+#endif
     dload_i_process(&l->core, now_ns);
     DLOAD_I_LEAVE(l);
     return DLOAD_I_FN(cache_advance)(&l->cache, now_ns);
@@ -208,6 +288,11 @@ DLOAD_I_API uint64_t DLOAD_I_FN(next_deadline)(DLOAD_NAME *l)
         return DLOAD_NEVER;
     DLOAD_I_ACQUIRE(&l->mutex);
     uint64_t at_ns = dload_i_deadline(&l->core);
+#if DLOAD_STORE
+    uint64_t clears_ns = dload_i_clears_at(&l->second);
+    at_ns = clears_ns < at_ns ? clears_ns : at_ns;
+    at_ns = l->second.got != NULL ? 0 : at_ns;
+#endif
     DLOAD_I_LEAVE(l);
     return at_ns;
 }
@@ -253,6 +338,9 @@ DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats)
 #if DLOAD_I_LOCKLESS && DLOAD_STATS
     if (l->cache.n_shards != 0)
         stats->hits += dload_i_stripe_sum(l->cache.stripes);
+#endif
+#if DLOAD_STORE
+    stats->store_unsent = l->second.n_unsent + dload_i_all_unsent(&l->second);
 #endif
     DLOAD_I_LEAVE(l);
     stats->loads = stats->hits + stats->joins + stats->misses;

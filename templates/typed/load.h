@@ -94,6 +94,15 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_enter)(DLOAD_NAME *l, const DLOAD_I_ID *
     return DLOAD_OK;
 }
 
+#if DLOAD_STORE
+/* A key that was not sent is wanted as flags say. */
+DLOAD_I_INLINE void DLOAD_I_FN(i_want)(dload_i_batch *b, uint32_t place, uint32_t flags)
+{
+    if ((flags & DLOAD_FRESH) != 0)
+        b->flights[place].second |= DLOAD_I_SECOND_FRESH;
+}
+#endif
+
 /* Says for what w has to wait, in w->batch and w->place: DLOAD_PENDING, and the caller enlists it. Or an
  * answer at once: a hit, or why it cannot wait. The mutex is held; looked says that the key was not in
  * the cache since it is. */
@@ -104,7 +113,7 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_ask)(DLOAD_NAME *l, const DLOAD_I_ID 
     if (c->closed)
         return DLOAD_ECLOSED;
 #if DLOAD_REFRESH
-    dload_status old = DLOAD_I_FN(i_old)(l, id, flags, &looked, w);
+    dload_status old = DLOAD_I_FN(i_old)(l, id, &flags, &looked, w);
     if (old != DLOAD_PENDING)
         return old;
 #endif
@@ -123,6 +132,9 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_ask)(DLOAD_NAME *l, const DLOAD_I_ID 
         if (w->parker != NULL && dload_i_is_own(c, ref->batch))
             return DLOAD_EDEADLK;
         c->stats.joins++;
+#if DLOAD_STORE
+        DLOAD_I_FN(i_want)(ref->batch, ref->place, flags);
+#endif
         w->batch = ref->batch;
         w->place = ref->place;
         return DLOAD_PENDING;
@@ -134,6 +146,9 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_ask)(DLOAD_NAME *l, const DLOAD_I_ID 
     dload_status st = DLOAD_I_FN(i_enter)(l, id, &b, &place);
     if (st < 0)
         return st;
+#if DLOAD_STORE
+    DLOAD_I_FN(i_want)(b, place, flags);
+#endif
     w->batch = b;
     w->place = place;
     if (w->parker != NULL)

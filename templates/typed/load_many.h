@@ -62,6 +62,9 @@ DLOAD_I_INLINE bool DLOAD_I_FN(i_follow)(DLOAD_I_FN(i_many) * m, const DLOAD_I_I
     DLOAD_I_FN(i_batch)(b)->own_keys[b->n - 1] = id->key;
     b->flights[b->n - 1].many = w;
     b->flights[b->n - 1].at = (uint32_t)(position - w->position);
+#if DLOAD_STORE
+    DLOAD_I_FN(i_want)(b, b->n - 1, m->flags);
+#endif
     w->place++;
     m->room--;
     return true;

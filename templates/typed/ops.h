@@ -79,12 +79,22 @@ DLOAD_I_UNUSED static dload_i_batch *DLOAD_I_FN(i_make_batch)(void *owner)
     return &b->base;
 }
 
+#if DLOAD_STORE
+/* In second.h. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_second_give)(DLOAD_I_BATCH *b);
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_run_second)(DLOAD_NAME *l, DLOAD_I_BATCH *b);
+DLOAD_I_LOCAL void DLOAD_I_FN(i_keep_answer)(DLOAD_NAME *l, DLOAD_I_BATCH *b, uint32_t i);
+#endif
+
 DLOAD_I_UNUSED static void DLOAD_I_FN(i_unmake_batch)(void *owner, dload_i_batch *base)
 {
     struct DLOAD_NAME *l = (struct DLOAD_NAME *)owner;
     DLOAD_I_BATCH *b = DLOAD_I_FN(i_batch)(base);
     size_t unused = 0;
     dload_i_free(l->core.env, b->own_keys, DLOAD_I_FN(i_places)(base->cap, &unused, &unused));
+#if DLOAD_STORE
+    DLOAD_I_FN(i_second_give)(b);
+#endif
     dload_i_free(l->core.env, b, sizeof *b);
 }
 
@@ -111,6 +121,14 @@ DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_error_ttl)(const DLOAD_NAME *l, dload_status
     return l->cfg.error_ttl != NULL ? l->cfg.error_ttl(l->cfg.ctx, status) : 0;
 }
 
+#if DLOAD_STORE
+/* Is there a second level? Without caching it is not touched. */
+DLOAD_I_INLINE bool DLOAD_I_FN(i_has_second)(const DLOAD_NAME *l)
+{
+    return l->second.store != NULL && l->cache.n_shards != 0;
+}
+#endif
+
 DLOAD_I_UNUSED static dload_status DLOAD_I_FN(i_run)(void *owner, dload_i_batch *base)
 {
     struct DLOAD_NAME *l = (struct DLOAD_NAME *)owner;
@@ -122,6 +140,10 @@ DLOAD_I_UNUSED static dload_status DLOAD_I_FN(i_run)(void *owner, dload_i_batch 
     b->group = base->group;
 #endif
     b->deadline_ns = dload_i_add_ns(base->started_ns, l->core.run_limit_ns);
+#if DLOAD_STORE
+    if (DLOAD_I_FN(i_has_second)(l))
+        return DLOAD_I_FN(i_run_second)(l, b);
+#endif
     dload_status st = l->cfg.fetch(b);
     if (st != DLOAD_PENDING) /* afterwards b belongs to whoever ends it */
         base->rest_ttl_ns = DLOAD_I_FN(i_error_ttl)(l, st);
@@ -147,6 +169,9 @@ DLOAD_I_INLINE bool DLOAD_I_FN(i_store_at)(void *owner, dload_i_batch *base, uin
 #if DLOAD_REFRESH
     if (DLOAD_I_FN(i_settle_old)(l, base, i))
         return false;
+#endif
+#if DLOAD_STORE
+    DLOAD_I_FN(i_keep_answer)(l, b, i);
 #endif
     uint64_t ttl_ns = f->ttl_ns == DLOAD_I_TTL_DEFAULT ? l->cache.ttl_ns : f->ttl_ns;
     if (ttl_ns == 0 || l->cache.n_shards == 0)

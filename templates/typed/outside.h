@@ -183,7 +183,47 @@ DLOAD_I_API dload_status DLOAD_I_FN(peek)(DLOAD_NAME *l, DLOAD_I_K key, dload_st
 
 /* ---- clearing ---- */
 
-DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_clear)(DLOAD_NAME *l, uint64_t group, DLOAD_I_K key)
+#if DLOAD_STORE
+/* Under the mutex: the store is not asked for the key, nor given it, until it has forgotten it. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_clear_stored)(DLOAD_NAME *l, uint64_t group, const DLOAD_I_ID *id)
+{
+    char text[DLOAD_I_KEYTEXT_MAX];
+    dload_str tail;
+    size_t n = DLOAD_I_FN(i_key_text)(text, group, &id->key, &tail);
+    dload_i_clear_later(&l->second, id->hash, group, false, text, n, tail);
+}
+
+#if DLOAD_GROUP
+DLOAD_I_LOCAL void DLOAD_I_FN(i_clear_stored_group)(DLOAD_NAME *l, uint64_t group)
+{
+    char text[DLOAD_I_KEYTEXT_MAX];
+    const dload_str none = {NULL, 0};
+    size_t n = DLOAD_I_FN(i_group_text)(text, group);
+    dload_i_clear_later(&l->second, 0, group, true, text, n, none);
+}
+#endif
+#endif
+
+/* Tells the store what was cleared: at once, or, where a loop does that, by waking it. */
+DLOAD_I_INLINE void DLOAD_I_FN(i_tell_store)(DLOAD_NAME *l)
+{
+#if DLOAD_STORE
+    if (!DLOAD_I_FN(i_has_second)(l) || DLOAD_I_FORKED(&l->cache))
+        return;
+    if (l->core.wake != NULL) {
+        l->core.wake(l->core.wake_ctx);
+        return;
+    }
+    DLOAD_I_ACQUIRE(&l->mutex);
+    dload_i_send_clears(&l->second, true);
+    DLOAD_I_LEAVE(l);
+#endif
+    (void)l;
+}
+
+/* in_store: where else the key is cleared, though not before _i_tell_store. */
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_clear)(DLOAD_NAME *l, uint64_t group, DLOAD_I_K key,
+                                               bool in_store)
 {
     if (DLOAD_I_FORKED(&l->cache))
         return DLOAD_EFORK;
@@ -195,7 +235,12 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_clear)(DLOAD_NAME *l, uint64_t group, DL
     DLOAD_I_ACQUIRE(&l->mutex);
     DLOAD_I_FN(i_outdate)(l, &id);
     bool has_old = DLOAD_I_FN(i_drop)(&l->cache, &id, &old);
+#if DLOAD_STORE
+    if (in_store && DLOAD_I_FN(i_has_second)(l))
+        DLOAD_I_FN(i_clear_stored)(l, group, &id);
+#endif
     DLOAD_I_LEAVE(l);
+    (void)in_store;
     if (has_old)
         DLOAD_I_FN(i_end)(&l->cache, DLOAD_I_FN(i_shard)(&l->cache, id.hash), &old);
     return DLOAD_OK;
@@ -203,7 +248,9 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_clear)(DLOAD_NAME *l, uint64_t group, DL
 
 DLOAD_I_API dload_status DLOAD_I_FN(clear)(DLOAD_NAME *l, DLOAD_I_K key)
 {
-    return DLOAD_I_FN(i_clear)(l, 0, key);
+    dload_status st = DLOAD_I_FN(i_clear)(l, 0, key, true);
+    DLOAD_I_FN(i_tell_store)(l);
+    return st;
 }
 
 DLOAD_I_API dload_status DLOAD_I_FN(clear_many)(DLOAD_NAME *l, const DLOAD_I_K *keys, size_t n)
@@ -212,25 +259,52 @@ DLOAD_I_API dload_status DLOAD_I_FN(clear_many)(DLOAD_NAME *l, const DLOAD_I_K *
         return DLOAD_EINVAL;
     dload_status result = DLOAD_OK;
     for (size_t i = 0; i < n; i++) {
-        dload_status st = DLOAD_I_FN(clear)(l, keys[i]);
+        dload_status st = DLOAD_I_FN(i_clear)(l, 0, keys[i], true);
         if (result == DLOAD_OK)
             result = st;
     }
+    DLOAD_I_FN(i_tell_store)(l);
     return result;
 }
 
-DLOAD_I_API dload_status DLOAD_I_FN(clear_all)(DLOAD_NAME *l)
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_clear_all)(DLOAD_NAME *l, bool in_store)
 {
     if (DLOAD_I_FORKED(&l->cache))
         return DLOAD_EFORK;
     DLOAD_I_ACQUIRE(&l->mutex);
     l->core.clear_all_seq = ++l->core.clear_seq; /* flights sent before are joined no more */
     uint32_t full = DLOAD_I_FN(i_new_epoch)(&l->cache);
+#if DLOAD_STORE
+    if (in_store && DLOAD_I_FN(i_has_second)(l))
+        dload_i_clear_all_later(&l->second);
+#endif
     DLOAD_I_LEAVE(l);
+    (void)in_store;
     if (full != 0)
         DLOAD_I_FN(i_full_sweep)(&l->cache);
     return DLOAD_OK;
 }
+
+DLOAD_I_API dload_status DLOAD_I_FN(clear_all)(DLOAD_NAME *l)
+{
+    dload_status st = DLOAD_I_FN(i_clear_all)(l, true);
+    DLOAD_I_FN(i_tell_store)(l);
+    return st;
+}
+
+#if DLOAD_STORE
+
+DLOAD_I_API dload_status DLOAD_I_FN(clear_local)(DLOAD_NAME *l, DLOAD_I_K key)
+{
+    return DLOAD_I_FN(i_clear)(l, 0, key, false);
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(clear_all_local)(DLOAD_NAME *l)
+{
+    return DLOAD_I_FN(i_clear_all)(l, false);
+}
+
+#endif
 
 #if DLOAD_GROUP
 
@@ -263,8 +337,17 @@ DLOAD_I_API dload_status DLOAD_I_FN(peek_in)(DLOAD_NAME *l, DLOAD_I_K key, uint6
 
 DLOAD_I_API dload_status DLOAD_I_FN(clear_in)(DLOAD_NAME *l, DLOAD_I_K key, uint64_t group)
 {
-    return DLOAD_I_FN(i_clear)(l, group, key);
+    dload_status st = DLOAD_I_FN(i_clear)(l, group, key, true);
+    DLOAD_I_FN(i_tell_store)(l);
+    return st;
 }
+
+#if DLOAD_STORE
+DLOAD_I_API dload_status DLOAD_I_FN(clear_local_in)(DLOAD_NAME *l, DLOAD_I_K key, uint64_t group)
+{
+    return DLOAD_I_FN(i_clear)(l, group, key, false);
+}
+#endif
 
 DLOAD_I_API dload_status DLOAD_I_FN(clear_group)(DLOAD_NAME *l, uint64_t group)
 {
@@ -272,7 +355,12 @@ DLOAD_I_API dload_status DLOAD_I_FN(clear_group)(DLOAD_NAME *l, uint64_t group)
         return DLOAD_EFORK;
     DLOAD_I_ACQUIRE(&l->mutex);
     dload_i_outdate_group(&l->core, group);
+#if DLOAD_STORE
+    if (DLOAD_I_FN(i_has_second)(l))
+        DLOAD_I_FN(i_clear_stored_group)(l, group);
+#endif
     DLOAD_I_LEAVE(l);
+    DLOAD_I_FN(i_tell_store)(l);
     /* Entries go without the mutex: what is stored meanwhile was sent after this began. */
     return DLOAD_I_FN(cache_clear_group)(&l->cache, group);
 }

@@ -57,11 +57,11 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_hand_out)(DLOAD_NAME *l, DLOAD_I_SHARD *
 
 /* A request that the cache did not answer at first sight: DLOAD_PENDING when it has to wait for a fetch,
  * otherwise its answer. *looked is set where the key was looked up. */
-DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_old)(DLOAD_NAME *l, const DLOAD_I_ID *id, uint32_t flags,
-                                                bool *looked, dload_i_waiter *w)
+DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_old)(DLOAD_NAME *l, const DLOAD_I_ID *id,
+                                                uint32_t *flags, bool *looked, dload_i_waiter *w)
 {
     dload_i_core *c = &l->core;
-    w->source_only = (flags & DLOAD_FRESH) != 0;
+    w->source_only = (*flags & DLOAD_FRESH) != 0;
     if (w->source_only || l->cache.n_shards == 0 ||
         (l->cache.keep_ticks == 0 && l->cache.ahead_pct == 0))
         return DLOAD_PENDING;
@@ -78,6 +78,8 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_old)(DLOAD_NAME *l, const DLOAD_I_ID 
         dload_i_ref *ref = DLOAD_I_FN(i_flight)(l, id);
         bool has_room = c->n_flights < c->max_queue && dload_i_has_turn(c, w->parker);
         bool refresh = wanted && has_room && DLOAD_I_FN(i_may_refresh)(l, ref);
+        if (refresh && DLOAD_STORE && age == DLOAD_I_AGE_FRESH)
+            *flags |= DLOAD_FRESH; /* the store has what the cache has */
         if (refresh)
             c->stats.refreshes++;
         else if (ref == NULL || !DLOAD_I_FN(i_waits_itself)(ref, w->parker))

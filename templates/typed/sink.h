@@ -12,22 +12,14 @@
 
 #if DLOAD_I_BODIES && DLOAD_STORE
 
-/* What a loader's keys in a store begin with, before a colon. */
-DLOAD_I_LOCAL const char *DLOAD_I_FN(i_store_name)(const DLOAD_NAME *l)
-{
-    (void)l;
-    return DLOAD_I_TEXT_OF(DLOAD_NAME);
-}
-
 /* Takes this loader's name off a store's key; false when it is another's. */
 DLOAD_I_LOCAL bool DLOAD_I_FN(i_own_text)(const DLOAD_NAME *l, dload_str *text)
 {
-    const char *name = DLOAD_I_FN(i_store_name)(l);
-    size_t n = strlen(name);
-    if (text->len <= n || memcmp(text->ptr, name, n) != 0 || text->ptr[n] != ':')
+    const size_t n = l->second.prefix_bytes;
+    if (n == 0 || text->len < n || memcmp(text->ptr, l->second.prefix, n) != 0)
         return false;
-    text->ptr += n + 1;
-    text->len -= n + 1;
+    text->ptr += n;
+    text->len -= n;
     return true;
 }
 

@@ -21,6 +21,7 @@
 #include "../runtime/siphash.h"
 #include "../runtime/flight.h"
 #include "../runtime/registry.h"
+#include "../runtime/second.h"
 
 /* The key and the value as this loader sees them; a DLOAD_STRING key is a dload_str. */
 #if DLOAD_I_IS_STRING
@@ -90,6 +91,15 @@ typedef struct DLOAD_I_FN(batch) {
     uint64_t deadline_ns; /* when run_limit_ns ends, in env->now time; DLOAD_NEVER = no limit */
     DLOAD_I_K *own_keys;  /* private: what keys points at */
     DLOAD_I_V *values;    /* private: answers, by the same index */
+#if DLOAD_STORE
+    dload_i_letter *got; /* private: what the store said, to go on with */
+    void *second;        /* private: the block of the next three */
+    DLOAD_I_K *asked;    /* private: what keys points at when the store answered some */
+    DLOAD_I_V *kept;     /* private: answers to be stored, by place */
+    uint32_t *places;    /* private: of asked */
+    uint32_t second_cap; /* private: places there */
+    uint8_t stage;       /* private: DLOAD_I_STAGE_ */
+#endif
 #if DLOAD_I_OWES
     DLOAD_I_FN(i_owed) * owed; /* private: by the same index */
 #endif
@@ -163,6 +173,25 @@ typedef struct DLOAD_I_FN(config) {
     uint64_t timeout_ns;   /* longest wait of a blocking call; default 30 s; DLOAD_NEVER */
     uint64_t run_limit_ns; /* longest run of a batch; default 60 s; DLOAD_NEVER; then abandoned */
     size_t max_key_bytes;  /* DLOAD_STRING only; default 65536; beyond: DLOAD_ETOOBIG */
+#if DLOAD_STORE
+    /* The second level, asked for what the cache does not have, and given what the function answered; see SECOND
+     * LEVEL. Must outlive the loader. NULL = none */
+    dload_store *store;
+    const char *
+        store_name; /* keys in the store begin with it and a colon: 1 .. 64 of [A-Za-z0-9_.-], copied;
+                         NULL = DLOAD_NAME */
+    uint32_t
+        store_version; /* of what a value means: a stored one of another is a miss; default 0 */
+    uint64_t store_timeout_ns; /* longest request to the store; default 1 s */
+    uint64_t store_ttl_ns;     /* life of a value in the store; default 0 = as in the cache */
+    /* For values that are more than their bytes; get ctx, run with no lock held, and may be called by several
+     * threads. encode puts *value into bytes, *n_bytes of them; where cap_bytes are too few, says how many it
+     * takes and is called again. decode makes a value, which is the loader's then. An error: not stored; a miss.
+     * NULL = plain values are stored as they lie in memory, blobs as their bytes; others cannot be. */
+    dload_status (*encode)(void *ctx, const DLOAD_I_V *value, void *bytes, size_t cap_bytes,
+                           size_t *n_bytes);
+    dload_status (*decode)(void *ctx, const void *bytes, size_t n_bytes, DLOAD_I_V *value);
+#endif
 #if DLOAD_HASH == DLOAD_HASH_SIP
     /* The secret of the hash, 128 bits that nobody can guess; default 0, 0 = one of this loader's own, from
      * env->random (which then must be fit for secrets), without that from the system (getrandom,
@@ -408,6 +437,9 @@ typedef struct DLOAD_NAME {
     DLOAD_I_MUTEX_T mutex; /* flights and batches; taken before a shard's lock, never after */
 #if DLOAD_I_IS_STRING
     dload_i_arena arena; /* key bytes of batches; under the mutex */
+#endif
+#if DLOAD_STORE
+    dload_i_second second; /* under the mutex */
 #endif
 } DLOAD_NAME;
 

@@ -111,6 +111,9 @@ static dload_status prices_pin_in(prices *l, uint32_t key, uint64_t group);
 static dload_status prices_unpin_in(prices *l, uint32_t key, uint64_t group);
 static dload_status prices_clear_in(prices *l, uint32_t key, uint64_t group);
 static dload_status prices_clear_group(prices *l, uint64_t group);
+static dload_status prices_clear_local(prices *l, uint32_t key);
+static dload_status prices_clear_all_local(prices *l);
+static dload_status prices_clear_local_in(prices *l, uint32_t key, uint64_t group);
 static dload_status prices_clear_all(prices *l);
 static dload_status prices_sink(prices *l, dload_sink *sink);
 static dload_status prices_stats(prices *l, dload_stats *stats);
@@ -223,6 +226,11 @@ dload_status prices_unpin_in(prices *l, key_must_be_exactly_uint32_t key, uint64
 template <typename key_must_be_exactly_uint32_t>
 dload_status prices_clear_in(prices *l, key_must_be_exactly_uint32_t key, uint64_t group) = delete;
 template <typename key_must_be_exactly_uint32_t>
+dload_status prices_clear_local(prices *l, key_must_be_exactly_uint32_t key) = delete;
+template <typename key_must_be_exactly_uint32_t>
+dload_status prices_clear_local_in(prices *l, key_must_be_exactly_uint32_t key,
+                                   uint64_t group) = delete;
+template <typename key_must_be_exactly_uint32_t>
 dload_status prices_cache_get(prices_cache *c, key_must_be_exactly_uint32_t key,
                               struct quote *out) = delete;
 template <typename key_must_be_exactly_uint32_t>
@@ -276,6 +284,8 @@ struct prices_key_must_be_exactly_uint32_t {
 #define prices_pin_in(l, key, ...) prices_pin_in((l), prices_strict(key), __VA_ARGS__)
 #define prices_unpin_in(l, key, ...) prices_unpin_in((l), prices_strict(key), __VA_ARGS__)
 #define prices_clear_in(l, key, ...) prices_clear_in((l), prices_strict(key), __VA_ARGS__)
+#define prices_clear_local(l, key) prices_clear_local((l), prices_strict(key))
+#define prices_clear_local_in(l, key, ...) prices_clear_local_in((l), prices_strict(key), __VA_ARGS__)
 #define prices_cache_get(l, key, ...) prices_cache_get((l), prices_strict(key), __VA_ARGS__)
 #define prices_cache_set(l, key, ...) prices_cache_set((l), prices_strict(key), __VA_ARGS__)
 #define prices_cache_delete(l, key) prices_cache_delete((l), prices_strict(key))
