@@ -27,14 +27,19 @@ DLOAD_I_UNUSED static const dload_redis_i_script dload_redis_i_values = {
     "return out\n"};
 
 /* KEYS value, lease; ARGV nonce, ms. The value and what is left of its time; 0: the lease is the asker's, also
- * when it was before; n: another's for n ms more. */
+ * when it was before; n: another's for n ms more. One that has far longer to go than the asker would get is of a time
+ * when the server's clock was ahead: it ends soon, so that a holder who died then keeps nobody waiting for an hour. */
 DLOAD_I_UNUSED static const dload_redis_i_script dload_redis_i_lease = {
-    "4c40c549353a7f0286bf1426209e3fe963811264",
+    "1498bff3c723d78a8dda0a9a29fae9fd29392f90",
     "local v = redis.call('GET', KEYS[1])\n"
     "if v then return {v, redis.call('PTTL', KEYS[1])} end\n"
     "if redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) then return 0 end\n"
     "if redis.call('GET', KEYS[2]) == ARGV[1] then return 0 end\n"
     "local left = redis.call('PTTL', KEYS[2])\n"
+    "if left > 10 * ARGV[2] then\n"
+    "  redis.call('PEXPIRE', KEYS[2], ARGV[2])\n"
+    "  left = tonumber(ARGV[2])\n"
+    "end\n"
     "return left > 0 and left or 1\n"};
 
 /* KEYS value, lease; ARGV nonce, bytes, ms or nothing = no end. 1: stored; 0: the lease was lost. */
