@@ -1,6 +1,6 @@
 # Examples: examples/x.c has the main, examples/x_*.c belong to it, examples/loaders.ini describes the
-# typed loaders they use. A line /* links: m */ in one of them names its libraries; who includes
-# <sqlite3.h> is linked with SQLite.
+# typed loaders they use. A line /* links: m */ in one of them names its libraries, /* may link: x */ those that
+# it does without when they are not there; who includes <sqlite3.h> is linked with SQLite.
 
 LOADERS := examples/loaders.ini
 # Elsewhere when a check builds them with other flags at the same time.
@@ -20,11 +20,14 @@ $(GEN)/.made: $(LOADERS) gen/mkloader $(wildcard gen/mkloader_lib/*) $(wildcard 
 links = $(patsubst %,-l%,$(shell sed -n 's|^/\* links: *\(.*[^ ]\) *\*/.*|\1|p' $(1))) \
     $(if $(shell grep -l '<sqlite3\.h>' $(1) $(1:.c=.h) 2>/dev/null),-lsqlite3)
 
+may_link = $(foreach l,$(shell sed -n 's|^/\* may link: *\(.*[^ ]\) *\*/.*|\1|p' $(1)),$(shell \
+    printf 'int main(void) { return 0; }' | $(CC) -x c - -l$(l) -o /dev/null 2>/dev/null && echo -l$(l)))
+
 define example
 $(EXDIR)/$(1): $(wildcard examples/$(1).c examples/$(1)_*.c examples/*.h adapters/*.h) dataloader.h $(GEN)/.made
 	@mkdir -p $$(@D)
 	$$(CC) -std=c11 $$(CFLAGS) $$(WARN) -I. -Iexamples -I$$(GEN) -o $$@ \
-	    $$(filter %.c,$$^) $$(call links,$$(filter %.c,$$^)) -lpthread
+	    $$(filter %.c,$$^) $$(call links,$$(filter %.c,$$^)) $$(call may_link,$$(filter %.c,$$^)) -lpthread
 endef
 $(foreach e,$(EXAMPLES),$(eval $(call example,$(e))))
 
