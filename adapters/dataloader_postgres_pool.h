@@ -350,16 +350,17 @@ DLOAD_I_LOCAL void dload_postgres_i_free_texts(dload_postgres *p)
     p->url = p->password = NULL;
 }
 
-DLOAD_I_LOCAL bool dload_postgres_i_locks_init(dload_postgres *p)
+/* A mutex, and a condition on the monotonic clock. */
+DLOAD_I_LOCAL bool dload_postgres_i_pair_init(pthread_mutex_t *mutex, pthread_cond_t *cond)
 {
     pthread_condattr_t attr;
     if (pthread_condattr_init(&attr) != 0)
         return false;
     bool ok = pthread_condattr_setclock(&attr, DLOAD_I_CLOCK_PRECISE) == 0 &&
-              pthread_cond_init(&p->freed, &attr) == 0;
+              pthread_cond_init(cond, &attr) == 0;
     (void)pthread_condattr_destroy(&attr);
-    if (ok && pthread_mutex_init(&p->mutex, NULL) != 0) {
-        (void)pthread_cond_destroy(&p->freed);
+    if (ok && pthread_mutex_init(mutex, NULL) != 0) {
+        (void)pthread_cond_destroy(cond);
         ok = false;
     }
     return ok;
@@ -388,7 +389,7 @@ DLOAD_I_LOCAL dload_status dload_postgres_init(dload_postgres *p,
     for (size_t i = 0; i < DLOAD_POSTGRES_I_MAX_CONNS; i++)
         p->conns[i].pool = p;
     dload_status st = dload_postgres_i_parse(p, config->url);
-    if (st == DLOAD_OK && !dload_postgres_i_locks_init(p))
+    if (st == DLOAD_OK && !dload_postgres_i_pair_init(&p->mutex, &p->freed))
         st = DLOAD_ENOMEM;
     if (st != DLOAD_OK)
         dload_postgres_i_free_texts(p);
