@@ -94,18 +94,22 @@ typedef struct dload_sqlite_config {
      * outside of a transaction then. It stays the caller's: settings, journal mode and busy handler are as found,
      * op->timeout_ns is not heeded, and it is not closed. */
     sqlite3 *db;
-    const char *table;      /* [A-Za-z_][A-Za-z0-9_]*, at most 47 bytes; NULL = "dataloader" */
-    const char *vfs;        /* of SQLite; NULL = the default one */
-    uint32_t n_connections; /* requests that run at the same time; 0 = 4, at most 16 */
+    const char *table; /* [A-Za-z_][A-Za-z0-9_]*, at most 47 bytes; NULL = "dataloader" */
+    const char *vfs;   /* of SQLite; NULL = the default one */
+    /* Requests that run at the same time; 0 = 4, at most 16. Each keeps pages of its own in memory, cache_bytes at
+     * most (0 = 32 MiB), and reads them again after another one's write: 1 is best for few threads that write
+     * much, and a reader waits behind a writer then. */
+    uint32_t n_connections;
+    uint64_t cache_bytes;
     dload_sqlite_sync sync; /* what a power failure may undo */
     uint64_t timeout_ns;    /* of requests that have none of their own; 0 = 5 s */
-    uint64_t
-        max_bytes; /* of pages in use, those of other tables in the file too; 0 = no bound, at least 1 MiB.
-                             * Values over an eighth of it, keys over a sixteenth are DLOAD_ETOOBIG. */
+    /* Of pages in use, those of other tables in the file too; 0 = no bound, at least 1 MiB. Values over an eighth
+     * of it, keys over a sixteenth are DLOAD_ETOOBIG. */
+    uint64_t max_bytes;
     bool recreate; /* a damaged file is put aside; only for a file with nothing else in it */
     bool check;    /* quick_check whenever the file is opened; reads all of it */
-    const dload_env
-        *env; /* clock and memory; NULL = the host's. SQLite's own memory is not of it. */
+    /* Clock and memory; NULL = the host's. SQLite's own memory is not of it. */
+    const dload_env *env;
     const dload_store_hooks *hooks; /* NULL = none; must outlive the store */
     uint64_t (*wall_ms)(void *ctx); /* milliseconds since 1970; NULL = the system's */
     void *wall_ctx;
@@ -268,6 +272,8 @@ DLOAD_I_LOCAL dload_status dload_sqlite_i_check(const dload_sqlite_config *confi
         return DLOAD_EINVAL;
     if (config->max_bytes != 0 && config->max_bytes < DLOAD_SQLITE_I_MIN_BYTES)
         return DLOAD_EINVAL;
+    if (config->cache_bytes > UINT64_C(1) << 40)
+        return DLOAD_EINVAL;
     if (config->timeout_ns == DLOAD_NEVER)
         return DLOAD_EINVAL; /* nobody waits for ever */
     return DLOAD_OK;
@@ -318,6 +324,7 @@ DLOAD_I_LOCAL void dload_sqlite_i_set_up(dload_sqlite *q, const dload_sqlite_con
                            config->table != NULL ? config->table : "dataloader");
     q->timeout_ns = config->timeout_ns != 0 ? config->timeout_ns : DLOAD_SQLITE_I_TIMEOUT_NS;
     q->max_bytes = config->max_bytes;
+    q->cache_bytes = config->cache_bytes != 0 ? config->cache_bytes : 32u << 20;
     q->wall_ms = config->wall_ms != NULL ? config->wall_ms : dload_sqlite_i_wall_ms;
     q->wall_ctx = config->wall_ctx;
     q->sync = config->sync;

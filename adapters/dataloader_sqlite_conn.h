@@ -20,7 +20,7 @@
 #define DLOAD_SQLITE_MAX_CONNECTIONS 16u
 #define DLOAD_SQLITE_I_TABLE_BYTES   64u /* of a table's name, with its NUL */
 #define DLOAD_SQLITE_I_SQL_BYTES     512u
-#define DLOAD_SQLITE_I_N_GETS        5u /* statements that read: 1, 4, 16, 64, 256 keys */
+#define DLOAD_SQLITE_I_N_GETS        9u /* statements that read: 1, 2, 4 ... 256 keys */
 #define DLOAD_SQLITE_I_PROGRESS      4000 /* steps of SQLite's machine between two looks at the clock */
 #define DLOAD_SQLITE_I_BACK_MS \
     INT64_C(60000) /* a time so far ahead of now: the clock was set back */
@@ -85,7 +85,7 @@ typedef struct dload_sqlite {
     char *vfs;         /* NULL = the default */
     size_t vfs_bytes;
     char table[DLOAD_SQLITE_I_TABLE_BYTES];
-    uint64_t timeout_ns, max_bytes;
+    uint64_t timeout_ns, max_bytes, cache_bytes;
     uint64_t (*wall_ms)(void *ctx);
     void *wall_ctx;
     dload_sqlite_sync sync;
@@ -434,9 +434,9 @@ DLOAD_I_LOCAL int dload_sqlite_i_settle(dload_sqlite_i_conn *c)
     char text[320], answer[32];
     (void)sqlite3_snprintf((int)sizeof text, text,
                            "PRAGMA cell_size_check=ON;PRAGMA trusted_schema=OFF;"
-                           "PRAGMA temp_store=MEMORY;PRAGMA main.cache_size=-8192;"
+                           "PRAGMA temp_store=MEMORY;PRAGMA main.cache_size=-%lld;"
                            "PRAGMA main.synchronous=%s;PRAGMA main.journal_size_limit=16777216",
-                           modes[c->owner->sync]);
+                           (sqlite3_int64)(c->owner->cache_bytes / 1024), modes[c->owner->sync]);
     int rc = dload_sqlite_i_exec(c, text);
     if (rc == SQLITE_OK)
         rc = dload_sqlite_i_wal(c);

@@ -70,7 +70,7 @@ DLOAD_I_LOCAL void *dload_sqlite_i_place(dload_sqlite *q, dload_store_op *op, si
 DLOAD_I_LOCAL int dload_sqlite_i_get_statement(dload_sqlite_i_conn *c, unsigned size,
                                                sqlite3_stmt **to)
 {
-    const unsigned n_keys = 1u << (2 * size);
+    const unsigned n_keys = 1u << size;
     char text[DLOAD_SQLITE_I_MAX_GET * 12 + DLOAD_SQLITE_I_SQL_BYTES];
     int rc = SQLITE_OK;
     if (c->gets[size] == NULL) {
@@ -140,10 +140,10 @@ DLOAD_I_LOCAL int dload_sqlite_i_get_some(dload_sqlite_i_conn *c, dload_store_op
 {
     sqlite3_stmt *st = NULL;
     unsigned size = 0;
-    while (1u << (2 * size) < n)
+    while (1u << size < n)
         size++;
     int rc = dload_sqlite_i_get_statement(c, size, &st);
-    for (unsigned i = 0; rc == SQLITE_OK && i < 1u << (2 * size); i++) {
+    for (unsigned i = 0; rc == SQLITE_OK && i < 1u << size; i++) {
         const dload_store_item *item = i < n ? &op->items[which[i]] : NULL;
         rc = item != NULL
                  ? sqlite3_bind_blob64(st, (int)i + 1, item->key, item->key_bytes, SQLITE_STATIC)
