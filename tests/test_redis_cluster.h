@@ -137,16 +137,6 @@ __attribute__((__unused__)) static long long keys_of(size_t node)
     return number_in(ask_node(node, 1, "DBSIZE"), NULL);
 }
 
-/* Which node has this slot, as node 0 .. 2 by port; N_NODES = nobody. */
-__attribute__((__unused__)) static size_t node_of_port(int port)
-{
-    for (size_t i = 0; i < N_NODES; i++) {
-        if (nodes[i].port == port)
-            return i;
-    }
-    return N_NODES;
-}
-
 /* A key of our own whose slot the node had when the cluster was started: "key12". */
 __attribute__((__unused__)) static void key_on(size_t node, size_t number, char *key, size_t cap)
 {
@@ -159,6 +149,96 @@ __attribute__((__unused__)) static void key_on(size_t node, size_t number, char 
             seen++ == number)
             return;
     }
+}
+
+/* ---- moving slots ---- */
+
+static char node_ids[N_NODES][64];
+
+static const char *id_of(size_t node)
+{
+    if (node_ids[node][0] == '\0') {
+        redisReply *r = ask_node(node, 2, "CLUSTER", "MYID");
+        (void)snprintf(node_ids[node], sizeof node_ids[node], "%s", r->str);
+        freeReplyObject(r);
+    }
+    return node_ids[node];
+}
+
+static void set_slot(size_t node, uint32_t slot, const char *how, size_t other)
+{
+    char number[16];
+    (void)snprintf(number, sizeof number, "%u", slot);
+    redisReply *r = ask_node(node, 5, "CLUSTER", "SETSLOT", number, how, id_of(other));
+    if (r->type != REDIS_REPLY_STATUS)
+        fail_msg("SETSLOT %u %s on %zu: %s", slot, how, node, r->str);
+    freeReplyObject(r);
+}
+
+/* Waits until all nodes know of the last change: a node that takes a slot without knowing the newest epoch would lose
+ * it again to who had it. */
+static void wait_for_epochs(void)
+{
+    for (int i = 0; i < 5000; i++) {
+        long long epoch[N_NODES];
+        for (size_t k = 0; k < N_NODES; k++)
+            epoch[k] = number_in(ask_node(k, 2, "CLUSTER", "INFO"), "cluster_current_epoch:");
+        if (epoch[0] == epoch[1] && epoch[1] == epoch[2])
+            return;
+        sleep_ms(1);
+    }
+    fail_msg("the nodes do not agree on an epoch");
+}
+
+/* From here on the slot is on its way. */
+__attribute__((__unused__)) static void move_begin(uint32_t slot, size_t from, size_t to)
+{
+    wait_for_epochs();
+    set_slot(to, slot, "IMPORTING", from);
+    set_slot(from, slot, "MIGRATING", to);
+}
+
+/* Moves one name, which must not be on both sides. */
+static void move_name(const char *name, size_t from, size_t to)
+{
+    char port[16];
+    (void)snprintf(port, sizeof port, "%d", nodes[to].port);
+    redisReply *r = ask_node(from, 6, "MIGRATE", "127.0.0.1", port, name, "0", "10000");
+    if (r->type != REDIS_REPLY_STATUS)
+        fail_msg("MIGRATE %s: %s", name, r->str);
+    freeReplyObject(r);
+}
+
+/* Moves up to so many names of the slot; false: there were none. */
+__attribute__((__unused__)) static bool move_some(uint32_t slot, size_t from, size_t to,
+                                                  const char *most)
+{
+    char number[16];
+    (void)snprintf(number, sizeof number, "%u", slot);
+    redisReply *r = ask_node(from, 4, "CLUSTER", "GETKEYSINSLOT", number, most);
+    assert_int_equal(r->type, REDIS_REPLY_ARRAY);
+    const size_t n = r->elements;
+    for (size_t i = 0; i < n; i++)
+        move_name(r->element[i]->str, from, to);
+    freeReplyObject(r);
+    return n != 0;
+}
+
+/* The slot has arrived: everybody is told, who has it first. */
+__attribute__((__unused__)) static void move_end(uint32_t slot, size_t from, size_t to)
+{
+    while (move_some(slot, from, to, "100"))
+        continue;
+    set_slot(to, slot, "NODE", to);
+    set_slot(from, slot, "NODE", to);
+    set_slot(N_NODES - from - to, slot, "NODE", to);
+}
+
+__attribute__((__unused__)) static uint32_t slot_of_key(const char *key)
+{
+    char name[64];
+    const int len = snprintf(name, sizeof name, "dload:%s", key);
+    return dload_redis_slot(name, (size_t)len);
 }
 
 #endif /* DLOAD_TESTS_REDIS_CLUSTER_H */

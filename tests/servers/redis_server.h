@@ -240,7 +240,8 @@ __attribute__((__unused__)) static bool redis_cluster_start(struct redis_server 
             char known[48];
             (void)snprintf(known, sizeof known, "cluster_known_nodes:%zu\r", n);
             n_ok += redis_server_ask(&nodes[i], "CLUSTER INFO\r\n", answer, sizeof answer) &&
-                    strstr(answer, "cluster_state:ok") != NULL && strstr(answer, known) != NULL;
+                    strstr(answer, "cluster_state:ok") != NULL && strstr(answer, known) != NULL &&
+                    strstr(answer, "cluster_slots_assigned:16384\r") != NULL;
         }
         if (n_ok == n)
             return true;
