@@ -6375,8 +6375,9 @@ DLOAD_I_UNUSED static void dload_store_log(dload_store *s, const char *text)
 /* ---- invalidation ---- */
 
 /* Who is to be told that keys changed in the store: a loader (NAME_sink), or a program. What tells is a channel: Redis
- * tracking, a pub/sub subscription, NOTIFY. Called from the channel's thread with no lock held. A
- * loader that has a sink in a channel caches nothing between down and up, and begins as after a down. */
+ * tracking, a pub/sub subscription, NOTIFY. Called by the channel's thread, or by one that waits for the channel (a
+ * barrier, the removal of a sink), one at a time and with no lock held. A loader that has a sink in a channel caches
+ * nothing between down and up, and begins as after a down. */
 typedef struct dload_sink {
     void (*key)(void *ctx, const char *key, size_t key_bytes); /* forget it; not ours = ignored */
     void (*all)(void *ctx);                                    /* forget everything */

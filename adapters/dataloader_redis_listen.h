@@ -29,7 +29,6 @@ DLOAD_I_LOCAL dload_status dload_redis_i_ping(dload_redis_listen *l, uint64_t as
     if (l->probe == 0) {
         l->probe = l->n_sent;
         l->probe_ns = dload_redis_now();
-        l->probe_for = 0;
     }
     dload_redis_i_count(l, &l->stats.n_pings);
     (void)dload_redis_begin(&l->conn, 2);
@@ -56,12 +55,7 @@ DLOAD_I_LOCAL bool dload_redis_i_pong(dload_redis_listen *l, const redisReply *r
         l->heard_ns = l->probe_ns;
         l->probe = 0;
     }
-    pthread_mutex_lock(&l->mutex);
-    if (asked > l->answered) {
-        l->answered = asked;
-        pthread_cond_broadcast(&l->changed);
-    }
-    pthread_mutex_unlock(&l->mutex);
+    l->ponged = asked > l->ponged ? asked : l->ponged;
     return true;
 }
 
@@ -107,11 +101,44 @@ DLOAD_I_LOCAL dload_status dload_redis_i_due(dload_redis_listen *l, uint64_t *un
     return st;
 }
 
+/* Polls what is beside, and the listening connection with it when p has it already: n_own entries of p are filled in.
+ * Tells the sinks when something of that was lost. */
+DLOAD_I_LOCAL void dload_redis_i_poll(dload_redis_listen *l, struct pollfd *p, size_t n_own,
+                                      uint64_t ms)
+{
+    uint64_t serials[DLOAD_REDIS_I_N_POLLED];
+    size_t n = 0;
+    if (l->ops->beside != NULL)
+        n = l->ops->beside(l, p + n_own, serials, DLOAD_REDIS_I_N_POLLED);
+    if (n_own + n != 0)
+        (void)poll(p, (nfds_t)(n_own + n), ms < 1000 ? (int)ms : 1000);
+    if (l->ops->looked != NULL && l->ops->looked(l, p + n_own, serials, n))
+        dload_redis_i_tell(l, DLOAD_REDIS_I_ALL, NULL, 0);
+}
+
+/* Lets those go on whose barrier was answered. What they wrote was reported to us before, unless the connection that
+ * had read it was lost even earlier: that is to be seen first, though its loss came to us by another way than the answer. */
+DLOAD_I_LOCAL void dload_redis_i_release_barriers(dload_redis_listen *l)
+{
+    struct pollfd p[DLOAD_REDIS_I_N_POLLED];
+    pthread_mutex_lock(&l->mutex);
+    const bool waited_for = l->ponged > l->answered;
+    pthread_mutex_unlock(&l->mutex);
+    if (!waited_for)
+        return;
+    dload_redis_i_poll(l, p, 0, 0);
+    dload_redis_i_tell_fresh(l);
+    pthread_mutex_lock(&l->mutex);
+    l->answered = l->ponged;
+    pthread_cond_broadcast(&l->changed);
+    pthread_mutex_unlock(&l->mutex);
+}
+
 /* Listens until the connection is lost, or we are to stop; polls what is beside at least once a second. */
 DLOAD_I_LOCAL void dload_redis_i_serve(dload_redis_listen *l)
 {
     struct pollfd p[2 + DLOAD_REDIS_I_N_POLLED];
-    uint64_t serials[DLOAD_REDIS_I_N_POLLED], until_ns = 0;
+    uint64_t until_ns = 0;
     dload_status st = DLOAD_OK;
     while (st == DLOAD_OK && !dload_redis_i_stopping(l)) {
         dload_redis_i_tell_fresh(l);
@@ -119,46 +146,44 @@ DLOAD_I_LOCAL void dload_redis_i_serve(dload_redis_listen *l)
         if (st != DLOAD_OK)
             break;
         const uint64_t now_ns = dload_redis_now();
-        uint64_t ms = until_ns > now_ns ? (until_ns - now_ns - 1) / DLOAD_MILLISECOND + 1 : 0;
         p[0].fd = l->wake[0];
         p[0].events = POLLIN;
         p[1].fd = l->conn.fd;
         p[1].events = (short)dload_redis_wants(&l->conn);
         p[0].revents = p[1].revents = 0;
-        size_t n =
-            l->ops->beside != NULL ? l->ops->beside(l, p + 2, serials, DLOAD_REDIS_I_N_POLLED) : 0;
-        (void)poll(p, (nfds_t)(2 + n), ms < 1000 ? (int)ms : 1000);
+        dload_redis_i_poll(l, p, 2,
+                           until_ns > now_ns ? (until_ns - now_ns - 1) / DLOAD_MILLISECOND + 1 : 0);
         if (p[0].revents != 0)
             dload_redis_i_poked(l);
         /* First what was heard, then whether it was silent. */
         if (p[1].revents != 0)
             st = dload_redis_i_take(l);
-        if (l->ops->looked != NULL && l->ops->looked(l, p + 2, serials, n))
-            dload_redis_i_tell(l, DLOAD_REDIS_I_ALL, NULL, 0);
+        if (st == DLOAD_OK)
+            dload_redis_i_release_barriers(l);
     }
 }
 
-/* Hearing begins or ends. Connections of the other kind change their mark first (turn), then sinks are
- * told, and barriers that wait are let go when nobody caches any more. */
+/* Hearing begins or ends. Connections of the other kind change their mark first (turn), then sinks are told, then
+ * barriers that wait are let go: sinks forgot everything after they were asked for. Barriers that come when
+ * hearing has ended see to themselves. */
 DLOAD_I_LOCAL void dload_redis_i_turn(dload_redis_listen *l, bool up)
 {
     if (l->ops->turn != NULL)
         l->ops->turn(l, up);
     dload_redis_i_log(l, up ? "connected; what changes is heard" : l->conn.error);
-    if (!up)
-        dload_redis_i_tell(l, DLOAD_REDIS_I_DOWN, NULL, 0);
     pthread_mutex_lock(&l->mutex);
     l->up = up;
     l->stats.n_up += up;
     l->stats.n_lost += !up;
-    if (!up) {
-        l->answered = l->asked;
+    if (!up)
         memcpy(l->stats.last_error, l->conn.error, sizeof l->stats.last_error);
-    }
+    pthread_mutex_unlock(&l->mutex);
+    dload_redis_i_tell(l, up ? DLOAD_REDIS_I_UP : DLOAD_REDIS_I_DOWN, NULL, 0);
+    pthread_mutex_lock(&l->mutex);
+    if (!up)
+        l->answered = l->asked;
     pthread_cond_broadcast(&l->changed);
     pthread_mutex_unlock(&l->mutex);
-    if (up)
-        dload_redis_i_tell(l, DLOAD_REDIS_I_UP, NULL, 0);
 }
 
 /* One life of the connection. True: it was of use. */
@@ -168,7 +193,7 @@ DLOAD_I_LOCAL bool dload_redis_i_life(dload_redis_listen *l)
     l->probe = 0;
     l->heard_ns = dload_redis_now(); /* what is said from here on is heard, or we are not up */
     pthread_mutex_lock(&l->mutex);
-    l->sent_for = l->answered = l->asked;
+    l->sent_for = l->ponged = l->answered = l->asked;
     pthread_mutex_unlock(&l->mutex);
     dload_status st = dload_redis_open(&l->conn, l->server);
     if (st == DLOAD_OK)
@@ -216,6 +241,7 @@ DLOAD_I_LOCAL dload_status dload_redis_i_listen_init(dload_redis_listen *l,
     l->ops = ops;
     l->server = server;
     l->hooks = cfg != NULL ? cfg->hooks : NULL;
+    l->prefix = cfg != NULL ? cfg->prefix : NULL;
     l->ping_ns = cfg != NULL && cfg->ping_ns != 0 ? cfg->ping_ns : DLOAD_SECOND;
     l->silent_ns = cfg != NULL && cfg->silent_ns != 0 ? cfg->silent_ns : 2 * DLOAD_SECOND;
     l->conn.fd = -1;

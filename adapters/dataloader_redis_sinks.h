@@ -20,6 +20,7 @@ typedef struct dload_redis_listen_stats {
     uint64_t n_failed;    /* attempts to connect that failed */
     uint64_t n_keys;      /* keys that sinks were told of */
     uint64_t n_all;       /* times that sinks were told to forget everything, up and down aside */
+    uint64_t n_foreign;   /* names that are no keys under the prefix: leases, other programs' */
     uint64_t n_ignored;   /* messages that were not what the server sends; forged ones, perhaps */
     uint64_t n_pings;     /* sent */
     uint64_t n_barriers;  /* asked for */
@@ -34,6 +35,10 @@ typedef struct dload_redis_listen_config {
     uint64_t silent_ns; /* default 2 s; more than ping_ns, or it never is quiet enough */
     const dload_store_hooks
         *hooks; /* log() alone is used; NULL = none; must outlive the listener */
+    /* Tracking: what the store's keys begin with (dload_redis_store_config.prefix, default "dload:"): sinks are told keys as
+     * the store's users know them, and of no others. NULL = names as they are on the server, all that were
+     * read. Must outlive the listener */
+    const char *prefix;
 } dload_redis_listen_config;
 
 #define DLOAD_REDIS_I_N_POLLED 64u
@@ -60,6 +65,7 @@ typedef struct dload_redis_listen {
     const dload_redis_listen_ops *ops;
     dload_redis_server *server;
     const dload_store_hooks *hooks;
+    const char *prefix;
     uint64_t ping_ns, silent_ns;
     pid_t pid; /* of who started it; 0 = not running */
     pthread_t thread;
@@ -76,8 +82,8 @@ typedef struct dload_redis_listen {
     dload_redis_conn conn;
     uint64_t n_sent;          /* the number of the last PING */
     uint64_t sent_for;        /* asked, when it was sent */
+    uint64_t ponged;          /* asked, as the last answer had it */
     uint64_t probe, probe_ns; /* the one that silence is judged by; 0 = answered */
-    uint64_t probe_for;       /* ... */
     uint64_t heard_ns;        /* what was said before this moment has been heard */
 } dload_redis_listen;
 
@@ -113,21 +119,44 @@ DLOAD_I_LOCAL void dload_redis_i_tell_one(const dload_sink *s, int what, const c
         s->up(s->ctx);
 }
 
-/* Tells every sink, or only those that have not been told up yet. The list stays as it is meanwhile:
- * who adds or removes waits. */
-DLOAD_I_LOCAL void dload_redis_i_tell(dload_redis_listen *l, int what, const char *key, size_t n)
+/* Waits on changed for at most until until_ns; capped, because a wake-up may be lost in the C library. mutex
+ * is held. */
+DLOAD_I_LOCAL void dload_redis_i_cond_wait(dload_redis_listen *l, uint64_t until_ns)
 {
-    pthread_mutex_lock(&l->mutex);
+    const uint64_t cap_ns = dload_redis_now() + 100 * DLOAD_MILLISECOND;
+    const uint64_t at_ns = until_ns < cap_ns ? until_ns : cap_ns;
+    struct timespec ts;
+    ts.tv_sec = (time_t)(at_ns / DLOAD_SECOND);
+    ts.tv_nsec = (long)(at_ns % DLOAD_SECOND);
+    (void)pthread_cond_timedwait(&l->changed, &l->mutex, &ts);
+}
+
+/* One at a time tells; meanwhile nobody comes or goes. mutex is held, before and after, but not between. */
+DLOAD_I_LOCAL void dload_redis_i_begin_telling(dload_redis_listen *l)
+{
+    while (l->telling)
+        dload_redis_i_cond_wait(l, DLOAD_NEVER);
     l->telling = true;
-    l->stats.n_keys += what == DLOAD_REDIS_I_KEY;
-    l->stats.n_all += what == DLOAD_REDIS_I_ALL;
-    dload_sink *s = l->sinks;
     pthread_mutex_unlock(&l->mutex);
-    for (; s != NULL; s = s->next)
-        dload_redis_i_tell_one(s, what, key, n);
+}
+
+DLOAD_I_LOCAL void dload_redis_i_end_telling(dload_redis_listen *l)
+{
     pthread_mutex_lock(&l->mutex);
     l->telling = false;
     pthread_cond_broadcast(&l->changed);
+}
+
+/* Tells every sink that hears. */
+DLOAD_I_LOCAL void dload_redis_i_tell(dload_redis_listen *l, int what, const char *key, size_t n)
+{
+    pthread_mutex_lock(&l->mutex);
+    l->stats.n_keys += what == DLOAD_REDIS_I_KEY;
+    l->stats.n_all += what == DLOAD_REDIS_I_ALL;
+    dload_redis_i_begin_telling(l);
+    for (const dload_sink *s = l->sinks; s != NULL; s = s->next)
+        dload_redis_i_tell_one(s, what, key, n);
+    dload_redis_i_end_telling(l);
     pthread_mutex_unlock(&l->mutex);
 }
 
@@ -136,16 +165,15 @@ DLOAD_I_LOCAL void dload_redis_i_tell_fresh(dload_redis_listen *l)
 {
     pthread_mutex_lock(&l->mutex);
     while (l->fresh != NULL) {
+        dload_redis_i_begin_telling(l);
         dload_sink *s = l->fresh;
-        l->fresh = s->next;
-        s->next = l->sinks;
-        l->sinks = s;
-        l->telling = true;
-        pthread_mutex_unlock(&l->mutex);
-        s->up(s->ctx);
-        pthread_mutex_lock(&l->mutex);
-        l->telling = false;
-        pthread_cond_broadcast(&l->changed);
+        if (s != NULL) {
+            l->fresh = s->next;
+            s->next = l->sinks;
+            l->sinks = s;
+            s->up(s->ctx);
+        }
+        dload_redis_i_end_telling(l);
     }
     pthread_mutex_unlock(&l->mutex);
 }
@@ -170,47 +198,36 @@ DLOAD_I_LOCAL void dload_redis_i_poked(dload_redis_listen *l)
     pthread_mutex_unlock(&l->mutex);
 }
 
-/* Waits on changed for at most until until_ns; capped, because a wake-up may be lost in the C library. mutex
- * is held. */
-DLOAD_I_LOCAL void dload_redis_i_cond_wait(dload_redis_listen *l, uint64_t until_ns)
-{
-    const uint64_t cap_ns = dload_redis_now() + 100 * DLOAD_MILLISECOND;
-    const uint64_t at_ns = until_ns < cap_ns ? until_ns : cap_ns;
-    struct timespec ts;
-    ts.tv_sec = (time_t)(at_ns / DLOAD_SECOND);
-    ts.tv_nsec = (long)(at_ns % DLOAD_SECOND);
-    (void)pthread_cond_timedwait(&l->changed, &l->mutex, &ts);
-}
-
 /* ---- other threads ---- */
 
 DLOAD_I_LOCAL void dload_redis_i_listen_add(dload_redis_listen *l, dload_sink *sink)
 {
     pthread_mutex_lock(&l->mutex);
+    dload_redis_i_begin_telling(l);
     sink->next = l->fresh;
     l->fresh = sink;
+    dload_redis_i_end_telling(l);
     dload_redis_i_poke(l);
     pthread_mutex_unlock(&l->mutex);
 }
 
 DLOAD_I_LOCAL void dload_redis_i_listen_remove(dload_redis_listen *l, dload_sink *sink)
 {
-    pthread_mutex_lock(&l->mutex);
-    while (l->telling)
-        dload_redis_i_cond_wait(l, DLOAD_NEVER);
     dload_sink **const lists[] = {&l->sinks, &l->fresh};
-    bool heard = false;
+    pthread_mutex_lock(&l->mutex);
+    dload_redis_i_begin_telling(l);
     for (size_t i = 0; i < 2; i++) {
         dload_sink **at = lists[i];
         while (*at != NULL && *at != sink)
             at = &(*at)->next;
-        heard = heard || (i == 0 && *at != NULL && l->up);
-        if (*at != NULL)
-            *at = sink->next;
+        if (*at == NULL)
+            continue;
+        *at = sink->next;
+        if (i == 0)
+            sink->down(sink->ctx);
     }
+    dload_redis_i_end_telling(l);
     pthread_mutex_unlock(&l->mutex);
-    if (heard)
-        sink->down(sink->ctx);
 }
 
 /* Waits until it hears. */
@@ -228,17 +245,33 @@ DLOAD_I_LOCAL dload_status dload_redis_i_listen_wait(dload_redis_listen *l, uint
     return st;
 }
 
+/* While nothing is heard nothing is cached, but what is being fetched just now may be joined by who asks later: those
+ * who cannot be told what changed are told to forget it. */
+DLOAD_I_LOCAL void dload_redis_i_forget_flights(dload_redis_listen *l)
+{
+    dload_redis_i_begin_telling(l);
+    for (const dload_sink *s = l->sinks; s != NULL; s = s->next)
+        s->all(s->ctx);
+    for (const dload_sink *s = l->fresh; s != NULL; s = s->next)
+        s->all(s->ctx);
+    dload_redis_i_end_telling(l);
+}
+
 DLOAD_I_LOCAL dload_status dload_redis_i_listen_barrier(dload_redis_listen *l, uint64_t timeout_ns)
 {
     const uint64_t until_ns = dload_i_add_ns(dload_redis_now(), timeout_ns);
+    dload_status st = DLOAD_OK;
     pthread_mutex_lock(&l->mutex);
-    const uint64_t mine = ++l->asked;
     l->stats.n_barriers++;
-    dload_redis_i_poke(l);
-    while (l->up && l->answered < mine && dload_redis_now() < until_ns)
-        dload_redis_i_cond_wait(l, until_ns);
-    /* Lost meanwhile, or before: all sinks were told down, which says more than any key. */
-    dload_status st = !l->up || l->answered >= mine ? DLOAD_OK : DLOAD_ETIMEDOUT;
+    if (!l->up) {
+        dload_redis_i_forget_flights(l);
+    } else {
+        const uint64_t mine = ++l->asked;
+        dload_redis_i_poke(l);
+        while (l->answered < mine && dload_redis_now() < until_ns)
+            dload_redis_i_cond_wait(l, until_ns);
+        st = l->answered >= mine ? DLOAD_OK : DLOAD_ETIMEDOUT;
+    }
     pthread_mutex_unlock(&l->mutex);
     return st;
 }
