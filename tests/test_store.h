@@ -23,11 +23,13 @@ struct script_store {
     dload_status fails[DLOAD_STORE_N_KINDS];     /* < 0: requests of a kind fail so */
     dload_status fails_key[DLOAD_STORE_N_KINDS]; /* < 0: the first key of each does */
     uint64_t says_left_ns;                       /* of what GET finds; 0 = nothing is said */
-    int cut;       /* GET leaves so many bytes off; below 0: adds as many */
-    size_t damage; /* GET flips bit 0 of this byte, counted from 1; 0 = none */
-    bool swap;     /* GET gives a key the next one's value */
-    bool late;     /* requests that may wait do, until script_complete */
-    bool at_once;  /* ... are done before run returns DLOAD_PENDING */
+    int cut;             /* GET leaves so many bytes off; below 0: adds as many */
+    size_t damage;       /* GET flips bit 0 of this byte, counted from 1; 0 = none */
+    bool swap;           /* GET gives a key the next one's value */
+    bool late;           /* requests that may wait do, until script_complete */
+    bool at_once;        /* ... are done before run returns DLOAD_PENDING */
+    uint32_t fails_1_in; /* a request in so many fails, carried out or not; 0 = none */
+    uint64_t seed;       /* ... by this sequence */
     /* Runs in every request, before it is carried out and with no lock held; NULL = nothing. */
     void (*act)(struct script_store *t, dload_store_op *op);
     void *act_ctx;
@@ -149,6 +151,10 @@ static inline dload_status script_do(struct script_store *t, dload_store_op *op)
     }
     pthread_mutex_lock(&t->mutex);
     dload_status st = t->fails[op->kind];
+    bool fails = t->fails_1_in && rng_below(&t->seed, t->fails_1_in) == 0;
+    if (fails && rng_below(&t->seed, 2)) {
+        st = DLOAD_EBACKEND;
+    }
     t->n_ops[op->kind]++;
     t->n_keys[op->kind] += op->n;
     t->timeout_ns = op->timeout_ns;
@@ -159,6 +165,9 @@ static inline dload_status script_do(struct script_store *t, dload_store_op *op)
     }
     if (st >= 0 && t->fails_key[op->kind] < 0) {
         op->items[0].status = t->fails_key[op->kind];
+    }
+    if (fails && st >= 0) {
+        st = DLOAD_ETIMEDOUT;
     }
     pthread_mutex_unlock(&t->mutex);
     return st;

@@ -241,6 +241,37 @@ static void retried(void **state)
     equal(stats_of(x).store_unsent, 0);
 }
 
+/* Clears that come while others are on their way to the store. */
+static void clears_on_the_way(void **state)
+{
+    struct fixture *x = *state;
+    fixture_open(x);
+    must_ok(tl_clear_all(&x->l));
+    process(x);
+    equal(script.n_waiting, 1);
+    must_ok(tl_clear_all(&x->l)); /* what is out may have been carried out already */
+    process(x);
+    equal(script.n_waiting, 1);
+    script_complete(&script, 0);
+    equal(stats_of(x).store_unsent, 1);
+    process(x);
+    equal(script.n_waiting, 1);
+    script_complete(&script, 0);
+    equal(stats_of(x).store_unsent, 0);
+    must_ok(tl_clear(&x->l, 2));
+    process(x); /* a delete is out, */
+    must_ok(tl_clear_all(&x->l));
+    process(x); /* and the whole name's, */
+    must_ok(tl_clear(&x->l, 1));
+    equal(script.n_waiting, 2);
+    script_complete(&script, 0);
+    script_complete(&script, 0);
+    equal(stats_of(x).store_unsent, 1); /* but not this one */
+    settle(x);
+    equal(stats_of(x).store_unsent, 0);
+    equal(script.n_keys[DLOAD_STORE_DELETE], 2);
+}
+
 /* Several batches out, their requests completed in a random order: every request is answered rightly. */
 static void any_order(void **state)
 {
@@ -291,6 +322,7 @@ int main(void)
         ASYNC_RULE("clears", clears),
         ASYNC_RULE("a delete waits for the write", delete_after_write),
         ASYNC_RULE("deletes are tried again", retried),
+        ASYNC_RULE("clears on the way", clears_on_the_way),
         ASYNC_RULE("any order", any_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

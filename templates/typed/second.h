@@ -169,7 +169,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_take_one)(DLOAD_NAME *l, DLOAD_I_BATCH *
         st = DLOAD_I_FN(i_unpack)(l, &h, body, &value);
     if (st < 0)
         return st == DLOAD_ENOMEM ? st : DLOAD_EDECODE;
-    b->base.flights[place].second |= DLOAD_I_SECOND_HIT; /* mutant HIT_WRITTEN_BACK */
+    b->base.flights[place].second |= DLOAD_I_SECOND_HIT;
     if (h.kind == DLOAD_I_STORED_STATUS)
         st = DLOAD_I_FN(i_answer_at)(b, place, (dload_status)h.status, NULL, false, left_ns);
     else

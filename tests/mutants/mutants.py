@@ -1426,3 +1426,95 @@ mutant("sink_hears_other_names", "typed/sink.h",
        " || memcmp(text->ptr, l->second.prefix, n) != 0",
        "",
        "test_sink")
+
+# ---- the second level ----
+mutant("stored_key_not_summed", "runtime/stored.h",
+       "    sum = dload_i_sum(sum, key.ptr, key.len);\n",
+       "    (void)key;\n",
+       "test_stored")
+mutant("stored_expiry_ignored", "runtime/stored.h",
+       "    if (wall_ns >= h->expiry_ns)\n",
+       "    if (wall_ns - 1 > wall_ns)\n",
+       "test_stored")
+mutant("stored_clock_set_back", "runtime/stored.h",
+       "    return h->expiry_ns - wall_ns < left_ns ? h->expiry_ns - wall_ns : left_ns;",
+       "    return h->expiry_ns - wall_ns;",
+       "test_stored")
+mutant("key_text_without_sign", "typed/keytext.h",
+       "        to[n++] = '-';\n",
+       "",
+       "test_keytext")
+mutant("fresh_from_store", "typed/second.h",
+       "        bool fresh = (f->second & DLOAD_I_SECOND_FRESH) != 0;",
+       "        bool fresh = false;",
+       "test_store_read")
+mutant("fresh_join_not_noted", "typed/load.h",
+       "        DLOAD_I_FN(i_want)(ref->batch, ref->place, flags);\n",
+       "",
+       "test_store_read")
+mutant("places_not_mapped", "typed/second.h",
+       "        b->places[n] = i;",
+       "        b->places[n] = n;",
+       "test_store_read")
+mutant("hits_wait_for_the_function", "typed/second.h",
+       "    if (n_hits != 0 && n_hits < b->base.n && ",
+       "    if (n_hits > b->base.n && ",
+       "test_store_read")
+mutant("stored_errors_for_nobody", "typed/second.h",
+       "                          ? DLOAD_I_FN(i_error_ttl)(l, (dload_status)h->status)\n",
+       "                          ? h->ttl_ns\n",
+       "test_store_write")
+mutant("late_answers_not_kept", "typed/ops.h",
+       "    DLOAD_I_FN(i_keep_answer)(l, b, i);\n",
+       "",
+       "test_store_write")
+mutant("unsent_read", "typed/second.h",
+       "!dload_i_is_unsent(s, f->hash, group)",
+       "s != NULL",
+       "test_store_clear")
+mutant("unsent_written", "typed/second.h",
+       "!dload_i_is_unsent(&l->second, f->hash, DLOAD_I_FN(i_group_of)(b))",
+       "l != NULL",
+       "test_store_clear")
+mutant("cleared_written", "typed/second.h",
+       "             DLOAD_I_FN(i_cleared_since)(l, &id, b->base.token)) /*",
+       "             id.hash != f->hash) /*",
+       "test_store_write")
+mutant("unsent_forgotten", "runtime/second.h",
+       "    if (u == NULL) {\n"
+       "        dload_i_clear_all_later(s);",
+       "    if (u == NULL) {",
+       "test_store_clear")
+mutant("delete_not_retried_later", "runtime/second.h",
+       "        if (n_failed != 0)\n",
+       "        if (n_failed > t->n + 1)\n",
+       "test_store_clear")
+mutant("delete_before_write", "runtime/second.h",
+       "            if (u->is_group || t->marks[i].hash == u->hash)\n"
+       "                return true;\n",
+       "            if (u->is_group && t->marks[i].hash == u->hash)\n"
+       "                return true;\n",
+       "test_store_async")
+mutant("clear_beside_write", "runtime/second.h",
+       "            s->all_out || s->writing != NULL ? NULL : dload_i_letter_take(s, DLOAD_STORE_CLEAR);",
+       "            s->all_out ? NULL : dload_i_letter_take(s, DLOAD_STORE_CLEAR);",
+       "test_store_async")
+mutant("clear_all_answers_later_ones", "runtime/second.h",
+       "                s->all_done = t->all_seq;",
+       "                s->all_done = s->all_wanted;",
+       "test_store_async")
+mutant("clears_dropped_behind_clear_all", "runtime/second.h",
+       "        if (dload_i_all_unsent(s) && !s->all_out)\n"
+       "            dload_i_unsent_cut(s, NULL);",
+       "        if (dload_i_all_unsent(s))\n"
+       "            dload_i_unsent_cut(s, NULL);",
+       "test_store_async")
+mutant("store_done_no_wake", "runtime/second.h",
+       "    dload_i_core_unlock(c);\n"
+       "    c->wake(c->wake_ctx);\n",
+       "    dload_i_core_unlock(c);\n",
+       "test_store_async")
+mutant("destroyed_with_letters_out", "typed/control.h",
+       "    busy = busy || l->second.n_out != 0;\n",
+       "",
+       "test_store_async")
