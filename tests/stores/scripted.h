@@ -4,6 +4,8 @@
 
 #include "store_case.h"
 
+#include <sched.h>
+
 struct scripted {
     dload_store store; /* first */
     dload_store *inner;
@@ -12,6 +14,7 @@ struct scripted {
     dload_status fails_as; /* what they say; 0 = DLOAD_EBACKEND */
     uint32_t shuts;        /* atomic: bits of kinds that wait at the gate */
     uint32_t shuts_after;  /* atomic: bits of kinds that wait once the inner store has done them */
+    uint32_t yields;       /* atomic: requests let others run before and after they are done */
     uint32_t n_waiting;    /* atomic: requests at the gate */
     uint32_t n_asked[DLOAD_STORE_N_KINDS]; /* atomic: requests that came */
     uint64_t last_timeout_ns;              /* atomic: of the last request */
@@ -54,7 +57,12 @@ static dload_status scripted_run(dload_store *s, dload_store_op *op)
             op->items[i].status = as;
         return DLOAD_OK;
     }
+    const bool yields = __atomic_load_n(&t->yields, __ATOMIC_RELAXED) != 0;
+    if (yields)
+        sched_yield();
     dload_status st = t->inner->run(t->inner, op);
+    if (yields)
+        sched_yield();
     (void)scripted_wait(t, &t->shuts_after, op);
     return st;
 }
