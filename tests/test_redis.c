@@ -351,6 +351,38 @@ static void test_redis_clear_is_ours_alone(void **state)
     dload_redis_store_end(&redis);
 }
 
+/* Leases are gone before values are looked for: else one could be filled behind the walk, with what was fetched before. */
+static void test_redis_clear_of_leases_first(void **state)
+{
+    size_t n_lease_scans = 0, n_value_scans = 0;
+    dload_redis_conn monitor;
+    dload_store_item all = {0};
+    (void)state;
+    up();
+    open_aside(&monitor);
+    begin_aside(&monitor, 1, "MONITOR");
+    must_ok(dload_redis_do(&monitor, dload_redis_until(&monitor, 0)));
+    monitor.subscribed = true;
+    all.key = "x";
+    all.key_bytes = 1;
+    must_ok(run(DLOAD_STORE_CLEAR, &all, 1));
+    must_ok(do_aside(2, "ECHO", "the end"));
+    for (bool over = false; !over;) {
+        redisReply *r = NULL;
+        must_ok(dload_redis_get(&monitor, dload_redis_until(&monitor, 0), &r));
+        over = strstr(r->str, "\"the end\"") != NULL;
+        n_value_scans += strstr(r->str, "\"dload:x*\"") != NULL;
+        if (strstr(r->str, "\"{dload:x*}lease\"") != NULL) {
+            n_lease_scans++;
+            equal(n_value_scans, 0);
+        }
+        freeReplyObject(r);
+    }
+    assert_true(n_lease_scans > 0 && n_value_scans > 0);
+    (void)dload_redis_close(&monitor, DLOAD_OK, NULL);
+    dload_redis_store_end(&redis);
+}
+
 /* More keys than a page has, and than the time allows. */
 static void test_redis_clear_of_many(void **state)
 {
@@ -537,6 +569,7 @@ int main(void)
         cmocka_unit_test(test_redis_other_types),
         cmocka_unit_test(test_redis_set_revokes),
         cmocka_unit_test(test_redis_clear_is_ours_alone),
+        cmocka_unit_test(test_redis_clear_of_leases_first),
         cmocka_unit_test(test_redis_clear_of_many),
         cmocka_unit_test(test_redis_limits),
         cmocka_unit_test(test_redis_connections),

@@ -1518,3 +1518,69 @@ mutant("destroyed_with_letters_out", "typed/control.h",
        "    busy = busy || l->second.n_out != 0;\n",
        "",
        "test_store_async")
+# ---- the Redis store, its connections and its locks ----
+mutant("redis_delete_keeps_leases", "adapters/dataloader_redis_ops.h",
+       "what == DLOAD_REDIS_I_UNLINK || what == DLOAD_REDIS_I_REVOKE);",
+       "what == DLOAD_REDIS_I_REVOKE);",
+       "test_redis")
+mutant("redis_set_keeps_leases", "adapters/dataloader_redis_ops.h",
+       "    dload_redis_i_queue_many(j, DLOAD_REDIS_I_REVOKE, false, at, end, wanted);\n",
+       "",
+       "test_redis")
+mutant("redis_clears_values_first", "adapters/dataloader_redis_clear.h",
+       "w.leases = pass == 0;",
+       "w.leases = pass == 1;",
+       "test_redis")
+mutant("redis_clears_what_is_not_its_own", "adapters/dataloader_redis_clear.h",
+       "    return dload_redis_key_of_name(r->prefix.ptr, p, n, NULL, &key_bytes);\n",
+       "    return (void)p, (void)key_bytes, true;\n",
+       "test_redis")
+mutant("redis_patterns_match", "adapters/dataloader_redis_names.h",
+       "name[i] == '*' || ",
+       "",
+       "test_redis")
+mutant("redis_braces_in_names", "adapters/dataloader_redis_names.h",
+       "key[i] == '%' || key[i] == '{' || key[i] == '}'",
+       "key[i] == '%' || key[i] == '{'",
+       "test_redis")
+mutant("redis_scripts_are_known", "adapters/dataloader_redis_ops.h",
+       "    return st == DLOAD_OK ? dload_redis_i_pass(j, what, DLOAD_EAGAIN, true) : st;\n",
+       "    return st;\n",
+       "test_redis")
+mutant("redis_counts_no_elements", "adapters/dataloader_redis_ops.h",
+       "    if (all->type != REDIS_REPLY_ARRAY || all->elements != n * step)\n",
+       "    if (all->type != REDIS_REPLY_ARRAY || all->elements < n * step)\n",
+       "test_redis_evil")
+mutant("redis_believes_types", "adapters/dataloader_redis_ops.h",
+       "        else if (value->type != REDIS_REPLY_STRING ||\n",
+       "        else if ((value->type != REDIS_REPLY_STRING && value->type != REDIS_REPLY_STATUS) ||\n",
+       "test_redis_evil")
+mutant("redis_keeps_a_late_reply", "adapters/dataloader_redis_wire.h",
+       "        c->reader->pos != c->reader->len) /* a reply that nobody asked for came with the last one */\n",
+       "        false)\n",
+       "test_redis_evil")
+mutant("redis_timeout_keeps_connection", "adapters/dataloader_redis_wire.h",
+       "            return dload_redis_close(c, DLOAD_ETIMEDOUT, \"no reply in time\");\n",
+       "            return c->n_owed = 0, DLOAD_ETIMEDOUT;\n",
+       "test_redis_evil")
+mutant("redis_stays_with_a_replica", "adapters/dataloader_redis_ops.h",
+       "        j->hang_up = true;\n",
+       "        ;\n",
+       "test_redis_failover")
+mutant("redis_refused_is_well", "adapters/dataloader_redis_ops.h",
+       "    return n_refused != 0 && n_refused == n_sent ? DLOAD_EBACKEND : DLOAD_OK;\n",
+       "    return DLOAD_OK;\n",
+       "test_redis_evil")
+mutant("redis_attempts_without_pauses", "adapters/dataloader_redis.h",
+       "        r->pause_until_ns = now_ns + dload_redis_pause(&r->server, r->n_attempts, r);\n",
+       "",
+       "test_redis_faults")
+mutant("redis_lock_of_nobody", "adapters/dataloader_redis_lock.h",
+       "    return st == DLOAD_OK && held_still == 1 ? DLOAD_OK : DLOAD_ELOCK;\n",
+       "    return st;\n",
+       "test_redis_lock")
+mutant("redis_lock_of_the_parent", "adapters/dataloader_redis_lock.h",
+       "    if (r->pid != getpid())\n"
+       "        return DLOAD_EFORK;\n",
+       "",
+       "test_redis_lock")
