@@ -5,7 +5,8 @@
 #define _POSIX_C_SOURCE 200809L
 #define DLOAD_STORE     1
 #include "dataloader.h"
-#include "adapters/dataloader_redis_sink.h"
+#include "adapters/dataloader_redis.h"
+#include "adapters/dataloader_redis_tracking.h"
 
 #include "support.h"
 #include "servers/redis_server.h"
@@ -56,7 +57,7 @@ static void ear_up(void *ctx)
     count_up(&ear.n_up);
 }
 
-static dload_sink inner = {ear_key, ear_all, ear_down, ear_up, NULL, NULL};
+static dload_sink sink = {ear_key, ear_all, ear_down, ear_up, NULL, NULL};
 
 /* Has the ear heard of this key? Forgets all that it heard. */
 static bool heard(const char *key, size_t n)
@@ -96,21 +97,20 @@ static dload_status ask_other(dload_redis_store *other, dload_store_kind kind,
     return st == DLOAD_OK ? item.status : st;
 }
 
-static void test_redis_sink_hears_keys(void **state)
+static void test_redis_heard_keys(void **state)
 {
     static char big[1000];
     static const char *const texts[] = {"users:42", "", "{a}b", "50%", "a\r\n*", "%7B"};
     dload_redis_tracking tracking;
-    dload_redis_name_sink names;
+    dload_redis_listen_config listen = {.prefix = "dload:"};
     dload_redis_store other;
     dload_redis_store_config cfg = {0};
     (void)state;
     up();
     cfg.server.url = rs.unix_url;
     must_ok(dload_redis_store_init(&other, &cfg, NULL, 0));
-    must_ok(dload_redis_tracking_init(&tracking, &redis.server, NULL));
-    dload_redis_name_sink_init(&names, &redis, &inner);
-    dload_redis_tracking_add(&tracking, &names.sink);
+    must_ok(dload_redis_tracking_init(&tracking, &redis.server, &listen));
+    dload_redis_tracking_add(&tracking, &sink);
     must_ok(dload_redis_tracking_start(&tracking));
     must_ok(dload_redis_tracking_wait(&tracking, 10 * DLOAD_SECOND));
     memset(big, '}', sizeof big);
@@ -152,44 +152,10 @@ static void test_redis_sink_hears_keys(void **state)
     dload_redis_tracking_end(&tracking);
 }
 
-/* Names of nobody's, and a key for which there is no memory. */
-static void test_redis_sink_foreign_names(void **state)
-{
-    static const char *const foreign[] = {"{dload:a}lease", "other:a", "dload:{a}", "dload"};
-    struct fake_env f;
-    dload_redis_name_sink names;
-    static char big[2000];
-    (void)state;
-    up();
-    dload_redis_name_sink_init(&names, &redis, &inner);
-    (void)heard("", 0);
-    for (size_t i = 0; i < COUNT(foreign); i++)
-        names.sink.key(names.sink.ctx, foreign[i], strlen(foreign[i]));
-    equal(ear.n_keys, 0);
-    names.sink.key(names.sink.ctx, "dload:a", 7);
-    assert_true(heard("a", 1));
-    memset(big, 'x', sizeof big);
-    memcpy(big, "dload:", 6);
-    names.sink.key(names.sink.ctx, big, 1100);
-    assert_true(heard(big + 6, 1094));
-    size_t n_all = ear.n_all;
-    fake_env_init(&f);
-    redis.store.env = &f.env;
-    f.fail_at = 1;
-    fake_env_arm(&f);
-    names.sink.key(names.sink.ctx, big, sizeof big);
-    fake_env_disarm(&f);
-    redis.store.env = redis.server.env;
-    equal(ear.n_all, n_all + 1);
-    equal(ear.n_keys, 0);
-    dload_redis_store_end(&redis);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_redis_sink_hears_keys),
-        cmocka_unit_test(test_redis_sink_foreign_names),
+        cmocka_unit_test(test_redis_heard_keys),
     };
     return cmocka_run_group_tests(tests, start_server, stop_server);
 }
