@@ -290,6 +290,62 @@ static void test_set_revokes(void **state)
     db_close(t);
 }
 
+/* Between the look that found nothing and the lease somebody else took it, and fills or not: no second one is told to
+ * fetch. The clock is asked in between, and there it happens. */
+struct meanwhile {
+    struct db *other;
+    bool on, fills;
+    uint32_t n_asked;
+};
+
+static uint64_t fill_meanwhile(void *ctx)
+{
+    struct meanwhile *m = ctx;
+    if (m->on && ++m->n_asked == 2) { /* the first is before the look */
+        m->on = false;
+        dload_store_item item = store_item_lease(STR("k"), 2, DLOAD_SECOND);
+        must(store_one(&m->other->x, DLOAD_STORE_LEASE, &item), DLOAD_MISSING);
+        item = store_item_lease(STR("k"), 2, DLOAD_NEVER);
+        item.value = "v";
+        item.value_bytes = 1;
+        if (m->fills)
+            must_ok(store_one(&m->other->x, DLOAD_STORE_FILL, &item));
+    }
+    return db_wall(m->other);
+}
+
+static void lease_meanwhile(bool fills)
+{
+    struct db *t = open_with_clock(), *late = db_new();
+    struct meanwhile m = {t, false, fills, 0};
+    dload_store_item item = store_item_lease(STR("another"), 1, DLOAD_SECOND);
+    late->cfg.path = t->path;
+    late->cfg.wall_ms = fill_meanwhile;
+    late->cfg.wall_ctx = &m;
+    must_ok(dload_sqlite_init(&late->q, &late->cfg));
+    must(store_one(&t->x, DLOAD_STORE_LEASE, &item),
+         DLOAD_MISSING); /* so that leases are looked for */
+    m.on = true;
+    item = store_item_lease(STR("k"), 3, DLOAD_SECOND);
+    dload_store_op op = store_op(DLOAD_STORE_LEASE, &item, 1);
+    must_ok(dload_store_run(&late->q.store, &op));
+    assert_false(m.on);
+    if (fills)
+        assert_true(store_holds(&item, STR("v")));
+    else
+        must(item.status, DLOAD_EBUSY);
+    dload_store_release(&op);
+    db_close(late);
+    db_close(t);
+}
+
+static void test_leased_meanwhile(void **state)
+{
+    (void)state;
+    lease_meanwhile(true);
+    lease_meanwhile(false);
+}
+
 /* ---- size ---- */
 
 static dload_str number_key(const uint64_t *number)
@@ -498,6 +554,7 @@ int main(void)
         cmocka_unit_test(test_clock_set_back),
         cmocka_unit_test(test_left_leases_go),
         cmocka_unit_test(test_set_revokes),
+        cmocka_unit_test(test_leased_meanwhile),
         cmocka_unit_test(test_size_bound),
         cmocka_unit_test(test_written_again_is_young),
         cmocka_unit_test(test_nothing_is_sql),

@@ -1584,3 +1584,73 @@ mutant("redis_lock_of_the_parent", "adapters/dataloader_redis_lock.h",
        "        return DLOAD_EFORK;\n",
        "",
        "test_redis_lock")
+
+# ---- the SQLite store ----
+mutant("sqlite_fill_without_lease", "adapters/dataloader_sqlite.h",
+       "return rc == SQLITE_OK && was ?",
+       "return rc == SQLITE_OK ?",
+       "test_sqlite")
+mutant("sqlite_delete_keeps_lease", "adapters/dataloader_sqlite.h",
+       "return rc == SQLITE_OK && leases\n                   ? dload_sqlite_i_about",
+       "return rc == SQLITE_OK && false\n                   ? dload_sqlite_i_about",
+       "test_sqlite")
+mutant("sqlite_set_keeps_lease", "adapters/dataloader_sqlite.h",
+       "        if (leases)\n            rc = dload_sqlite_i_about(c, DLOAD_SQLITE_I_LEASE_DELETE, item);\n",
+       "",
+       "test_sqlite")
+mutant("sqlite_clear_keeps_leases", "adapters/dataloader_sqlite.h",
+       "return rc == SQLITE_OK && leases ? dload_sqlite_i_clear(c, item, true) : rc;",
+       "return rc;",
+       "test_sqlite")
+mutant("sqlite_lease_without_second_look", "adapters/dataloader_sqlite.h",
+       "    rc = dload_sqlite_i_get(c, op); /* somebody may have filled it in since */\n",
+       "",
+       "test_sqlite")
+mutant("sqlite_child_goes_on", "adapters/dataloader_sqlite.h",
+       "    if (getpid() != q->pid)\n        return DLOAD_EFORK;\n    dload_status st = dload_sqlite_i_turn",
+       "    dload_status st = dload_sqlite_i_turn",
+       "test_sqlite")
+mutant("sqlite_late_lease_fills", "adapters/dataloader_sqlite_ops.h",
+       "late ? -1 : now_ms)",
+       "-1)",
+       "test_sqlite")
+mutant("sqlite_expired_is_found", "adapters/dataloader_sqlite_ops.h",
+       "expires_ms <= now_ms || ",
+       "",
+       "test_sqlite")
+mutant("sqlite_clock_set_back_is_ignored", "adapters/dataloader_sqlite_ops.h",
+       " || written_ms - now_ms > DLOAD_SQLITE_I_BACK_MS",
+       "",
+       "test_sqlite")
+mutant("sqlite_prefix_of_ff", "adapters/dataloader_sqlite_ops.h",
+       "    while (n_bytes != 0 && (unsigned char)item->key[n_bytes - 1] == 0xff)\n        n_bytes--;\n",
+       "",
+       "test_sqlite")
+mutant("sqlite_nothing_is_taken_back", "adapters/dataloader_sqlite_ops.h",
+       "        (void)dload_sqlite_i_do(c, DLOAD_SQLITE_I_ROLLBACK);\n",
+       "",
+       "test_sqlite_faults")
+mutant("sqlite_never_evicts", "adapters/dataloader_sqlite_ops.h",
+       "max_bytes != 0 && turn < DLOAD_SQLITE_I_EVICT_TURNS",
+       "max_bytes != 0 && turn < 0",
+       "test_sqlite")
+mutant("sqlite_newest_evicted", "adapters/dataloader_sqlite_conn.h",
+       "ORDER BY id LIMIT ?1)",
+       "ORDER BY id DESC LIMIT ?1)",
+       "test_sqlite")
+mutant("sqlite_lease_for_everybody", "adapters/dataloader_sqlite_conn.h",
+       "OR l.token=?2",
+       "OR 1",
+       "test_sqlite")
+mutant("sqlite_any_table_is_ours", "adapters/dataloader_sqlite_conn.h",
+       "if (n_there == 3 && n_ours == 3)",
+       "if (n_there >= 3)",
+       "test_sqlite")
+mutant("sqlite_spoilt_connection_stays", "adapters/dataloader_sqlite_file.h",
+       "        (void)dload_sqlite_i_put_aside(c);\n    dload_sqlite_i_close(c);\n",
+       "        (void)dload_sqlite_i_put_aside(c);\n",
+       "test_sqlite_faults")
+mutant("sqlite_removed_file_is_used", "adapters/dataloader_sqlite_file.h",
+       "        if (dload_sqlite_i_moved(c)) {",
+       "        if (false) {",
+       "test_sqlite_faults")
