@@ -77,7 +77,7 @@
 #endif
 #endif
 #include "dataloader_redis.h"
-#include "dataloader_redis_sink.h"
+#include "dataloader_redis_tracking.h"
 #endif
 #if DLOAD_ANY_POSTGRES
 #include "dataloader_postgres.h"
@@ -109,7 +109,6 @@ typedef struct dload_any {
     } is; /* private */
 #if DLOAD_ANY_REDIS
     dload_redis_tracking tracking; /* private */
-    dload_redis_name_sink names;   /* private */
 #endif
     bool listens; /* private */
 } dload_any;
@@ -260,14 +259,16 @@ DLOAD_I_UNUSED static dload_status dload_any_listen(dload_any *a, dload_sink *si
     if (!dload_any_tells(a) || a->listens)
         return dload_any_i_refuse(why, why_bytes, "this store does not tell of changes");
 #if DLOAD_ANY_REDIS
-    dload_status st = dload_redis_tracking_init(&a->tracking, &a->is.redis.server, NULL);
+    dload_redis_listen_config listen;
+    memset(&listen, 0, sizeof listen);
+    listen.prefix = a->is.redis.prefix.ptr;
+    dload_status st = dload_redis_tracking_init(&a->tracking, &a->is.redis.server, &listen);
     if (st != DLOAD_OK) {
         (void)snprintf(why, why_bytes, "redis: tracking: %s", dload_strerror(st));
         return st;
     }
     a->listens = true;
-    dload_redis_name_sink_init(&a->names, &a->is.redis, sink);
-    dload_redis_tracking_add(&a->tracking, &a->names.sink);
+    dload_redis_tracking_add(&a->tracking, sink);
     st = dload_redis_tracking_start(&a->tracking);
     if (st != DLOAD_OK)
         (void)snprintf(why, why_bytes, "redis: no thread that listens: %s", dload_strerror(st));
