@@ -39,7 +39,7 @@
  *
  * WHEN A NODE FAILS  Keys of a node that cannot be reached are DLOAD_EBACKEND or DLOAD_ETIMEDOUT, each for itself; the others have their
  * answers. The node is left alone for a while, as dataloader_redis.h says of a server. A request fails as a whole, and
- * the breaker counts it, when no key was answered and every master failed lately.
+ * the breaker counts it, when no key was answered and no master is known to have answered the last time it was asked.
  *
  * WHAT IS REMEMBERED OF A NODE  on_topology is called when a slot moved or a map differs from the one before, by the request that
  * noticed and before it goes on to the new node: what was heard of changes there is void, everything must be forgotten. Hang a

@@ -131,7 +131,8 @@ DLOAD_I_LOCAL void dload_redis_cluster_i_well(dload_redis_cluster_i_job *q,
                                               const dload_redis_member *m)
 {
     dload_redis_master *h = dload_redis_cluster_i_health(q, m);
-    if (h != NULL && DLOAD_I_LOAD_RELAXED(&h->n_failed) != 0) {
+    if (h != NULL && DLOAD_I_LOAD_RELAXED(&h->is_well) == 0) {
+        DLOAD_I_STORE_RELAXED(&h->is_well, 1u);
         DLOAD_I_STORE_RELAXED(&h->n_failed, 0u);
         DLOAD_I_STORE_RELAXED(&h->pause_until_ns, (uint64_t)0);
     }
@@ -143,7 +144,10 @@ DLOAD_I_LOCAL void dload_redis_cluster_i_ill(dload_redis_cluster_i_job *q,
 {
     dload_redis_master *h = dload_redis_cluster_i_health(q, m);
     const uint64_t now_ns = dload_redis_now();
-    if (h == NULL || now_ns < DLOAD_I_LOAD_RELAXED(&h->pause_until_ns))
+    if (h == NULL)
+        return;
+    DLOAD_I_STORE_RELAXED(&h->is_well, 0u);
+    if (now_ns < DLOAD_I_LOAD_RELAXED(&h->pause_until_ns))
         return;
     uint32_t n = __atomic_add_fetch(&h->n_failed, 1u, __ATOMIC_RELAXED);
     if (!connecting && n < DLOAD_REDIS_CLUSTER_I_FAILURES)
@@ -242,6 +246,7 @@ DLOAD_I_LOCAL void dload_redis_cluster_i_install(dload_redis_cluster_i_job *q, d
             if (was == DLOAD_REDIS_I_NO_MASTER)
                 continue;
             map->masters[i].n_failed = DLOAD_I_LOAD_RELAXED(&old->masters[was].n_failed);
+            map->masters[i].is_well = DLOAD_I_LOAD_RELAXED(&old->masters[was].is_well);
             map->masters[i].pause_until_ns =
                 DLOAD_I_LOAD_RELAXED(&old->masters[was].pause_until_ns);
         }

@@ -245,7 +245,7 @@ DLOAD_I_LOCAL dload_status dload_redis_cluster_i_conclude(dload_redis_cluster_i_
         worst = st != DLOAD_ETOOBIG ? st : worst;
     }
     for (uint32_t i = 0; i < q->map->n_masters; i++) {
-        if (DLOAD_I_LOAD_RELAXED(&q->map->masters[i].n_failed) == 0)
+        if (DLOAD_I_LOAD_RELAXED(&q->map->masters[i].is_well) != 0)
             return DLOAD_OK;
     }
     return worst;

@@ -33,6 +33,7 @@ typedef struct dload_redis_master {
     dload_redis_address at;
     uint64_t pause_until_ns; /* it is left alone until then */
     uint32_t n_failed;       /* attempts to talk to it, in a row */
+    uint32_t is_well;        /* 1 = the last one was answered */
 } dload_redis_master;
 
 /* Who has which slot. Constant once it is made, but for its masters' health; freed with its last user. */

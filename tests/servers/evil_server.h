@@ -8,7 +8,7 @@
  *             a->hangs = true;                        // half a reply, then silence
  *     }
  *     struct evil_server e = {.answer = answer};
- *     assert_true(evil_start(&e));                    // a Unix socket at e.path; a thread
+ *     assert_true(evil_start(&e));                    // a Unix socket at e.path, or e.port; a thread
  *     ... evil_stop(&e);
  *
  * It takes commands apart as a server does, one connection's commands in order, each answered by the function, which
@@ -42,6 +42,8 @@ struct evil_answer {
 struct evil_server {
     void (*answer)(void *ctx, const struct evil_command *c, struct evil_answer *a);
     void *ctx;
+    bool tcp; /* on 127.0.0.1:port in place of path; set before the start */
+    int port;
     char path[96];
     char folder[64];
     size_t n_connections; /* accepted so far; atomic */
@@ -233,6 +235,19 @@ static void *evil_run(void *arg)
     return NULL;
 }
 
+static bool evil_bind_port(struct evil_server *e)
+{
+    struct sockaddr_in at;
+    socklen_t n_bytes = sizeof at;
+    memset(&at, 0, sizeof at);
+    at.sin_family = AF_INET;
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    bool ok = bind(e->listener, (struct sockaddr *)(void *)&at, sizeof at) == 0 &&
+              getsockname(e->listener, (struct sockaddr *)(void *)&at, &n_bytes) == 0;
+    e->port = ok ? ntohs(at.sin_port) : 0;
+    return ok;
+}
+
 __attribute__((__unused__)) static bool evil_start(struct evil_server *e)
 {
     struct sockaddr_un at;
@@ -243,9 +258,11 @@ __attribute__((__unused__)) static bool evil_start(struct evil_server *e)
         return false;
     (void)snprintf(e->path, sizeof e->path, "%s/evil.sock", e->folder);
     (void)snprintf(at.sun_path, sizeof at.sun_path, "%s", e->path);
-    e->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    return e->listener >= 0 && bind(e->listener, (struct sockaddr *)(void *)&at, sizeof at) == 0 &&
-           listen(e->listener, 64) == 0 && pthread_create(&e->thread, NULL, evil_run, e) == 0;
+    e->listener = socket(e->tcp ? AF_INET : AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (e->tcp ? !evil_bind_port(e)
+               : bind(e->listener, (struct sockaddr *)(void *)&at, sizeof at) != 0)
+        return false;
+    return listen(e->listener, 64) == 0 && pthread_create(&e->thread, NULL, evil_run, e) == 0;
 }
 
 __attribute__((__unused__)) static void evil_stop(struct evil_server *e)
