@@ -172,10 +172,11 @@
  *                            >>ghost >>fifo >>past >>evict >>adaptive >>wheel >>chance >>stats >>flight
  *                            >>nest >>batch >>pace
  *                            >>run >>crew >>drive >>registry >>carry >>backend >>named >>stored >>store_stats
- *                            >>letter >>second
+ *                            >>letter >>second >>locking
  *   once a loader: >>params >>fork >>lock_pthread >>snapshot >>snapshot_file >>worth >>siphash >>types >>api
  *                  >>leave >>ident >>table >>keytext >>stale >>removed >>weight >>read >>reach >>store >>cache >>shards >>many
- *                  >>pin >>owed >>ops >>answer >>second_level >>refresh >>load >>outside >>sink >>control >>save >>restore
+ *                  >>pin >>owed >>ops >>answer >>locked >>second_level >>run_second
+ *                  >>refresh >>load >>outside >>sink >>control >>save >>restore
  *                  >>undef
  */
 /* A name of the user's own, or -Wshadow, never decides whether this compiles without warnings. */
@@ -3664,7 +3665,11 @@ typedef struct dload_stats {
     uint64_t store_writes;  /* answers stored */
     uint64_t store_deletes; /* clears acknowledged */
     uint64_t store_unsent;  /* clears not acknowledged yet */
-    uint64_t too_heavy;     /* values that were over a shard's share of config.max_weight */
+    /* With config.locks, otherwise 0. */
+    uint64_t locks_taken;  /* named locks */
+    uint64_t locks_missed; /* ... that were not to be had, or not in time: the batch went without */
+    uint64_t locks_lost;   /* ... that were not ours any more when the function was through */
+    uint64_t too_heavy;    /* values that were over a shard's share of config.max_weight */
 } dload_stats;
 
 /* Observers, each NULL or called with no lock held, from the thread that caused it; they may call any
@@ -3779,6 +3784,9 @@ DLOAD_I_LOCAL dload_status dload_stats_prometheus(const dload_stats *stats, cons
     dload_i_text_metric(&t, "store_writes_total", counter, name, stats->store_writes);
     dload_i_text_metric(&t, "store_deletes_total", counter, name, stats->store_deletes);
     dload_i_text_metric(&t, "store_unsent", gauge, name, stats->store_unsent);
+    dload_i_text_metric(&t, "locks_taken_total", counter, name, stats->locks_taken);
+    dload_i_text_metric(&t, "locks_missed_total", counter, name, stats->locks_missed);
+    dload_i_text_metric(&t, "locks_lost_total", counter, name, stats->locks_lost);
     dload_i_text_put(&t, "# TYPE dataloader_batches_total counter\n");
     for (size_t i = 0; i < DLOAD_N_TRIGGERS; i++) {
         dload_i_text_put(&t, "dataloader_batches_total{loader=\"");
@@ -7320,6 +7328,110 @@ DLOAD_I_LOCAL bool dload_i_store_named(dload_i_second *s, const char *name)
 
 #endif /* DLOAD_STORE */
 
+/* ==== runtime/locking.h ==== */
+
+/* >>locking -- the named locks of one loader: one, or stripes of it that keys are spread over.
+ *
+ * Several stripes are taken in ascending order, so that two processes never hold what the other one waits for.
+ * Whatever cannot be taken in time is done without: the work is then perhaps done twice.
+ */
+
+#if defined(DLOAD_STORE) && DLOAD_STORE && !defined(DLOAD_I_LOCKING_H)
+#define DLOAD_I_LOCKING_H
+
+#define DLOAD_I_LOCK_NAME_MAX 200u
+#define DLOAD_I_STRIPES_MAX   64u
+
+typedef struct dload_i_locking {
+    dload_locks *locks; /* NULL = none */
+    uint64_t wait_ns;
+    uint32_t n_stripes;
+    size_t name_bytes;
+    char name[DLOAD_I_LOCK_NAME_MAX + 4]; /* and a slash and a stripe's number */
+} dload_i_locking;
+
+/* Prepares it; prefix and name are put together. DLOAD_EINVAL when something is out of its range. */
+DLOAD_I_LOCAL dload_status dload_i_locking_init(dload_i_locking *k, dload_locks *locks,
+                                                const char *prefix, const char *name,
+                                                uint32_t n_stripes, uint64_t wait_ns)
+{
+    size_t n_prefix = dload_str_from(prefix).len, n = dload_str_from(name).len;
+    if (locks->take == NULL || locks->check == NULL || locks->give == NULL ||
+        n_stripes > DLOAD_I_STRIPES_MAX || n == 0 || n > DLOAD_I_LOCK_NAME_MAX - n_prefix)
+        return DLOAD_EINVAL;
+    memcpy(k->name, prefix, n_prefix);
+    memcpy(k->name + n_prefix, name, n);
+    k->name_bytes = n_prefix + n;
+    k->locks = locks;
+    k->n_stripes = n_stripes != 0 ? n_stripes : 1;
+    k->wait_ns = wait_ns != 0 ? wait_ns : 5 * DLOAD_SECOND;
+    return DLOAD_OK;
+}
+
+/* The lock that keys of a hash are under, which every process computes alike. */
+DLOAD_I_LOCAL uint64_t dload_i_stripe_bit(const dload_i_locking *k, uint64_t hash)
+{
+    return UINT64_C(1) << (dload_i_mix64(hash) >> 32) % k->n_stripes;
+}
+
+DLOAD_I_LOCAL uint32_t dload_i_n_stripes(uint64_t stripes)
+{
+    uint32_t n = 0;
+    for (; stripes != 0; stripes &= stripes - 1)
+        n++;
+    return n;
+}
+
+/* Takes the wanted stripes, by until_ns of env's clock; held has a place for each that there is. Returns those that
+ * were taken. */
+DLOAD_I_LOCAL uint64_t dload_i_locks_take(const dload_i_locking *k, const dload_env *env,
+                                          uint64_t wanted, uint64_t until_ns, dload_held *held)
+{
+    char text[sizeof k->name];
+    dload_str name;
+    uint64_t taken = 0;
+    memcpy(text, k->name, k->name_bytes);
+    name.ptr = text;
+    for (uint32_t i = 0; i < k->n_stripes; i++) {
+        if ((wanted >> i & 1) == 0)
+            continue;
+        name.len = k->name_bytes;
+        if (k->n_stripes > 1) {
+            text[name.len++] = '/';
+            if (i >= 10)
+                text[name.len++] = (char)('0' + (char)(i / 10));
+            text[name.len++] = (char)('0' + (char)(i % 10));
+        }
+        uint64_t now_ns = dload_i_now(env);
+        uint64_t left_ns = now_ns < until_ns ? until_ns - now_ns : 0;
+        if (k->locks->take(k->locks, name, left_ns, &held[i]) == DLOAD_OK)
+            taken |= UINT64_C(1) << i;
+    }
+    return taken;
+}
+
+/* How many of them are not ours any more; prolongs the others. */
+DLOAD_I_LOCAL uint32_t dload_i_locks_lost(const dload_i_locking *k, uint64_t taken,
+                                          dload_held *held)
+{
+    uint32_t n_lost = 0;
+    for (uint32_t i = 0; i < k->n_stripes; i++)
+        n_lost += (taken >> i & 1) != 0 && k->locks->check(k->locks, &held[i]) != DLOAD_OK;
+    return n_lost;
+}
+
+/* Gives them back, the last one first, and says how many had been lost. */
+DLOAD_I_LOCAL uint32_t dload_i_locks_give(const dload_i_locking *k, uint64_t taken,
+                                          dload_held *held)
+{
+    uint32_t n_lost = 0;
+    for (uint32_t i = k->n_stripes; i-- > 0;)
+        n_lost += (taken >> i & 1) != 0 && k->locks->give(k->locks, &held[i]) != DLOAD_OK;
+    return n_lost;
+}
+
+#endif /* DLOAD_STORE */
+
 #if !defined(DLOAD_STORE) || defined(DLOAD_NAME) || defined(DLOAD_KEY) /* stores alone */
 
 /* ==== typed/params.h ==== */
@@ -8851,6 +8963,8 @@ typedef struct DLOAD_I_FN(batch) {
     DLOAD_I_V *kept;     /* private: answers to be stored, by place */
     uint32_t *places;    /* private: of asked */
     uint32_t second_cap; /* private: places there */
+    dload_held *held;    /* private: named locks, a place a stripe */
+    uint64_t locked;     /* private: stripes that are held, a bit each */
     uint8_t stage;       /* private: DLOAD_I_STAGE_ */
 #endif
 #if DLOAD_I_OWES
@@ -8944,6 +9058,17 @@ typedef struct DLOAD_I_FN(config) {
     dload_status (*encode)(void *ctx, const DLOAD_I_V *value, void *bytes, size_t cap_bytes,
                            size_t *n_bytes);
     dload_status (*decode)(void *ctx, const void *bytes, size_t n_bytes, DLOAD_I_V *value);
+    /* Named locks, held while the function fetches, so that one process at a time does; the store is asked again
+     * when a lock is there. Blocks the caller, and so does not go with wake (DLOAD_EINVAL). Whoever answers after
+     * DLOAD_PENDING gives the lock back in _batch_done, from whatever thread. A fetch from inside this loader's
+     * fetch function takes no lock. With or without a store; must outlive the loader. NULL = none */
+    dload_locks *locks;
+    const char *lock_name; /* 1 .. 200 bytes, copied; NULL = "dataloader:" and the store's name */
+    uint32_t
+        lock_stripes; /* locks that keys are spread over, alike in every process: NAME/0, NAME/1 ...;
+                         default 1 = one batch of the name at a time; <= 64 */
+    uint64_t
+        lock_wait_ns; /* longest wait for a batch's locks; then it fetches without; default 5 s */
 #endif
 #if DLOAD_HASH == DLOAD_HASH_SIP
     /* The secret of the hash, 128 bits that nobody can guess; default 0, 0 = one of this loader's own, from
@@ -9193,6 +9318,7 @@ typedef struct DLOAD_NAME {
 #endif
 #if DLOAD_STORE
     dload_i_second second; /* under the mutex */
+    dload_i_locking locking;
 #endif
 } DLOAD_NAME;
 
@@ -12537,8 +12663,9 @@ DLOAD_I_UNUSED static dload_i_batch *DLOAD_I_FN(i_make_batch)(void *owner)
 }
 
 #if DLOAD_STORE
-/* In second.h. */
+/* In second.h, locked.h and run_second.h. */
 DLOAD_I_LOCAL void DLOAD_I_FN(i_second_give)(DLOAD_I_BATCH *b);
+DLOAD_I_LOCAL void DLOAD_I_FN(i_locked_give)(DLOAD_I_BATCH *b);
 DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_run_second)(DLOAD_NAME *l, DLOAD_I_BATCH *b);
 DLOAD_I_LOCAL void DLOAD_I_FN(i_keep_answer)(DLOAD_NAME *l, DLOAD_I_BATCH *b, uint32_t i);
 #endif
@@ -12551,6 +12678,7 @@ DLOAD_I_UNUSED static void DLOAD_I_FN(i_unmake_batch)(void *owner, dload_i_batch
     dload_i_free(l->core.env, b->own_keys, DLOAD_I_FN(i_places)(base->cap, &unused, &unused));
 #if DLOAD_STORE
     DLOAD_I_FN(i_second_give)(b);
+    DLOAD_I_FN(i_locked_give)(b);
 #endif
     dload_i_free(l->core.env, b, sizeof *b);
 }
@@ -12598,7 +12726,7 @@ DLOAD_I_UNUSED static dload_status DLOAD_I_FN(i_run)(void *owner, dload_i_batch 
 #endif
     b->deadline_ns = dload_i_add_ns(base->started_ns, l->core.run_limit_ns);
 #if DLOAD_STORE
-    if (DLOAD_I_FN(i_has_second)(l))
+    if (DLOAD_I_FN(i_has_second)(l) || l->locking.locks != NULL)
         return DLOAD_I_FN(i_run_second)(l, b);
 #endif
     dload_status st = l->cfg.fetch(b);
@@ -12843,9 +12971,9 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_set_bytes)(DLOAD_I_BATCH *b, size_t i,
 #endif
 
 #if DLOAD_STORE
-/* In second.h. */
-DLOAD_I_LOCAL void DLOAD_I_FN(i_write_back)(DLOAD_NAME *l, DLOAD_I_BATCH *b, dload_status status,
-                                            uint64_t rest_ttl_ns);
+/* In run_second.h. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_fetched)(DLOAD_NAME *l, DLOAD_I_BATCH *b, dload_status status,
+                                         uint64_t rest_ttl_ns);
 #endif
 
 /* Was the key, its group or everything cleared after the token was taken? The mutex is held. */
@@ -12924,8 +13052,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_done)(DLOAD_I_BATCH *b, dload_status s
         return status == DLOAD_PENDING ? DLOAD_EINVAL : DLOAD_EFORK;
     uint64_t ttl_ns = DLOAD_I_FN(i_error_ttl)(l, status);
 #if DLOAD_STORE
-    if (DLOAD_I_FN(i_has_second)(l))
-        DLOAD_I_FN(i_write_back)(l, b, status, ttl_ns);
+    if (DLOAD_I_FN(i_has_second)(l) || l->locking.locks != NULL)
+        DLOAD_I_FN(i_fetched)(l, b, status, ttl_ns);
 #endif
     DLOAD_I_ACQUIRE(&l->mutex);
     b->base.rest_ttl_ns = ttl_ns;
@@ -12941,6 +13069,113 @@ DLOAD_I_API bool DLOAD_I_FN(batch_cancelled)(const DLOAD_I_BATCH *b)
 
 #endif /* DLOAD_I_BODIES */
 #endif /* DLOAD_I_HAVE_ANSWER */
+
+/* ==== typed/locked.h ==== */
+
+/* >>locked -- named locks around the fetch function: one process at a time fetches, and the next one finds
+ * what it has stored.
+ *
+ * A lock is taken when the store has been asked and something is missing; then it is asked again, mutant
+ * LOCKED_UNASKED, because whoever held the lock before will have stored just that. A lock that was lost meanwhile
+ * may be another's by now, who may have fetched something newer: what came of ours is delivered, not stored.
+ *
+ * No lock is held here where nothing else is said: this runs where the fetch function runs.
+ */
+#ifndef DLOAD_I_HAVE_LOCKED
+#define DLOAD_I_HAVE_LOCKED
+
+#if DLOAD_I_BODIES && DLOAD_STORE
+
+/* The stripes that the keys which the function would see are under. */
+DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_stripes_of)(const DLOAD_NAME *l, const DLOAD_I_BATCH *b)
+{
+    const dload_i_locking *k = &l->locking;
+    uint64_t stripes = k->n_stripes == 1;
+    for (size_t i = 0; i < b->n && k->n_stripes > 1; i++) {
+        char text[DLOAD_I_KEYTEXT_MAX];
+        dload_str tail;
+        size_t n = DLOAD_I_FN(i_key_text)(text, b->base.group, &b->keys[i], &tail);
+        uint64_t sum = dload_i_sum(0, text, n);
+        stripes |= dload_i_stripe_bit(k, dload_i_sum(sum, tail.ptr, tail.len));
+    }
+    return stripes;
+}
+
+/* Is this batch sent from inside another one's fetch function, in this thread? Then what it would wait for may be
+ * what that one holds. */
+DLOAD_I_LOCAL bool DLOAD_I_FN(i_is_inner)(DLOAD_NAME *l, const DLOAD_I_BATCH *b)
+{
+    bool inner = false;
+    uint64_t self = dload_i_self(l->core.env);
+    DLOAD_I_ACQUIRE(&l->mutex);
+    for (const dload_i_batch *other = l->core.running; other != NULL; other = other->next)
+        inner = inner || (other != &b->base && other->in_fetch && other->runner == self);
+    DLOAD_I_LEAVE(l);
+    return inner;
+}
+
+/* Takes the locks of a batch: true when it holds one now, and waited for it or not. */
+DLOAD_I_LOCAL bool DLOAD_I_FN(i_lock_batch)(DLOAD_NAME *l, DLOAD_I_BATCH *b)
+{
+    const dload_i_locking *k = &l->locking;
+    const dload_env *env = l->core.env;
+    if (k->locks == NULL || b->locked != 0 || DLOAD_I_FN(i_is_inner)(l, b))
+        return false;
+    uint64_t wanted = DLOAD_I_FN(i_stripes_of)(l, b);
+    uint64_t until_ns = dload_i_add_ns(dload_i_now(env), k->wait_ns);
+    if (b->held == NULL)
+        b->held = (dload_held *)dload_i_alloc(env, k->n_stripes * sizeof *b->held);
+    if (b->held != NULL)
+        b->locked = dload_i_locks_take(
+            k, env, wanted, until_ns < b->deadline_ns ? until_ns : b->deadline_ns, b->held);
+    DLOAD_I_ACQUIRE(&l->mutex);
+    l->core.stats.locks_taken += dload_i_n_stripes(b->locked);
+    l->core.stats.locks_missed += dload_i_n_stripes(wanted & ~b->locked);
+    DLOAD_I_LEAVE(l);
+    return b->locked != 0;
+}
+
+DLOAD_I_LOCAL void DLOAD_I_FN(i_count_lost)(DLOAD_NAME *l, uint32_t n_lost)
+{
+    DLOAD_I_ACQUIRE(&l->mutex);
+    l->core.stats.locks_lost += n_lost;
+    DLOAD_I_LEAVE(l);
+}
+
+/* Before what the function answered is stored: true when every lock is held still. One that is not is given
+ * back, and counted, here. */
+DLOAD_I_LOCAL bool DLOAD_I_FN(i_holds_locks)(DLOAD_NAME *l, DLOAD_I_BATCH *b)
+{
+    if (b->locked == 0)
+        return true;
+    uint32_t n_lost = dload_i_locks_lost(&l->locking, b->locked, b->held);
+    if (n_lost == 0)
+        return true;
+    (void)dload_i_locks_give(&l->locking, b->locked, b->held);
+    b->locked = 0;
+    DLOAD_I_FN(i_count_lost)(l, n_lost);
+    return false;
+}
+
+DLOAD_I_LOCAL void DLOAD_I_FN(i_unlock_batch)(DLOAD_NAME *l, DLOAD_I_BATCH *b)
+{
+    if (b->locked == 0)
+        return;
+    uint32_t n_lost = dload_i_locks_give(&l->locking, b->locked, b->held);
+    b->locked = 0;
+    if (n_lost != 0)
+        DLOAD_I_FN(i_count_lost)(l, n_lost);
+}
+
+/* The end of a batch's memory. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_locked_give)(DLOAD_I_BATCH *b)
+{
+    dload_i_free(b->owner->core.env, b->held, b->owner->locking.n_stripes * sizeof *b->held);
+    b->held = NULL;
+}
+
+#endif /* DLOAD_I_BODIES && DLOAD_STORE */
+#endif /* DLOAD_I_HAVE_LOCKED */
 
 /* ==== typed/second.h ==== */
 
@@ -13027,8 +13262,9 @@ DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_group_of)(const DLOAD_I_BATCH *b)
     return DLOAD_GROUP ? b->base.group : 0;
 }
 
-/* The request for what the store may be asked for, or NULL: nothing, or no memory. The mutex is held. */
-DLOAD_I_LOCAL dload_i_letter *DLOAD_I_FN(i_question)(DLOAD_NAME *l, DLOAD_I_BATCH *b)
+/* The request for what the store may be asked for and has not answered, or NULL: nothing, or no memory. The
+ * mutex is held. */
+DLOAD_I_LOCAL dload_i_letter *DLOAD_I_FN(i_question)(DLOAD_NAME *l, DLOAD_I_BATCH *b, bool again)
 {
     dload_i_second *s = &l->second;
     uint64_t group = DLOAD_I_FN(i_group_of)(b);
@@ -13037,11 +13273,12 @@ DLOAD_I_LOCAL dload_i_letter *DLOAD_I_FN(i_question)(DLOAD_NAME *l, DLOAD_I_BATC
     for (uint32_t i = 0; i < b->base.n && t != NULL; i++) {
         const dload_i_flight *f = &b->base.flights[i];
         bool fresh = (f->second & DLOAD_I_SECOND_FRESH) != 0; /* mutant FRESH_FROM_STORE */
-        if (!fresh && !dload_i_is_unsent(s, f->hash, group) /* mutant UNSENT_READ */)
+        bool hit = (f->second & DLOAD_I_SECOND_HIT) != 0;
+        if (!fresh && !hit && !dload_i_is_unsent(s, f->hash, group) /* mutant UNSENT_READ */)
             (void)DLOAD_I_FN(i_add_place)(t, b, i);
     }
     uint32_t n = t != NULL ? t->n : 0;
-    l->core.stats.store_bypassed += b->base.n - n;
+    l->core.stats.store_bypassed += again ? 0 : b->base.n - n;
     if (n == 0) {
         if (t != NULL)
             dload_i_letter_give(s, t);
@@ -13123,7 +13360,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_take_one)(DLOAD_NAME *l, DLOAD_I_BATCH *
 
 /* Takes what the store said. Answers are published at once when others still have to be fetched. */
 DLOAD_I_LOCAL void DLOAD_I_FN(i_take_answers)(DLOAD_NAME *l, DLOAD_I_BATCH *b, dload_i_letter *t,
-                                              bool was_async)
+                                              bool was_async, bool again)
 {
     uint32_t n_hits = 0, n_refused = 0, n_failed = t->status < 0;
     for (uint32_t i = 0; i < t->n && t->status >= 0; i++) {
@@ -13137,7 +13374,10 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_take_answers)(DLOAD_NAME *l, DLOAD_I_BATCH *b, d
     DLOAD_I_ACQUIRE(&l->mutex);
     dload_stats *stats = &l->core.stats;
     stats->store_hits += n_hits;
-    stats->store_misses += t->n - n_hits;
+    if (again)
+        stats->store_misses -= n_hits; /* they were counted before */
+    else
+        stats->store_misses += t->n - n_hits;
     stats->store_refused += n_refused;
     stats->store_errors += n_failed;
     dload_i_letter_give(&l->second, t);
@@ -13171,40 +13411,6 @@ DLOAD_I_LOCAL bool DLOAD_I_FN(i_narrow)(DLOAD_NAME *l, DLOAD_I_BATCH *b)
         b->n = n;
     }
     return goes_on;
-}
-
-/* Runs a batch: what the core calls instead of the function, and, when the store took its time, once more. */
-DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_run_second)(DLOAD_NAME *l, DLOAD_I_BATCH *b)
-{
-    dload_i_second *s = &l->second;
-    dload_i_letter *t = b->got;
-    bool was_async = t != NULL;
-    b->got = NULL;
-    if (t == NULL) {
-        DLOAD_I_ACQUIRE(&l->mutex);
-        b->stage = DLOAD_I_STAGE_NONE;
-        if (!s->is_async)
-            dload_i_send_clears(s, false);
-        t = DLOAD_I_FN(i_question)(l, b);
-        DLOAD_I_LEAVE(l);
-        if (t != NULL) {
-            t->op.done = s->is_async ? dload_i_letter_done : NULL;
-            dload_status asked = dload_store_run(s->store, &t->op);
-            if (asked == DLOAD_PENDING)
-                return asked; /* the batch and the letter are the loop's */
-            t->status = asked;
-        }
-    }
-    if (t != NULL)
-        DLOAD_I_FN(i_take_answers)(l, b, t, was_async);
-    if (!DLOAD_I_FN(i_narrow)(l, b))
-        return DLOAD_OK;
-    dload_status st = l->cfg.fetch(b);
-    if (st != DLOAD_PENDING) { /* afterwards b belongs to whoever ends it */
-        b->base.rest_ttl_ns = DLOAD_I_FN(i_error_ttl)(l, st);
-        DLOAD_I_FN(i_write_back)(l, b, st, b->base.rest_ttl_ns);
-    }
-    return st;
 }
 
 /* ---- writing ---- */
@@ -13366,14 +13572,14 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_drop_kept)(DLOAD_I_BATCH *b)
     }
 }
 
-/* The function is through: what it answered is stored. rest_ttl_ns is for keys that it did not answer. */
+/* The function is through: what it answered is stored, when it holds its locks still. rest_ttl_ns is for keys that it did not answer. */
 DLOAD_I_LOCAL void DLOAD_I_FN(i_write_back)(DLOAD_NAME *l, DLOAD_I_BATCH *b, dload_status status,
-                                            uint64_t rest_ttl_ns)
+                                            uint64_t rest_ttl_ns, bool holds)
 {
     dload_i_letter *t = NULL;
     uint32_t n = 0, n_lost = 0;
     DLOAD_I_ACQUIRE(&l->mutex);
-    if (b->stage == DLOAD_I_STAGE_OPEN && b->base.state == DLOAD_I_RUNNING &&
+    if (holds && b->stage == DLOAD_I_STAGE_OPEN && b->base.state == DLOAD_I_RUNNING &&
         b->base.n <= b->second_cap)
         t = DLOAD_I_FN(i_answers_for)(l, b, status, rest_ttl_ns);
     b->stage = DLOAD_I_STAGE_DONE;
@@ -13409,6 +13615,80 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_write_back)(DLOAD_NAME *l, DLOAD_I_BATCH *b, dlo
 
 #endif /* DLOAD_I_BODIES && DLOAD_STORE */
 #endif /* DLOAD_I_HAVE_SECOND */
+
+/* ==== typed/run_second.h ==== */
+
+/* >>run_second -- what a batch goes through instead of the fetch function alone: store, lock, store, function, store.
+ *
+ * No lock is held here where nothing else is said: this runs where the fetch function runs.
+ */
+#ifndef DLOAD_I_HAVE_RUN_SECOND
+#define DLOAD_I_HAVE_RUN_SECOND
+
+#if DLOAD_I_BODIES && DLOAD_STORE
+
+/* Asks the store for what it may be asked for, and takes what it says; DLOAD_PENDING when it will say so
+ * later, and the batch is the loop's. */
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_ask_store)(DLOAD_NAME *l, DLOAD_I_BATCH *b, bool again)
+{
+    dload_i_second *s = &l->second;
+    DLOAD_I_ACQUIRE(&l->mutex);
+    b->stage = DLOAD_I_STAGE_NONE;
+    if (!s->is_async)
+        dload_i_send_clears(s, false);
+    dload_i_letter *t = DLOAD_I_FN(i_question)(l, b, again);
+    DLOAD_I_LEAVE(l);
+    if (t == NULL)
+        return DLOAD_OK;
+    t->op.done = s->is_async ? dload_i_letter_done : NULL;
+    dload_status st = dload_store_run(s->store, &t->op);
+    if (st == DLOAD_PENDING)
+        return st;
+    t->status = st;
+    DLOAD_I_FN(i_take_answers)(l, b, t, false, again);
+    return DLOAD_OK;
+}
+
+/* The function is through with a batch: what it answered goes to the store, and then the locks go back. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_fetched)(DLOAD_NAME *l, DLOAD_I_BATCH *b, dload_status status,
+                                         uint64_t rest_ttl_ns)
+{
+    bool holds = DLOAD_I_FN(i_holds_locks)(l, b);
+    if (DLOAD_I_FN(i_has_second)(l))
+        DLOAD_I_FN(i_write_back)(l, b, status, rest_ttl_ns, holds);
+    DLOAD_I_FN(i_unlock_batch)(l, b);
+}
+
+/* Runs a batch: what the core calls instead of the function, and, when the store took its time, once more. */
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_run_second)(DLOAD_NAME *l, DLOAD_I_BATCH *b)
+{
+    const bool has_store = DLOAD_I_FN(i_has_second)(l);
+    dload_i_letter *t = b->got;
+    b->got = NULL;
+    if (t != NULL)
+        DLOAD_I_FN(i_take_answers)(l, b, t, true, false);
+    else if (has_store && DLOAD_I_FN(i_ask_store)(l, b, false) == DLOAD_PENDING)
+        return DLOAD_PENDING;
+    bool goes_on = DLOAD_I_FN(i_narrow)(l, b);
+    if (goes_on && DLOAD_I_FN(i_lock_batch)(l, b)) {
+        if (has_store)
+            (void)DLOAD_I_FN(i_ask_store)(l, b, true); /* where there are locks there is no loop */
+        goes_on = DLOAD_I_FN(i_narrow)(l, b);
+    }
+    if (!goes_on) {
+        DLOAD_I_FN(i_unlock_batch)(l, b);
+        return DLOAD_OK;
+    }
+    dload_status st = l->cfg.fetch(b);
+    if (st != DLOAD_PENDING) { /* afterwards b belongs to whoever ends it */
+        b->base.rest_ttl_ns = DLOAD_I_FN(i_error_ttl)(l, st);
+        DLOAD_I_FN(i_fetched)(l, b, st, b->base.rest_ttl_ns);
+    }
+    return st;
+}
+
+#endif /* DLOAD_I_BODIES && DLOAD_STORE */
+#endif /* DLOAD_I_HAVE_RUN_SECOND */
 
 /* ==== typed/refresh.h ==== */
 
@@ -14672,6 +14952,15 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_second_init)(DLOAD_NAME *l)
     if (!named && (cfg->store != NULL || cfg->store_name != NULL))
         return DLOAD_EINVAL;
     cfg->store_name = NULL; /* copied */
+    if (cfg->locks != NULL) {
+        bool own = cfg->lock_name != NULL;
+        st = dload_i_locking_init(&l->locking, cfg->locks,
+                                  own ? "" : "dataloader:", own ? cfg->lock_name : name,
+                                  cfg->lock_stripes, cfg->lock_wait_ns);
+        cfg->lock_name = NULL; /* copied, too */
+        if (st < 0 || cfg->wake != NULL)
+            return DLOAD_EINVAL;
+    }
     if (cfg->store == NULL)
         return st;
     if (form == 0 || (cfg->encode == NULL) != (cfg->decode == NULL))
@@ -15843,6 +16132,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(restore_file)(DLOAD_NAME *l, const char *pat
 #undef DLOAD_I_FIRST_PLACES
 #undef DLOAD_I_HAVE_ANSWER
 #undef DLOAD_I_HAVE_SECOND
+#undef DLOAD_I_HAVE_LOCKED
+#undef DLOAD_I_HAVE_RUN_SECOND
 #undef DLOAD_I_HAVE_REFRESH
 #undef DLOAD_I_HAVE_LOAD
 #undef DLOAD_I_HAVE_LOAD_MANY

@@ -56,7 +56,11 @@ typedef struct dload_stats {
     uint64_t store_writes;  /* answers stored */
     uint64_t store_deletes; /* clears acknowledged */
     uint64_t store_unsent;  /* clears not acknowledged yet */
-    uint64_t too_heavy;     /* values that were over a shard's share of config.max_weight */
+    /* With config.locks, otherwise 0. */
+    uint64_t locks_taken;  /* named locks */
+    uint64_t locks_missed; /* ... that were not to be had, or not in time: the batch went without */
+    uint64_t locks_lost;   /* ... that were not ours any more when the function was through */
+    uint64_t too_heavy;    /* values that were over a shard's share of config.max_weight */
 } dload_stats;
 
 /* Observers, each NULL or called with no lock held, from the thread that caused it; they may call any
@@ -171,6 +175,9 @@ DLOAD_I_LOCAL dload_status dload_stats_prometheus(const dload_stats *stats, cons
     dload_i_text_metric(&t, "store_writes_total", counter, name, stats->store_writes);
     dload_i_text_metric(&t, "store_deletes_total", counter, name, stats->store_deletes);
     dload_i_text_metric(&t, "store_unsent", gauge, name, stats->store_unsent);
+    dload_i_text_metric(&t, "locks_taken_total", counter, name, stats->locks_taken);
+    dload_i_text_metric(&t, "locks_missed_total", counter, name, stats->locks_missed);
+    dload_i_text_metric(&t, "locks_lost_total", counter, name, stats->locks_lost);
     dload_i_text_put(&t, "# TYPE dataloader_batches_total counter\n");
     for (size_t i = 0; i < DLOAD_N_TRIGGERS; i++) {
         dload_i_text_put(&t, "dataloader_batches_total{loader=\"");

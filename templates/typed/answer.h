@@ -100,9 +100,9 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_set_bytes)(DLOAD_I_BATCH *b, size_t i,
 #endif
 
 #if DLOAD_STORE
-/* In second.h. */
-DLOAD_I_LOCAL void DLOAD_I_FN(i_write_back)(DLOAD_NAME *l, DLOAD_I_BATCH *b, dload_status status,
-                                            uint64_t rest_ttl_ns);
+/* In run_second.h. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_fetched)(DLOAD_NAME *l, DLOAD_I_BATCH *b, dload_status status,
+                                         uint64_t rest_ttl_ns);
 #endif
 
 /* Was the key, its group or everything cleared after the token was taken? The mutex is held. */
@@ -181,8 +181,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_done)(DLOAD_I_BATCH *b, dload_status s
         return status == DLOAD_PENDING ? DLOAD_EINVAL : DLOAD_EFORK;
     uint64_t ttl_ns = DLOAD_I_FN(i_error_ttl)(l, status);
 #if DLOAD_STORE
-    if (DLOAD_I_FN(i_has_second)(l))
-        DLOAD_I_FN(i_write_back)(l, b, status, ttl_ns);
+    if (DLOAD_I_FN(i_has_second)(l) || l->locking.locks != NULL)
+        DLOAD_I_FN(i_fetched)(l, b, status, ttl_ns);
 #endif
     DLOAD_I_ACQUIRE(&l->mutex);
     b->base.rest_ttl_ns = ttl_ns;

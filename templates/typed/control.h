@@ -63,6 +63,15 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_second_init)(DLOAD_NAME *l)
     if (!named && (cfg->store != NULL || cfg->store_name != NULL))
         return DLOAD_EINVAL;
     cfg->store_name = NULL; /* copied */
+    if (cfg->locks != NULL) {
+        bool own = cfg->lock_name != NULL;
+        st = dload_i_locking_init(&l->locking, cfg->locks,
+                                  own ? "" : "dataloader:", own ? cfg->lock_name : name,
+                                  cfg->lock_stripes, cfg->lock_wait_ns);
+        cfg->lock_name = NULL; /* copied, too */
+        if (st < 0 || cfg->wake != NULL)
+            return DLOAD_EINVAL;
+    }
     if (cfg->store == NULL)
         return st;
     if (form == 0 || (cfg->encode == NULL) != (cfg->decode == NULL))

@@ -80,8 +80,9 @@ DLOAD_I_UNUSED static dload_i_batch *DLOAD_I_FN(i_make_batch)(void *owner)
 }
 
 #if DLOAD_STORE
-/* In second.h. */
+/* In second.h, locked.h and run_second.h. */
 DLOAD_I_LOCAL void DLOAD_I_FN(i_second_give)(DLOAD_I_BATCH *b);
+DLOAD_I_LOCAL void DLOAD_I_FN(i_locked_give)(DLOAD_I_BATCH *b);
 DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_run_second)(DLOAD_NAME *l, DLOAD_I_BATCH *b);
 DLOAD_I_LOCAL void DLOAD_I_FN(i_keep_answer)(DLOAD_NAME *l, DLOAD_I_BATCH *b, uint32_t i);
 #endif
@@ -94,6 +95,7 @@ DLOAD_I_UNUSED static void DLOAD_I_FN(i_unmake_batch)(void *owner, dload_i_batch
     dload_i_free(l->core.env, b->own_keys, DLOAD_I_FN(i_places)(base->cap, &unused, &unused));
 #if DLOAD_STORE
     DLOAD_I_FN(i_second_give)(b);
+    DLOAD_I_FN(i_locked_give)(b);
 #endif
     dload_i_free(l->core.env, b, sizeof *b);
 }
@@ -141,7 +143,7 @@ DLOAD_I_UNUSED static dload_status DLOAD_I_FN(i_run)(void *owner, dload_i_batch 
 #endif
     b->deadline_ns = dload_i_add_ns(base->started_ns, l->core.run_limit_ns);
 #if DLOAD_STORE
-    if (DLOAD_I_FN(i_has_second)(l))
+    if (DLOAD_I_FN(i_has_second)(l) || l->locking.locks != NULL)
         return DLOAD_I_FN(i_run_second)(l, b);
 #endif
     dload_status st = l->cfg.fetch(b);

@@ -10,7 +10,7 @@
 #ifndef DLOAD_I_HAVE_SECOND
 #define DLOAD_I_HAVE_SECOND
 
-#include "answer.h"
+#include "locked.h"
 
 #if DLOAD_I_BODIES && DLOAD_STORE
 
@@ -83,8 +83,9 @@ DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_group_of)(const DLOAD_I_BATCH *b)
     return DLOAD_GROUP ? b->base.group : 0;
 }
 
-/* The request for what the store may be asked for, or NULL: nothing, or no memory. The mutex is held. */
-DLOAD_I_LOCAL dload_i_letter *DLOAD_I_FN(i_question)(DLOAD_NAME *l, DLOAD_I_BATCH *b)
+/* The request for what the store may be asked for and has not answered, or NULL: nothing, or no memory. The
+ * mutex is held. */
+DLOAD_I_LOCAL dload_i_letter *DLOAD_I_FN(i_question)(DLOAD_NAME *l, DLOAD_I_BATCH *b, bool again)
 {
     dload_i_second *s = &l->second;
     uint64_t group = DLOAD_I_FN(i_group_of)(b);
@@ -93,11 +94,12 @@ DLOAD_I_LOCAL dload_i_letter *DLOAD_I_FN(i_question)(DLOAD_NAME *l, DLOAD_I_BATC
     for (uint32_t i = 0; i < b->base.n && t != NULL; i++) {
         const dload_i_flight *f = &b->base.flights[i];
         bool fresh = (f->second & DLOAD_I_SECOND_FRESH) != 0; /* mutant FRESH_FROM_STORE */
-        if (!fresh && !dload_i_is_unsent(s, f->hash, group) /* mutant UNSENT_READ */)
+        bool hit = (f->second & DLOAD_I_SECOND_HIT) != 0;
+        if (!fresh && !hit && !dload_i_is_unsent(s, f->hash, group) /* mutant UNSENT_READ */)
             (void)DLOAD_I_FN(i_add_place)(t, b, i);
     }
     uint32_t n = t != NULL ? t->n : 0;
-    l->core.stats.store_bypassed += b->base.n - n;
+    l->core.stats.store_bypassed += again ? 0 : b->base.n - n;
     if (n == 0) {
         if (t != NULL)
             dload_i_letter_give(s, t);
@@ -179,7 +181,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_take_one)(DLOAD_NAME *l, DLOAD_I_BATCH *
 
 /* Takes what the store said. Answers are published at once when others still have to be fetched. */
 DLOAD_I_LOCAL void DLOAD_I_FN(i_take_answers)(DLOAD_NAME *l, DLOAD_I_BATCH *b, dload_i_letter *t,
-                                              bool was_async)
+                                              bool was_async, bool again)
 {
     uint32_t n_hits = 0, n_refused = 0, n_failed = t->status < 0;
     for (uint32_t i = 0; i < t->n && t->status >= 0; i++) {
@@ -193,7 +195,10 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_take_answers)(DLOAD_NAME *l, DLOAD_I_BATCH *b, d
     DLOAD_I_ACQUIRE(&l->mutex);
     dload_stats *stats = &l->core.stats;
     stats->store_hits += n_hits;
-    stats->store_misses += t->n - n_hits;
+    if (again)
+        stats->store_misses -= n_hits; /* they were counted before */
+    else
+        stats->store_misses += t->n - n_hits;
     stats->store_refused += n_refused;
     stats->store_errors += n_failed;
     dload_i_letter_give(&l->second, t);
@@ -227,40 +232,6 @@ DLOAD_I_LOCAL bool DLOAD_I_FN(i_narrow)(DLOAD_NAME *l, DLOAD_I_BATCH *b)
         b->n = n;
     }
     return goes_on;
-}
-
-/* Runs a batch: what the core calls instead of the function, and, when the store took its time, once more. */
-DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_run_second)(DLOAD_NAME *l, DLOAD_I_BATCH *b)
-{
-    dload_i_second *s = &l->second;
-    dload_i_letter *t = b->got;
-    bool was_async = t != NULL;
-    b->got = NULL;
-    if (t == NULL) {
-        DLOAD_I_ACQUIRE(&l->mutex);
-        b->stage = DLOAD_I_STAGE_NONE;
-        if (!s->is_async)
-            dload_i_send_clears(s, false);
-        t = DLOAD_I_FN(i_question)(l, b);
-        DLOAD_I_LEAVE(l);
-        if (t != NULL) {
-            t->op.done = s->is_async ? dload_i_letter_done : NULL;
-            dload_status asked = dload_store_run(s->store, &t->op);
-            if (asked == DLOAD_PENDING)
-                return asked; /* the batch and the letter are the loop's */
-            t->status = asked;
-        }
-    }
-    if (t != NULL)
-        DLOAD_I_FN(i_take_answers)(l, b, t, was_async);
-    if (!DLOAD_I_FN(i_narrow)(l, b))
-        return DLOAD_OK;
-    dload_status st = l->cfg.fetch(b);
-    if (st != DLOAD_PENDING) { /* afterwards b belongs to whoever ends it */
-        b->base.rest_ttl_ns = DLOAD_I_FN(i_error_ttl)(l, st);
-        DLOAD_I_FN(i_write_back)(l, b, st, b->base.rest_ttl_ns);
-    }
-    return st;
 }
 
 /* ---- writing ---- */
@@ -422,14 +393,14 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_drop_kept)(DLOAD_I_BATCH *b)
     }
 }
 
-/* The function is through: what it answered is stored. rest_ttl_ns is for keys that it did not answer. */
+/* The function is through: what it answered is stored, when it holds its locks still. rest_ttl_ns is for keys that it did not answer. */
 DLOAD_I_LOCAL void DLOAD_I_FN(i_write_back)(DLOAD_NAME *l, DLOAD_I_BATCH *b, dload_status status,
-                                            uint64_t rest_ttl_ns)
+                                            uint64_t rest_ttl_ns, bool holds)
 {
     dload_i_letter *t = NULL;
     uint32_t n = 0, n_lost = 0;
     DLOAD_I_ACQUIRE(&l->mutex);
-    if (b->stage == DLOAD_I_STAGE_OPEN && b->base.state == DLOAD_I_RUNNING &&
+    if (holds && b->stage == DLOAD_I_STAGE_OPEN && b->base.state == DLOAD_I_RUNNING &&
         b->base.n <= b->second_cap)
         t = DLOAD_I_FN(i_answers_for)(l, b, status, rest_ttl_ns);
     b->stage = DLOAD_I_STAGE_DONE;

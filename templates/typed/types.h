@@ -22,6 +22,7 @@
 #include "../runtime/flight.h"
 #include "../runtime/registry.h"
 #include "../runtime/second.h"
+#include "../runtime/locking.h"
 
 /* The key and the value as this loader sees them; a DLOAD_STRING key is a dload_str. */
 #if DLOAD_I_IS_STRING
@@ -98,6 +99,8 @@ typedef struct DLOAD_I_FN(batch) {
     DLOAD_I_V *kept;     /* private: answers to be stored, by place */
     uint32_t *places;    /* private: of asked */
     uint32_t second_cap; /* private: places there */
+    dload_held *held;    /* private: named locks, a place a stripe */
+    uint64_t locked;     /* private: stripes that are held, a bit each */
     uint8_t stage;       /* private: DLOAD_I_STAGE_ */
 #endif
 #if DLOAD_I_OWES
@@ -191,6 +194,17 @@ typedef struct DLOAD_I_FN(config) {
     dload_status (*encode)(void *ctx, const DLOAD_I_V *value, void *bytes, size_t cap_bytes,
                            size_t *n_bytes);
     dload_status (*decode)(void *ctx, const void *bytes, size_t n_bytes, DLOAD_I_V *value);
+    /* Named locks, held while the function fetches, so that one process at a time does; the store is asked again
+     * when a lock is there. Blocks the caller, and so does not go with wake (DLOAD_EINVAL). Whoever answers after
+     * DLOAD_PENDING gives the lock back in _batch_done, from whatever thread. A fetch from inside this loader's
+     * fetch function takes no lock. With or without a store; must outlive the loader. NULL = none */
+    dload_locks *locks;
+    const char *lock_name; /* 1 .. 200 bytes, copied; NULL = "dataloader:" and the store's name */
+    uint32_t
+        lock_stripes; /* locks that keys are spread over, alike in every process: NAME/0, NAME/1 ...;
+                         default 1 = one batch of the name at a time; <= 64 */
+    uint64_t
+        lock_wait_ns; /* longest wait for a batch's locks; then it fetches without; default 5 s */
 #endif
 #if DLOAD_HASH == DLOAD_HASH_SIP
     /* The secret of the hash, 128 bits that nobody can guess; default 0, 0 = one of this loader's own, from
@@ -440,6 +454,7 @@ typedef struct DLOAD_NAME {
 #endif
 #if DLOAD_STORE
     dload_i_second second; /* under the mutex */
+    dload_i_locking locking;
 #endif
 } DLOAD_NAME;
 

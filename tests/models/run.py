@@ -200,7 +200,7 @@ MUTANTS = {
     "ALL_FETCH": ("lease", None),
     "DELETE_FIRST": ("lease", None),
     "WRITER_DIES": ("lease", None),
-    "LOCKED_UNASKED": ("locked", None),
+    "LOCKED_UNASKED": ("locked", "locked_unasked"),
     # invalidations over a channel that breaks: the loader's part
     "KEY_KEEPS_FLIGHTS": ("tracking", "sink_key_keeps_flights"),
     "DOWN_KEEPS_CACHE": ("tracking", "sink_down_keeps_cache"),

@@ -1654,3 +1654,20 @@ mutant("sqlite_removed_file_is_used", "adapters/dataloader_sqlite_file.h",
        "        if (dload_sqlite_i_moved(c)) {",
        "        if (false) {",
        "test_sqlite_faults")
+# ---- named locks around the function ----
+mutant("locked_unasked", "typed/run_second.h",
+       "        if (has_store)\n            (void)DLOAD_I_FN(i_ask_store)(l, b, true);",
+       "        if (false)\n            (void)DLOAD_I_FN(i_ask_store)(l, b, true);",
+       "test_locked")
+mutant("lost_lock_stored", "typed/locked.h",
+       "    DLOAD_I_FN(i_count_lost)(l, n_lost);\n    return false;\n",
+       "    DLOAD_I_FN(i_count_lost)(l, n_lost);\n    return true;\n",
+       "test_locked")
+mutant("nested_takes_lock", "typed/locked.h",
+       "(other != &b->base && other->in_fetch && other->runner == self)",
+       "(other == NULL && self == 0)",
+       "test_locked")
+mutant("lock_kept", "typed/run_second.h",
+       "    if (!goes_on) {\n        DLOAD_I_FN(i_unlock_batch)(l, b);\n",
+       "    if (!goes_on) {\n",
+       "test_locked")
