@@ -193,6 +193,9 @@ DLOAD_I_LOCAL dload_status dload_redis_i_connect(dload_redis_store *r, dload_red
         (void)dload_redis_close(&l->conn, DLOAD_EBACKEND, "an idle connection was lost");
         dload_store_log(&r->store, l->conn.error);
     }
+    /* One that is gone on with may have said hello to somebody who is gone since: what it reads nobody would hear of. */
+    if (l->conn.state == DLOAD_REDIS_HELLO && !dload_redis_marked(&l->conn))
+        (void)dload_redis_close(&l->conn, DLOAD_EBACKEND, "connecting took too long");
     dload_status st = DLOAD_OK;
     if (l->conn.state == DLOAD_REDIS_CLOSED) {
         if (!dload_redis_i_may_connect(r))

@@ -468,7 +468,7 @@ DLOAD_I_UNUSED static bool dload_redis_marked(const dload_redis_conn *c)
 /* May this idle connection be used for the next command? False: close it and open another. It is open,
  * owes no reply, its watch did not change its mind, and the other side is still there as far as the kernel
  * knows (one system call). */
-DLOAD_I_UNUSED static bool dload_redis_usable(const dload_redis_conn *c)
+DLOAD_I_UNUSED static bool dload_redis_usable(dload_redis_conn *c)
 {
     char byte;
     if (c->state != DLOAD_REDIS_READY || c->n_owed != 0 || c->out_at < c->out_len ||
@@ -476,11 +476,12 @@ DLOAD_I_UNUSED static bool dload_redis_usable(const dload_redis_conn *c)
         return false;
     if (!dload_redis_marked(c))
         return false;
-    /* Idle means that nothing comes: bytes are as bad as an end of file. (With TLS they may be a
-     * session ticket or the like; the next use tells.) */
+    /* Idle means that nothing comes: bytes are as bad as an end of file, but for those that TLS keeps to
+     * itself: a ticket, or its own end of file, which closes the connection. */
     ssize_t n = recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-    return n < 0 ? errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR
-                 : n > 0 && c->tls != NULL;
+    if (n > 0 && c->tls != NULL)
+        return dload_redis_step(c) == DLOAD_OK && c->reader->pos == c->reader->len;
+    return n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR);
 }
 
 #endif /* DLOAD_REDIS_WIRE_H */

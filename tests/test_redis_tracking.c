@@ -1,12 +1,14 @@
 /* What a Redis server says of changed keys reaches the cache; what it cannot say any more empties it. */
-/* links: hiredis */
+/* links: hiredis ssl crypto */
 /* tsan */
 #define _POSIX_C_SOURCE 200809L
+#define DLOAD_REDIS_TLS 1
 #include "test_redis_tracking.h"
+#include "adapters/dataloader_redis.h"
 
 #include <sys/wait.h>
 
-static struct redis_server rs = {.password = "canary"};
+static struct redis_server rs = {.password = "canary", .tls = true};
 
 /* One program: a cache, who tells it, a connection to read by. */
 static struct world {
@@ -29,13 +31,13 @@ static int stop(void **state)
     return 0;
 }
 
-static void begin_at(const char *path, const dload_redis_listen_config *cfg)
+static void begin_at(const char *url)
 {
-    dload_redis_config where = {.path = path, .password = rs.password, .pause_ns = 1000000};
+    dload_redis_config where = {.url = url, .pause_ns = 1000000};
     memset(&w, 0, sizeof w);
     cache_init(&w.cache);
     must_ok(dload_redis_server_init(&w.server, &where, NULL, 0));
-    must_ok(dload_redis_tracking_init(&w.tracking, &w.server, cfg));
+    must_ok(dload_redis_tracking_init(&w.tracking, &w.server, NULL));
     dload_redis_tracking_add(&w.tracking, &w.cache.sink);
     must_ok(dload_redis_tracking_start(&w.tracking));
     must_ok(dload_redis_tracking_wait(&w.tracking, 20 * DLOAD_SECOND));
@@ -44,7 +46,7 @@ static void begin_at(const char *path, const dload_redis_listen_config *cfg)
 
 static void begin(void)
 {
-    begin_at(rs.path, NULL);
+    begin_at(rs.unix_url);
 }
 
 static void end(void)
@@ -285,6 +287,65 @@ static void test_tracking_fork(void **state)
     end();
 }
 
+/* Both connections over TLS. */
+static void test_tracking_tls(void **state)
+{
+    (void)state;
+    begin_at(rs.tls_url);
+    for (int round = 0; round < 5; round++) {
+        cached(1);
+        outside("INCR k1\r\n", ":");
+        must_ok(dload_redis_tracking_barrier(&w.tracking, 0));
+        assert_false(cache_has(&w.cache, 1));
+        cached(1);
+        outside("CLIENT KILL TYPE normal SKIPME yes\r\n", ":1");
+        for (int i = 0; i < 10000 && cache_has(&w.cache, 1); i++)
+            sleep_ms(1);
+        assert_false(cache_has(&w.cache, 1));
+    }
+    equal(stats().n_lost, 0);
+    end();
+}
+
+static dload_status get(dload_redis_store *redis, uint64_t timeout_ns)
+{
+    dload_store_item item = {.key = "k7", .key_bytes = 2};
+    dload_store_op op = {.kind = DLOAD_STORE_GET, .items = &item, .n = 1, .timeout_ns = timeout_ns};
+    dload_status st = dload_store_run(&redis->store, &op);
+    dload_store_release(&op);
+    return st;
+}
+
+/* A store's connection that was begun before the listening one was lost, and is gone on with afterwards: it must not read
+ * for a listener that is gone. */
+static void test_tracking_begun_before(void **state)
+{
+    dload_redis_store_config where = {
+        .server = {.url = rs.unix_url, .pause_ns = 1000000}, .prefix = "", .max_connections = 1};
+    dload_redis_store redis;
+    dload_redis_tracking t;
+    struct cache c;
+    (void)state;
+    cache_init(&c);
+    must_ok(dload_redis_store_init(&redis, &where, NULL, 0));
+    must_ok(dload_redis_tracking_init(&t, &redis.server, NULL));
+    dload_redis_tracking_add(&t, &c.sink);
+    must_ok(dload_redis_tracking_start(&t));
+    must_ok(dload_redis_tracking_wait(&t, 20 * DLOAD_SECOND));
+    must(get(&redis, 1), DLOAD_ETIMEDOUT); /* says hello, and has no time for the answer */
+    outside("CLIENT KILL TYPE pubsub\r\n", ":1");
+    for (int i = 0; i < 10000 && cache_count(&c, &c.n_up) == 1; i++)
+        sleep_ms(1);
+    equal(cache_count(&c, &c.n_up), 2);
+    must_ok(get(&redis, 10 * DLOAD_SECOND));
+    uint64_t n_key = cache_count(&c, &c.n_key);
+    outside("INCR k7\r\n", ":");
+    must_ok(dload_redis_tracking_barrier(&t, 0));
+    equal(cache_count(&c, &c.n_key), n_key + 1);
+    dload_redis_tracking_end(&t);
+    dload_redis_store_end(&redis);
+}
+
 static void test_tracking_refused(void **state)
 {
     dload_redis_config where = {.path = rs.path, .password = "canary"};
@@ -321,6 +382,8 @@ int main(void)
         cmocka_unit_test(test_tracking_server_is_restarted),
         cmocka_unit_test(test_tracking_many),
         cmocka_unit_test(test_tracking_fork),
+        cmocka_unit_test(test_tracking_tls),
+        cmocka_unit_test(test_tracking_begun_before),
         cmocka_unit_test(test_tracking_refused),
     };
     return cmocka_run_group_tests(tests, start, stop);
