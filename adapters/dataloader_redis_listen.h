@@ -241,6 +241,7 @@ DLOAD_I_LOCAL dload_status dload_redis_i_listen_init(dload_redis_listen *l,
     l->ops = ops;
     l->server = server;
     l->hooks = cfg != NULL ? cfg->hooks : NULL;
+    l->prefix = cfg != NULL ? cfg->prefix : NULL;
     l->ping_ns = cfg != NULL && cfg->ping_ns != 0 ? cfg->ping_ns : DLOAD_SECOND;
     l->silent_ns = cfg != NULL && cfg->silent_ns != 0 ? cfg->silent_ns : 2 * DLOAD_SECOND;
     l->conn.fd = -1;

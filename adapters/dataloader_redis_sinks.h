@@ -20,6 +20,7 @@ typedef struct dload_redis_listen_stats {
     uint64_t n_failed;    /* attempts to connect that failed */
     uint64_t n_keys;      /* keys that sinks were told of */
     uint64_t n_all;       /* times that sinks were told to forget everything, up and down aside */
+    uint64_t n_foreign;   /* names that are no keys under the prefix: leases, other programs' */
     uint64_t n_ignored;   /* messages that were not what the server sends; forged ones, perhaps */
     uint64_t n_pings;     /* sent */
     uint64_t n_barriers;  /* asked for */
@@ -34,6 +35,10 @@ typedef struct dload_redis_listen_config {
     uint64_t silent_ns; /* default 2 s; more than ping_ns, or it never is quiet enough */
     const dload_store_hooks
         *hooks; /* log() alone is used; NULL = none; must outlive the listener */
+    /* Tracking: what the store's keys begin with (dload_redis_store_config.prefix, default "dload:"): sinks are told keys as
+     * the store's users know them, and of no others. NULL = names as they are on the server, all that were
+     * read. Must outlive the listener */
+    const char *prefix;
 } dload_redis_listen_config;
 
 #define DLOAD_REDIS_I_N_POLLED 64u
@@ -60,6 +65,7 @@ typedef struct dload_redis_listen {
     const dload_redis_listen_ops *ops;
     dload_redis_server *server;
     const dload_store_hooks *hooks;
+    const char *prefix;
     uint64_t ping_ns, silent_ns;
     pid_t pid; /* of who started it; 0 = not running */
     pthread_t thread;

@@ -6,21 +6,23 @@
  *     #include "dataloader.h"
  *     #include "dataloader_redis_tracking.h"            // links: hiredis pthread
  *
- *     dload_redis_server server;
  *     dload_redis_tracking tracking;
- *     dload_redis_server_init(&server, &cfg, why, sizeof why);
- *     dload_redis_tracking_init(&tracking, &server, NULL);
- *     dload_redis_tracking_add(&tracking, &sink);       // who is to be told of names as the server has them
+ *     dload_redis_listen_config listen = {0};
+ *     dload_sink sink;
+ *     listen.prefix = "dload:";                         // that of the store
+ *     dload_redis_store_init(&redis, &cfg, why, sizeof why);
+ *     dload_redis_tracking_init(&tracking, &redis.server, &listen);    // before the store's first request
+ *     users_sink(&users, &sink);                        // a loader whose store or source is redis; or a sink of your own
+ *     dload_redis_tracking_add(&tracking, &sink);
  *     dload_redis_tracking_start(&tracking);
- *     ... connections are opened to the same dload_redis_server: every key that is read by them is tracked ...
+ *     ...
  *     dload_redis_tracking_barrier(&tracking, 0);       // after a write: it is known here, too
  *     ...
- *     ... close them ...
- *     dload_redis_tracking_end(&tracking);
- *     dload_redis_server_end(&server);
+ *     dload_redis_tracking_end(&tracking);              // no requests under way; the loader caches no more
+ *     users_destroy(&users);
+ *     dload_redis_store_end(&redis);
  *
- * With a Redis store and a loader in front of it, dataloader_redis_sink.h stands between, which knows how keys are called
- * on the server.
+ * Without a store: any dload_redis_server, and connections that are opened to it.
  *
  * HOW  Redis's client tracking in its RESP2 form: one connection listens to __redis__:invalidate, and every
  * other one to this server says CLIENT TRACKING ON REDIRECT to it. Whatever a connection has read is
@@ -54,6 +56,7 @@
 #define DLOAD_REDIS_TRACKING_H
 
 #include "dataloader_redis_listen.h"
+#include "dataloader_redis_names.h"
 
 /* The caller's; must stay where it is from _init to _end. All fields are private. */
 typedef struct dload_redis_tracking {
@@ -255,10 +258,15 @@ DLOAD_I_LOCAL dload_status dload_redis_i_track_heard(dload_redis_listen *l, cons
     if (what->type == REDIS_REPLY_NIL)
         dload_redis_i_tell(l, DLOAD_REDIS_I_ALL, NULL, 0);
     for (size_t i = 0; what->type == REDIS_REPLY_ARRAY && i < what->elements; i++) {
-        if (what->element[i]->type == REDIS_REPLY_STRING)
-            dload_redis_i_tell(l, DLOAD_REDIS_I_KEY, what->element[i]->str, what->element[i]->len);
-        else
+        redisReply *name = what->element[i];
+        size_t n = name->len;
+        if (name->type != REDIS_REPLY_STRING)
             dload_redis_i_count(l, &l->stats.n_ignored);
+        else if (l->prefix != NULL && /* in its place: a key is no longer than its name */
+                 !dload_redis_key_of_name(l->prefix, name->str, name->len, name->str, &n))
+            dload_redis_i_count(l, &l->stats.n_foreign);
+        else
+            dload_redis_i_tell(l, DLOAD_REDIS_I_KEY, name->str, n);
     }
     return DLOAD_OK;
 }

@@ -12,7 +12,6 @@
 #define DLOAD_VALUE  int64_t
 #include "dataloader.h"
 #include "adapters/dataloader_redis.h"
-#include "adapters/dataloader_redis_sink.h"
 #include "adapters/dataloader_redis_tracking.h"
 
 #include "support.h"
@@ -23,7 +22,6 @@ static struct program {
     dload_redis_tracking tracking;
     users loader;
     dload_sink sink;
-    dload_redis_name_sink names;
     dload_redis_server plain; /* for writes, which nobody watches */
     dload_redis_conn d[THREADS + 1];
 } p;
@@ -62,6 +60,7 @@ static bool storm_open(void)
 {
     dload_redis_store_config where = {.max_connections = THREADS + 1};
     dload_redis_config plain = {.path = rs.path, .command_timeout_ns = 10 * DLOAD_SECOND};
+    dload_redis_listen_config listen = {.prefix = "dload:"};
     users_config cfg = users_config_default();
     where.server = plain;
     where.server.pause_ns = 1000000;
@@ -70,13 +69,12 @@ static bool storm_open(void)
     cfg.capacity = 1000;
     storm_tracking = &p.tracking;
     if (dload_redis_store_init(&p.redis, &where, NULL, 0) != DLOAD_OK ||
-        dload_redis_tracking_init(&p.tracking, &p.redis.server, NULL) != DLOAD_OK ||
+        dload_redis_tracking_init(&p.tracking, &p.redis.server, &listen) != DLOAD_OK ||
         dload_redis_server_init(&p.plain, &plain, NULL, 0) != DLOAD_OK ||
         users_init(&p.loader, &cfg) != DLOAD_OK || users_sink(&p.loader, &p.sink) != DLOAD_OK)
         return false;
     p.redis.store.break_after = UINT32_MAX; /* cuts are what this is about */
-    dload_redis_name_sink_init(&p.names, &p.redis, &p.sink);
-    dload_redis_tracking_add(&p.tracking, &p.names.sink);
+    dload_redis_tracking_add(&p.tracking, &p.sink);
     return true;
 }
 
