@@ -10280,6 +10280,7 @@ DLOAD_I_LOCAL size_t DLOAD_I_FN(i_key_text)(char *to, uint64_t group, const DLOA
     tail->ptr = NULL;
     tail->len = 0;
 #if DLOAD_I_IS_STRING
+    to[n] = '\0'; /* a compiler would fear that nobody has written there */
     *tail = *key;
 #elif DLOAD_I_KEY_KIND == DLOAD_I_KIND_BOOL
     to[n++] = *key ? '1' : '0';
