@@ -67,7 +67,6 @@
 #error "dataloader_sqlite.h: files need a host; it does not go with DLOAD_FREESTANDING 1"
 #endif
 
-#include "dataloader_sqlite_conn.h"
 #include "dataloader_sqlite_file.h"
 #include "dataloader_sqlite_ops.h"
 

@@ -4,7 +4,7 @@
  * SPDX-License-Identifier: MIT
  *
  * Here: lending connections to threads, one writer at a time; reopening, and putting a damaged file aside.
- * Not here: a connection by itself (dataloader_sqlite_conn.h); requests (dataloader_sqlite_ops.h, dataloader_sqlite.h).
+ * Not here: a connection by itself (dataloader_sqlite_conn.h, dataloader_sqlite_open.h); requests (dataloader_sqlite_ops.h, dataloader_sqlite.h).
  */
 #ifndef DATALOADER_SQLITE_FILE_H
 #define DATALOADER_SQLITE_FILE_H
@@ -14,7 +14,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#include "dataloader_sqlite_conn.h"
+#include "dataloader_sqlite_open.h"
 
 #define DLOAD_SQLITE_I_LOOK_NS (100 * DLOAD_MILLISECOND) /* reads look for the file so often */
 #ifdef O_CLOEXEC

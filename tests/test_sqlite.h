@@ -79,6 +79,18 @@ static inline void db_close(struct db *t)
     db_free(t);
 }
 
+/* Removes the file and whatever lies beside it, so that the folder can be used again. */
+static inline void db_unlink(struct db *t)
+{
+    static const char *const ends[] = {"",         "-wal",         "-shm",        "-journal",
+                                       ".damaged", ".damaged-wal", ".damaged-shm"};
+    char name[128];
+    for (size_t i = 0; i < COUNT(ends); i++) {
+        (void)snprintf(name, sizeof name, "%s%s", t->path, ends[i]);
+        (void)unlink(name);
+    }
+}
+
 /* Runs SQL by a handle of its own, and answers its first number. */
 static inline int64_t db_sql(struct db *t, const char *sql)
 {

@@ -38,18 +38,6 @@ static void write_file(const char *path, const void *p, size_t n)
     assert_int_equal(fclose(f), 0);
 }
 
-/* Whatever a test left beside the file. */
-static void remove_rest(struct db *t)
-{
-    static const char *const ends[] = {"",         "-wal",         "-shm",        "-journal",
-                                       ".damaged", ".damaged-wal", ".damaged-shm"};
-    char name[128];
-    for (size_t i = 0; i < COUNT(ends); i++) {
-        (void)snprintf(name, sizeof name, "%s%s", t->path, ends[i]);
-        (void)unlink(name);
-    }
-}
-
 static uint64_t row_key(size_t i)
 {
     return UINT64_C(0x6b00) + i * 7919;
@@ -111,7 +99,7 @@ static bool use_all(struct db *t)
 /* A file that is not what it was: opened, used, and then, with recreate, used until all is well. */
 static void survive(struct db *t, const void *p, size_t n)
 {
-    remove_rest(t);
+    db_unlink(t);
     write_file(t->path, p, n);
     t->cfg.recreate = false;
     t->log.len = 0;
@@ -154,7 +142,7 @@ static void test_other_files(void **state)
     memcpy(noise, good.p, 100);
     survive(t, noise, sizeof noise);
     /* No SQLite file: refused, and left as it is. */
-    remove_rest(t);
+    db_unlink(t);
     write_file(t->path, "a letter to somebody, which is none of our business", 51);
     t->cfg.recreate = false;
     t->log.len = 0;
@@ -223,7 +211,7 @@ static void test_damaged_while_open(void **state)
     uint64_t seed = test_seed("damage while open");
     (void)state;
     for (size_t i = 0; i < scaled(30); i++) {
-        remove_rest(t);
+        db_unlink(t);
         write_file(t->path, good.p, good.n);
         t->cfg.recreate = i % 2 != 0;
         t->log.len = 0;
@@ -269,7 +257,7 @@ static void test_damaged_log(void **state)
     struct bytes file = read_file(t->path), log = read_file(wal);
     must_ok(dload_sqlite_destroy(&t->q));
     for (size_t round = 0; round < scaled(40); round++) {
-        remove_rest(t);
+        db_unlink(t);
         write_file(t->path, file.p, file.n);
         size_t n = round % 2 != 0 ? log.n : (size_t)rng_below(&seed, log.n);
         size_t at = n != 0 ? (size_t)rng_below(&seed, n) : 0;

@@ -9,6 +9,8 @@
 #include "test_sqlite.h"
 #include "test_sqlite_vfs.h"
 
+#include <sys/stat.h>
+
 /* ---- every call of the file system fails once ---- */
 
 enum { N_KEYS = 6 };
@@ -123,11 +125,13 @@ static void story_tell(struct story *s)
 }
 
 /* One fault in two tellings on the same file; then all must be well again. */
-static size_t story_with(enum fault_kind kind, size_t at, bool for_good, size_t *n_refused)
+static size_t story_with(struct db *t, enum fault_kind kind, size_t at, bool for_good,
+                         size_t *n_refused)
 {
     struct story s;
     memset(&s, 0, sizeof s);
-    s.t = db_new();
+    s.t = t;
+    db_unlink(t);
     s.t->cfg.vfs = "faults";
     s.t->cfg.n_connections = 1;
     s.t->cfg.timeout_ns = 20 * DLOAD_MILLISECOND;
@@ -149,26 +153,28 @@ static size_t story_with(enum fault_kind kind, size_t at, bool for_good, size_t 
     story_tell(&s);
     equal(s.n_refused, 0);
     equal(db_sql(s.t, "SELECT quick_check='ok' FROM pragma_quick_check(1)"), 1);
-    db_free(s.t);
+    fake_env_check(&t->f);
     return n_failed;
 }
 
 static void test_every_call_fails(void **state)
 {
     size_t n_runs = 0, n_refused = 0;
+    struct db *t = db_new();
     (void)state;
     assert_int_equal(faults_register(), SQLITE_OK);
     for (int kind = 0; kind < N_FAULTS; kind++) {
         for (int for_good = 0; for_good < 2; for_good++) {
             /* Each of the first twenty, then ever fewer. */
             for (size_t at = 1;
-                 story_with((enum fault_kind)kind, at, for_good != 0, &n_refused) != 0;
+                 story_with(t, (enum fault_kind)kind, at, for_good != 0, &n_refused) != 0;
                  at += at < 20 ? 1 : at / 6)
                 n_runs++;
         }
     }
     print_message("%zu tellings with a fault, %zu requests failed\n", n_runs, n_refused);
     assert_true(n_runs > 200 && n_refused > 200);
+    db_free(t);
 }
 
 /* ---- a full disk ---- */
@@ -290,6 +296,41 @@ static void test_long_clear(void **state)
     db_close(t);
 }
 
+/* Somebody began to read and does not go on: all writes come through, though the log cannot be emptied; when the reader
+ * goes, the log is short again. */
+static void test_reader_that_stays(void **state)
+{
+    struct db *t = db_new();
+    static char bytes[12000];
+    dload_store_item items[10];
+    uint64_t keys[10];
+    sqlite3 *db = NULL;
+    char wal[128];
+    struct stat log;
+    (void)state;
+    (void)snprintf(wal, sizeof wal, "%s-wal", t->path);
+    t->cfg.sync = DLOAD_SQLITE_SYNC_OFF;
+    must_ok(dload_sqlite_init(&t->q, &t->cfg));
+    for (uint64_t i = 0; i < 10; i++) {
+        keys[i] = i;
+        items[i] = store_item_set((dload_str){(char *)&keys[i], 8},
+                                  (dload_str){bytes, sizeof bytes}, DLOAD_NEVER);
+    }
+    store_must(&t->x, DLOAD_STORE_SET, items, 10);
+    equal(sqlite3_open(t->path, &db), SQLITE_OK);
+    equal(sqlite3_exec(db, "BEGIN; SELECT count(*) FROM dataloader", NULL, NULL, NULL), SQLITE_OK);
+    for (size_t i = 0; i < 250; i++)
+        store_must(&t->x, DLOAD_STORE_SET, items, 10);
+    equal(stat(wal, &log), 0);
+    assert_true(log.st_size > 5000 * 4096);
+    equal(sqlite3_close(db), SQLITE_OK);
+    for (size_t i = 0; i < 60; i++)
+        store_must(&t->x, DLOAD_STORE_SET, items, 10);
+    equal(stat(wal, &log), 0);
+    assert_true(log.st_size <= 17 << 20);
+    db_close(t);
+}
+
 /* ---- what others do to the file ---- */
 
 static void pass_a_look(struct db *t)
@@ -387,11 +428,11 @@ static void test_read_only(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_call_fails),   cmocka_unit_test(test_full_disk),
-        cmocka_unit_test(test_locked_file),        cmocka_unit_test(test_locked_without_a_clock),
-        cmocka_unit_test(test_long_clear),         cmocka_unit_test(test_file_is_replaced),
-        cmocka_unit_test(test_tables_are_dropped), cmocka_unit_test(test_rows_of_others),
-        cmocka_unit_test(test_read_only),
+        cmocka_unit_test(test_every_call_fails), cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_locked_file),      cmocka_unit_test(test_locked_without_a_clock),
+        cmocka_unit_test(test_long_clear),       cmocka_unit_test(test_reader_that_stays),
+        cmocka_unit_test(test_file_is_replaced), cmocka_unit_test(test_tables_are_dropped),
+        cmocka_unit_test(test_rows_of_others),   cmocka_unit_test(test_read_only),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,6 +11,7 @@
 
 #include <sched.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 enum { N_PROCESSES = 4 };
 
@@ -233,6 +234,59 @@ static void test_each_key_is_fetched_once(void **state)
     db_free(t);
 }
 
+/* ---- many who read ---- */
+
+/* Some process reads at any time, and still the log does not grow and grow. */
+static void read_for_ever(struct db *t, uint64_t me)
+{
+    for (add(&shared->started);;) {
+        dload_store_item items[10];
+        uint64_t keys[10];
+        for (uint64_t i = 0; i < 10; i++) {
+            keys[i] = i;
+            items[i] = store_item((dload_str){(char *)&keys[i], 8});
+        }
+        store_must(&t->x, DLOAD_STORE_GET, items, 10);
+        (void)me;
+    }
+}
+
+static void test_log_stays_short(void **state)
+{
+    struct db *t = new_file();
+    static char bytes[12000];
+    dload_store_item items[10];
+    uint64_t keys[10];
+    pid_t pids[3];
+    char wal[128];
+    struct stat log;
+    (void)state;
+    memset(shared, 0, sizeof *shared);
+    (void)snprintf(wal, sizeof wal, "%s-wal", t->path);
+    for (uint64_t i = 0; i < COUNT(pids); i++)
+        pids[i] = start(t, read_for_ever, i);
+    while (__atomic_load_n(&shared->started, __ATOMIC_ACQUIRE) != COUNT(pids))
+        sleep_ms(1);
+    must_ok(dload_sqlite_init(&t->q, &t->cfg));
+    for (uint64_t i = 0; i < 10; i++) {
+        keys[i] = i;
+        items[i] = store_item_set((dload_str){(char *)&keys[i], 8},
+                                  (dload_str){bytes, sizeof bytes}, DLOAD_NEVER);
+    }
+    off_t most = 0;
+    for (size_t i = 0; i < 1000; i++) { /* 120 MB */
+        store_must(&t->x, DLOAD_STORE_SET, items, 10);
+        equal(stat(wal, &log), 0);
+        most = log.st_size > most ? log.st_size : most;
+    }
+    print_message("the log grew to %ld KiB\n", (long)(most / 1024));
+    assert_true(most < 64 << 20);
+    must_ok(dload_sqlite_destroy(&t->q));
+    for (size_t i = 0; i < COUNT(pids); i++)
+        server_end(pids[i], SIGKILL);
+    db_free(t);
+}
+
 /* ---- killed ---- */
 
 /* Ten keys in one request, the same version in all of them, in sizes that need many pages. */
@@ -364,11 +418,9 @@ static void test_one_puts_it_aside(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_nothing_is_lost),
-        cmocka_unit_test(test_one_has_the_lease),
-        cmocka_unit_test(test_each_key_is_fetched_once),
-        cmocka_unit_test(test_killed_while_writing),
-        cmocka_unit_test(test_holder_is_killed),
+        cmocka_unit_test(test_nothing_is_lost),          cmocka_unit_test(test_one_has_the_lease),
+        cmocka_unit_test(test_each_key_is_fetched_once), cmocka_unit_test(test_log_stays_short),
+        cmocka_unit_test(test_killed_while_writing),     cmocka_unit_test(test_holder_is_killed),
         cmocka_unit_test(test_one_puts_it_aside),
     };
     return cmocka_run_group_tests(tests, make_shared, NULL);

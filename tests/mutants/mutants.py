@@ -1642,10 +1642,14 @@ mutant("sqlite_lease_for_everybody", "adapters/dataloader_sqlite_conn.h",
        "OR l.token=?2",
        "OR 1",
        "test_sqlite")
-mutant("sqlite_any_table_is_ours", "adapters/dataloader_sqlite_conn.h",
+mutant("sqlite_any_table_is_ours", "adapters/dataloader_sqlite_open.h",
        "if (n_there == 3 && n_ours == 3)",
        "if (n_there >= 3)",
        "test_sqlite")
+mutant("sqlite_log_waits_for_readers_for_ever", "adapters/dataloader_sqlite_open.h",
+       "SQLITE_CHECKPOINT_RESTART",
+       "SQLITE_CHECKPOINT_PASSIVE",
+       "test_sqlite_processes")
 mutant("sqlite_spoilt_connection_stays", "adapters/dataloader_sqlite_file.h",
        "        (void)dload_sqlite_i_put_aside(c);\n    dload_sqlite_i_close(c);\n",
        "        (void)dload_sqlite_i_put_aside(c);\n",
