@@ -192,7 +192,7 @@ DLOAD_I_LOCAL dload_status dload_memory_i_set(dload_memory *m, const dload_store
                                               item->ttl_ns);
         dload_blob_release(&blob);
     }
-    if (st < 0)
+    if (st < 0 && st != DLOAD_EINVAL)
         (void)dload_memory_i_entries_cache_delete(&m->entries, dload_memory_i_key(item));
     return st;
 }

@@ -132,12 +132,14 @@ static void test_too_large(void **state)
     must(items[0].status, DLOAD_ETOOBIG);
     must_ok(items[1].status);
     equal(t->m.store.stats.key_errors, 3);
+    store_set(&t->x, STR("k"), STR("here"), DLOAD_NEVER);
     items[0] = store_item_set(STR("k"), STR("v"), 0); /* no life at all */
     items[1] = store_item_set(STR("k"), str_of(NULL, 1), DLOAD_NEVER);
     items[1].value_bytes = 1;
     store_must(&t->x, DLOAD_STORE_SET, items, 2);
     must(items[0].status, DLOAD_EINVAL);
     must(items[1].status, DLOAD_EINVAL);
+    store_get(&t->x, STR("k"), STR("here")); /* a caller's mistake changes nothing */
     store_free_bytes(&b);
 }
 
@@ -203,6 +205,19 @@ static void test_without_memory(void **state)
 {
     (void)state;
     assert_true(fail_until_ok("memory store", without_memory) > 4);
+}
+
+/* What could not be stored leaves nothing older behind. */
+static void test_no_memory_for_a_newer_value(void **state)
+{
+    struct fixture *t = *state;
+    dload_store_item item = store_item_set(STR("k"), STR("new"), DLOAD_NEVER);
+    store_set(&t->x, STR("k"), STR("old"), DLOAD_NEVER);
+    t->f.fail_at = 1;
+    fake_env_arm(&t->f);
+    must(store_one(&t->x, DLOAD_STORE_SET, &item), DLOAD_ENOMEM);
+    fake_env_disarm(&t->f);
+    store_lacks(&t->x, STR("k"));
 }
 
 static void test_in_a_child(void **state)
@@ -299,6 +314,7 @@ int main(void)
         OWN(test_too_large),
         cmocka_unit_test(test_leases_bounded),
         cmocka_unit_test(test_without_memory),
+        OWN(test_no_memory_for_a_newer_value),
         OWN(test_in_a_child),
         cmocka_unit_test(test_bad_configurations),
         OWN(test_prometheus),

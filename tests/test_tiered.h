@@ -88,6 +88,9 @@ static inline int open_patient_async(void **state)
 static inline int close_tiers(void **state)
 {
     struct fixture *t = *state;
+    tiers_stall(&t->x, false);
+    scripted_set(&t->lower.shuts_after, 0);
+    scripted_set(&t->upper.shuts_after, 0);
     dload_tiered_destroy(&t->t);
     must_ok(dload_worker_destroy(&t->w));
     dload_memory_destroy(&t->near_memory);

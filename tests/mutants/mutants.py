@@ -1675,3 +1675,90 @@ mutant("lock_kept", "typed/run_second.h",
        "    if (!goes_on) {\n        DLOAD_I_FN(i_unlock_batch)(l, b);\n",
        "    if (!goes_on) {\n",
        "test_locked")
+
+# ---- stores around stores ----
+mutant("memory_lease_by_half", "adapters/dataloader_memory.h",
+       "lease.id[0] == item->lease[0] && lease.id[1] == item->lease[1];",
+       "lease.id[0] == item->lease[0];",
+       "test_store_memory")
+mutant("memory_delete_keeps_the_lease", "adapters/dataloader_memory.h",
+       "        st = dload_memory_i_leases_cache_delete(&m->leases, key);",
+       "        if (kind != DLOAD_STORE_DELETE)\n"
+       "            st = dload_memory_i_leases_cache_delete(&m->leases, key);",
+       "test_store_memory")
+mutant("memory_clear_keeps_leases", "adapters/dataloader_memory.h",
+       "    (void)dload_memory_i_leases_i_clear_some(&m->leases, 0, &prefix);\n",
+       "",
+       "test_store_memory")
+mutant("memory_keeps_the_older_value", "adapters/dataloader_memory.h",
+       "        (void)dload_memory_i_entries_cache_delete(&m->entries, dload_memory_i_key(item));",
+       "        (void)0;",
+       "test_store_memory")
+mutant("memory_weighs_values_only", "adapters/dataloader_memory.h",
+       "    head.weight = DLOAD_MEMORY_I_ENTRY_BYTES + item->key_bytes + item->value_bytes;",
+       "    head.weight = 1 + item->value_bytes / 2;",
+       "test_store_memory")
+mutant("worker_queue_without_end", "adapters/dataloader_worker.h",
+       "    else if (w->n_queued >= w->queue_cap)\n        st = DLOAD_EAGAIN;\n",
+       "",
+       "test_store_worker")
+mutant("worker_gives_all_of_the_time", "adapters/dataloader_worker.h",
+       "job->outer->timeout_ns != 0 ? job->until_ns - now_ns : 0;",
+       "job->outer->timeout_ns;",
+       "test_store_worker")
+mutant("worker_watches_nobody", "adapters/dataloader_worker.h",
+       "        if (job->until_ns <= now_ns)\n            return dload_worker_i_take(w, before);\n",
+       "",
+       "test_store_worker")
+mutant("worker_takes_signals", "adapters/dataloader_worker.h",
+       "    (void)pthread_sigmask(SIG_SETMASK, &all, &before);",
+       "    (void)pthread_sigmask(SIG_SETMASK, NULL, &before);",
+       "test_store_worker")
+mutant("worker_fails_nobody", "adapters/dataloader_worker.h",
+       "        if (mode == DLOAD_FAIL) {\n",
+       "        if (mode == 0) {\n",
+       "test_store_worker_close")
+mutant("tiered_refill_unchecked", "adapters/dataloader_tiered_guard.h",
+       "        if (g->changed[i] > pass->gen || (g->deaf | g->n_dirty) != 0)",
+       "        if ((g->deaf | g->n_dirty) != 0)",
+       "test_store_tiered_races")
+mutant("tiered_write_does_not_wait", "adapters/dataloader_tiered_guard.h",
+       "    pass->gen = dload_tiered_i_change(g, pass->stripes);\n    dload_tiered_i_drain(g);\n",
+       "    pass->gen = dload_tiered_i_change(g, pass->stripes);\n",
+       "test_store_tiered_races")
+mutant("tiered_write_counts_before_only", "adapters/dataloader_tiered_guard.h",
+       "    pass->gen = dload_tiered_i_change(g, pass->stripes);\n    dload_tiered_i_drain(g);\n",
+       "    dload_tiered_i_drain(g);\n",
+       "test_store_tiered_races")
+mutant("tiered_write_waits_for_later_reads", "adapters/dataloader_tiered_guard.h",
+       "    const uint32_t old = g->epoch++ & 1;",
+       "    const uint32_t old = g->epoch & 1;",
+       "test_store_tiered_races")
+mutant("tiered_two_writes_both_fill", "adapters/dataloader_tiered_guard.h",
+       "        if (g->changed[i] == pass->gen && g->n_writers[i] == 1)\n",
+       "",
+       "test_store_tiered_races")
+mutant("tiered_believes_what_stayed", "adapters/dataloader_tiered.h",
+       "    if (dload_tiered_i_distrust(&t->guard))",
+       "    if (t == NULL)",
+       "test_store_tiered")
+mutant("tiered_clears_beside_a_refill", "adapters/dataloader_tiered.h",
+       "    (void)dload_tiered_i_changed(&t->guard, DLOAD_TIERED_I_ALL);\n",
+       "",
+       "test_store_tiered_races")
+mutant("tiered_failed_write_stays_above", "adapters/dataloader_tiered.h",
+       "    dload_tiered_i_remove(t, DLOAD_STORE_DELETE, j->upper_items, n);\n",
+       "    if (st >= 0)\n        dload_tiered_i_remove(t, DLOAD_STORE_DELETE, j->upper_items, n);\n",
+       "test_store_tiered")
+mutant("tiered_refill_lives_on", "adapters/dataloader_tiered.h",
+       "        if (from->ttl_ns > t->upper_ttl_ns)\n            j->upper_items[n].ttl_ns = t->upper_ttl_ns;\n",
+       "",
+       "test_store_tiered")
+mutant("tiered_up_without_a_clear", "adapters/dataloader_tiered_channel.h",
+       "    dload_tiered_i_clear_above(t);\n",
+       "",
+       "test_store_tiered_channel")
+mutant("tiered_told_and_not_counted", "adapters/dataloader_tiered_guard.h",
+       "    (void)dload_tiered_i_change(g, stripes);\n",
+       "    (void)stripes;\n",
+       "test_store_tiered_channel")
