@@ -87,15 +87,6 @@ DLOAD_I_LOCAL bool dload_redis_i_unlink_page(dload_redis_i_job *j, bool leases,
     return true;
 }
 
-/* What a walk is doing. */
-typedef struct dload_redis_i_walk {
-    bool leases;
-    const char *pattern;
-    size_t pattern_bytes;
-    char cursor[24];
-    size_t n_owed; /* replies to UNLINK that are to come */
-} dload_redis_i_walk;
-
 /* Looks at a reply to SCAN: [cursor, [name, ...]]. */
 DLOAD_I_LOCAL bool dload_redis_i_read_page(dload_redis_i_job *j, dload_redis_i_walk *w,
                                            const redisReply *reply)
@@ -112,83 +103,113 @@ DLOAD_I_LOCAL bool dload_redis_i_read_page(dload_redis_i_job *j, dload_redis_i_w
     }
     memcpy(w->cursor, cursor->str, cursor->len);
     w->cursor[cursor->len] = '\0';
-    return dload_redis_i_unlink_page(j, w->leases, page, &w->n_owed);
+    return dload_redis_i_unlink_page(j, w->pass == 0, page, &w->n_owed);
 }
 
-/* Takes what was sent for a page: replies to UNLINK, and one to SCAN when scans. */
-DLOAD_I_LOCAL dload_status dload_redis_i_read_walk(dload_redis_i_job *j, dload_redis_i_walk *w,
-                                                   bool scans, dload_status *item)
-{
-    const size_t n = w->n_owed;
-    w->n_owed = 0;
-    for (size_t i = 0; i < n + scans; i++) {
-        redisReply *reply = NULL;
-        bool ok = true;
-        dload_status st = dload_redis_get(&j->l->conn, j->until_ns, &reply);
-        if (st != DLOAD_OK)
-            return st;
-        if (i < n && j->clustered && i % 2 == 0) {
-            ok = reply->type == REDIS_REPLY_STATUS; /* to ASKING */
-        } else if (i < n && j->clustered && reply->type == REDIS_REPLY_ERROR &&
-                   (dload_redis_i_begins(reply, "ASK ") || dload_redis_i_begins(reply, "MOVED "))) {
-            j->gone = true;
-        } else if (reply->type == REDIS_REPLY_ERROR) {
-            *item = dload_redis_i_refusal(j, reply);
-            memcpy(w->cursor, "0", 2); /* the walk is over */
-        } else if (i < n) {
-            ok = reply->type == REDIS_REPLY_INTEGER;
-        } else {
-            ok = dload_redis_i_read_page(j, w, reply);
-        }
-        freeReplyObject(reply);
-        if (!ok)
-            return dload_redis_close(&j->l->conn, DLOAD_EBACKEND,
-                                     "a reply of another kind than asked for");
-    }
-    return DLOAD_OK;
-}
-
-/* One walk through all names. *item gets what an error of the server says. */
-DLOAD_I_LOCAL dload_status dload_redis_i_walk_all(dload_redis_i_job *j, dload_redis_i_walk *w,
-                                                  dload_status *item)
+/* Asks for the next page, when there is one; DLOAD_ETIMEDOUT: the time is over. */
+DLOAD_I_LOCAL dload_status dload_redis_i_scan(dload_redis_i_job *j, dload_redis_i_walk *w)
 {
     dload_redis_conn *c = &j->l->conn;
-    dload_status st = DLOAD_OK;
-    memcpy(w->cursor, "0", 2);
-    do {
-        if (dload_redis_now() >= j->until_ns)
-            return dload_redis_close(c, DLOAD_ETIMEDOUT, "a clear took too long");
-        (void)dload_redis_begin(c, 6);
-        (void)dload_redis_text(c, "SCAN");
-        (void)dload_redis_text(c, w->cursor);
-        (void)dload_redis_text(c, "MATCH");
-        (void)dload_redis_arg(c, w->pattern, w->pattern_bytes);
-        (void)dload_redis_text(c, "COUNT");
-        (void)dload_redis_number(c, DLOAD_REDIS_I_PAGE);
-        st = dload_redis_i_read_walk(j, w, true, item);
-    } while (st == DLOAD_OK && strcmp(w->cursor, "0") != 0);
-    return st == DLOAD_OK ? dload_redis_i_read_walk(j, w, false, item) : st;
+    if (dload_redis_now() >= j->until_ns)
+        return dload_redis_close(c, DLOAD_ETIMEDOUT, "a clear took too long");
+    (void)dload_redis_begin(c, 6);
+    (void)dload_redis_text(c, "SCAN");
+    (void)dload_redis_text(c, w->cursor);
+    (void)dload_redis_text(c, "MATCH");
+    (void)dload_redis_arg(c, w->pattern, w->pattern_bytes);
+    (void)dload_redis_text(c, "COUNT");
+    (void)dload_redis_number(c, DLOAD_REDIS_I_PAGE);
+    w->scans = true;
+    return c->state == DLOAD_REDIS_READY ? dload_redis_i_send(c) : c->status;
 }
 
-/* CLEAR: removes leases, then values, whose keys begin with the first item's. */
-DLOAD_I_LOCAL dload_status dload_redis_i_clear(dload_redis_i_job *j)
+/* Takes the reply to a SCAN: removes what is on the page, and asks for the next one in the same write. */
+DLOAD_I_LOCAL dload_status dload_redis_i_take_page(dload_redis_i_job *j, dload_redis_i_walk *w,
+                                                   const redisReply *reply)
 {
-    dload_store_item *item = &j->op->items[0];
-    dload_status st = DLOAD_OK, said = DLOAD_OK;
-    for (int pass = 0; pass < 2 && st == DLOAD_OK && said == DLOAD_OK; pass++) {
-        dload_redis_i_walk w;
-        size_t cap = 0;
-        memset(&w, 0, sizeof w);
-        w.leases = pass == 0;
-        char *pattern = dload_redis_i_pattern(j, item, w.leases, &w.pattern_bytes, &cap);
-        if (pattern == NULL)
-            return DLOAD_ENOMEM;
-        w.pattern = pattern;
-        st = dload_redis_i_walk_all(j, &w, &said);
-        dload_i_free(j->r->store.env, pattern, cap);
+    if (w->said != DLOAD_OK) {
+        memcpy(w->cursor, "0", 2); /* the walk is over */
+        return DLOAD_OK;
     }
-    for (size_t i = 0; i < j->op->n; i++)
-        j->op->items[i].status = i == 0 ? said : DLOAD_EINVAL; /* there is one prefix */
+    if (!dload_redis_i_read_page(j, w, reply))
+        return dload_redis_close(&j->l->conn, DLOAD_EBACKEND,
+                                 "a reply of another kind than asked for");
+    return strcmp(w->cursor, "0") != 0 ? dload_redis_i_scan(j, w) : dload_redis_i_send(&j->l->conn);
+}
+
+/* Takes a reply, to UNLINK (on a cluster to ASKING and UNLINK) or to SCAN. DLOAD_PENDING: none came. */
+DLOAD_I_LOCAL dload_status dload_redis_i_take_of_walk(dload_redis_i_job *j, dload_redis_i_walk *w)
+{
+    redisReply *reply = NULL;
+    bool ok = true;
+    dload_status st = dload_redis_next(&j->l->conn, &reply);
+    if (st != DLOAD_OK)
+        return st;
+    const bool unlinks = w->n_owed != 0, error = reply->type == REDIS_REPLY_ERROR;
+    const bool asks = unlinks && j->clustered && w->n_owed % 2 == 0;
+    if (unlinks)
+        w->n_owed--;
+    else
+        w->scans = false;
+    if (asks) {
+        ok = reply->type == REDIS_REPLY_STATUS;
+    } else if (error && unlinks && j->clustered &&
+               (dload_redis_i_begins(reply, "ASK ") || dload_redis_i_begins(reply, "MOVED "))) {
+        j->gone = true;
+    } else if (error) {
+        w->said = dload_redis_i_refusal(j, reply);
+        memcpy(w->cursor, "0", 2); /* the walk is over */
+    } else if (unlinks) {
+        ok = reply->type == REDIS_REPLY_INTEGER;
+    } else {
+        st = dload_redis_i_take_page(j, w, reply);
+    }
+    freeReplyObject(reply);
+    if (!ok)
+        return dload_redis_close(&j->l->conn, DLOAD_EBACKEND,
+                                 "a reply of another kind than asked for");
+    return st;
+}
+
+/* Gives back what a walk has. */
+DLOAD_I_LOCAL void dload_redis_i_end_walk(dload_redis_i_job *j)
+{
+    if (j->walk.pattern != NULL)
+        dload_i_free(j->r->store.env, j->walk.pattern, j->walk.pattern_cap);
+    j->walk.pattern = NULL;
+}
+
+/* Begins a walk. */
+DLOAD_I_LOCAL dload_status dload_redis_i_begin_walk(dload_redis_i_job *j, dload_redis_i_walk *w)
+{
+    w->pattern = dload_redis_i_pattern(j, &j->op->items[0], w->pass == 0, &w->pattern_bytes,
+                                       &w->pattern_cap);
+    if (w->pattern == NULL)
+        return DLOAD_ENOMEM;
+    memcpy(w->cursor, "0", 2);
+    w->begun = true;
+    return dload_redis_i_scan(j, w);
+}
+
+/* CLEAR: removes leases, then values, whose keys begin with the first item's; as far as is possible without waiting. Returns
+ * DLOAD_OK when it is through; DLOAD_PENDING; otherwise it has failed. */
+DLOAD_I_LOCAL dload_status dload_redis_i_go_on_clearing(dload_redis_i_job *j)
+{
+    dload_redis_i_walk *w = &j->walk;
+    dload_status st = DLOAD_OK;
+    while (st == DLOAD_OK && w->pass < 2) {
+        if (w->n_owed != 0 || w->scans) {
+            st = dload_redis_i_take_of_walk(j, w);
+        } else if (w->begun) {
+            dload_redis_i_end_walk(j);
+            w->begun = false;
+            w->pass = w->said == DLOAD_OK ? w->pass + 1 : 2;
+        } else {
+            st = dload_redis_i_begin_walk(j, w);
+        }
+    }
+    for (size_t i = 0; i < j->op->n && st == DLOAD_OK; i++)
+        j->op->items[i].status = i == 0 ? w->said : DLOAD_EINVAL; /* there is one prefix */
     return st;
 }
 

@@ -35,6 +35,18 @@ typedef struct dload_redis_i_results {
     redisReply **replies; /* behind this */
 } dload_redis_i_results;
 
+/* A clear under way; see dataloader_redis_clear.h. */
+typedef struct dload_redis_i_walk {
+    uint32_t pass; /* 0 = leases, 1 = values, 2 = over */
+    bool begun;
+    bool scans;    /* a reply to SCAN is to come, behind ... */
+    size_t n_owed; /* ... so many to what was sent before */
+    char *pattern; /* NULL = none */
+    size_t pattern_bytes, pattern_cap;
+    char cursor[24];
+    dload_status said; /* what an error of the server says */
+} dload_redis_i_walk;
+
 /* A request under way. */
 typedef struct dload_redis_i_job {
     dload_redis_store *r;
@@ -43,6 +55,10 @@ typedef struct dload_redis_i_job {
     uint64_t until_ns;
     uint32_t chunk;
     uint32_t n_commands;
+    uint32_t n_taken; /* of these, whose replies came */
+    uint32_t pass;    /* over the items */
+    size_t at;        /* items before it were sent in this pass */
+    dload_redis_i_walk walk;
     bool hang_up;   /* the server will not do better on this connection */
     bool clustered; /* a clear: each name for itself, and also in slots that move */
     bool gone;      /* ... a name was, when it was its turn, on another node */
@@ -399,159 +415,6 @@ DLOAD_I_LOCAL bool dload_redis_i_accept(dload_redis_i_job *j, const dload_redis_
     return true;
 }
 
-/* Takes the replies to all commands that were sent. */
-DLOAD_I_LOCAL dload_status dload_redis_i_collect(dload_redis_i_job *j, dload_status wanted)
-{
-    for (uint32_t i = 0; i < j->n_commands; i++) {
-        redisReply *reply = NULL;
-        dload_status st = dload_redis_get(&j->l->conn, j->until_ns, &reply);
-        if (st != DLOAD_OK)
-            return st;
-        bool ok = dload_redis_i_accept(j, &j->l->commands[i], wanted, &reply);
-        if (reply != NULL)
-            freeReplyObject(reply);
-        if (!ok)
-            return dload_redis_close(&j->l->conn, DLOAD_EBACKEND,
-                                     "a reply of another kind than asked for");
-    }
-    j->n_commands = 0;
-    return DLOAD_OK;
-}
-
-/* Once over all items whose status is wanted. */
-DLOAD_I_LOCAL dload_status dload_redis_i_pass(dload_redis_i_job *j, uint32_t what,
-                                              dload_status wanted, bool by_text)
-{
-    const uint32_t most = what == DLOAD_REDIS_I_SET ? j->chunk + 1 : 1;
-    dload_status st = DLOAD_OK;
-    for (size_t at = 0; at < j->op->n && st == DLOAD_OK;) {
-        while (at < j->op->n && j->n_commands + most <= DLOAD_REDIS_I_COMMANDS &&
-               j->l->conn.out_len < DLOAD_REDIS_I_WINDOW_BYTES)
-            at = dload_redis_i_queue(j, what, at, wanted, by_text);
-        st = dload_redis_i_collect(j, wanted);
-    }
-    return st;
-}
-
-/* The same for a script: by its digest, then by its text for what the server did not know. */
-DLOAD_I_LOCAL dload_status dload_redis_i_script_pass(dload_redis_i_job *j, uint32_t what,
-                                                     dload_status wanted)
-{
-    dload_status st = dload_redis_i_pass(j, what, wanted, false);
-    return st == DLOAD_OK ? dload_redis_i_pass(j, what, DLOAD_EAGAIN, true) : st;
-}
-
-#include "dataloader_redis_clear.h"
-
-/* ---- requests ---- */
-
-/* Sends what a request of this kind takes. */
-DLOAD_I_LOCAL dload_status dload_redis_i_work(dload_redis_i_job *j)
-{
-    const uint32_t values = j->r->ttls ? DLOAD_REDIS_I_VALUES : DLOAD_REDIS_I_MGET;
-    dload_status st = DLOAD_OK;
-    switch (j->op->kind) {
-    case DLOAD_STORE_GET:
-        return dload_redis_i_script_pass(j, values, DLOAD_PENDING);
-    case DLOAD_STORE_SET:
-        return dload_redis_i_pass(j, DLOAD_REDIS_I_SET, DLOAD_PENDING, false);
-    case DLOAD_STORE_DELETE:
-        return dload_redis_i_pass(j, DLOAD_REDIS_I_UNLINK, DLOAD_PENDING, false);
-    case DLOAD_STORE_CLEAR:
-        return dload_redis_i_clear(j);
-    case DLOAD_STORE_LEASE:
-        st = dload_redis_i_script_pass(j, values, DLOAD_PENDING);
-        return st == DLOAD_OK ? dload_redis_i_script_pass(j, DLOAD_REDIS_I_LEASE, DLOAD_MISSING)
-                              : st;
-    case DLOAD_STORE_FILL:
-        return dload_redis_i_script_pass(j, DLOAD_REDIS_I_FILL, DLOAD_PENDING);
-    case DLOAD_STORE_DROP:
-        return dload_redis_i_script_pass(j, DLOAD_REDIS_I_DROP, DLOAD_PENDING);
-    default:
-        return DLOAD_EINVAL;
-    }
-}
-
-/* Which items go to the server at all. */
-DLOAD_I_LOCAL void dload_redis_i_prepare(const dload_redis_store *r, dload_store_op *op)
-{
-    const bool brings = op->kind == DLOAD_STORE_SET || op->kind == DLOAD_STORE_FILL;
-    const bool gets = op->kind == DLOAD_STORE_GET || op->kind == DLOAD_STORE_LEASE;
-    for (size_t i = 0; i < op->n; i++) {
-        dload_store_item *item = &op->items[i];
-        item->status =
-            item->key_bytes > r->max_key_bytes || (brings && item->value_bytes > r->max_value_bytes)
-                ? DLOAD_ETOOBIG
-                : DLOAD_PENDING;
-        if (gets) {
-            item->value = NULL;
-            item->value_bytes = 0;
-        }
-    }
-}
-
-/* What a request came to whose replies all came: DLOAD_EBACKEND when the server refused whatever it was asked. */
-DLOAD_I_LOCAL dload_status dload_redis_i_conclude(dload_redis_i_job *j)
-{
-    size_t n_refused = 0, n_sent = 0;
-    for (size_t i = 0; i < j->op->n; i++) {
-        dload_store_item *item = &j->op->items[i];
-        if (item->status == DLOAD_PENDING || item->status == DLOAD_EAGAIN)
-            item->status = DLOAD_EBACKEND; /* it knows no script by its text either */
-        n_refused += item->status == DLOAD_EBACKEND;
-        n_sent += item->status != DLOAD_ETOOBIG;
-    }
-    if (n_refused != 0 && j->r->store.hooks != NULL) {
-        char text[64];
-        (void)snprintf(text, sizeof text, "redis: the server refused commands: %s", j->error);
-        dload_store_log(&j->r->store, text);
-    }
-    if (j->hang_up)
-        (void)dload_redis_close(&j->l->conn, DLOAD_EBACKEND, "the server refused commands");
-    return n_refused != 0 && n_refused == n_sent ? DLOAD_EBACKEND : DLOAD_OK;
-}
-
-/* A connection does not keep what one large request needed. */
-DLOAD_I_LOCAL void dload_redis_i_trim(dload_redis_store *r, dload_redis_link *l)
-{
-    dload_redis_conn *c = &l->conn;
-    if (c->out != NULL && c->out_len == 0 && c->out_cap > 4 * DLOAD_REDIS_I_WINDOW_BYTES) {
-        dload_i_free(r->server.env, c->out, c->out_cap);
-        c->out = NULL;
-        c->out_cap = 0;
-    }
-}
-
-/* dload_store.run */
-DLOAD_I_LOCAL dload_status dload_redis_i_run(dload_store *s, dload_store_op *op)
-{
-    dload_redis_store *r = (dload_redis_store *)(void *)s;
-    dload_redis_i_job j;
-    if (r->pid != getpid())
-        return DLOAD_EFORK;
-    if (op->n > UINT32_MAX || op->kind >= DLOAD_STORE_N_KINDS)
-        return DLOAD_EINVAL;
-    memset(&j, 0, sizeof j);
-    j.r = r;
-    j.op = op;
-    j.chunk = r->chunk;
-    j.until_ns = dload_i_add_ns(
-        dload_redis_now(), op->timeout_ns != 0 ? op->timeout_ns : r->server.command_timeout_ns);
-    dload_redis_i_prepare(r, op);
-    j.l = dload_redis_i_take_link(r, j.until_ns);
-    if (j.l == NULL)
-        return DLOAD_ETIMEDOUT;
-    dload_status st = dload_redis_i_connect(r, j.l, j.until_ns);
-    if (st == DLOAD_OK) {
-        st = dload_redis_i_work(&j);
-        if (st == DLOAD_OK)
-            st = dload_redis_i_conclude(&j);
-        else
-            dload_store_log(s, j.l->conn.error);
-        dload_redis_i_trim(r, j.l);
-    }
-    dload_redis_i_give_link(r, j.l);
-    return st;
-}
+#include "dataloader_redis_run.h"
 
 #endif /* DLOAD_REDIS_OPS_H */

@@ -1528,8 +1528,8 @@ mutant("redis_set_keeps_leases", "adapters/dataloader_redis_ops.h",
        "",
        "test_redis")
 mutant("redis_clears_values_first", "adapters/dataloader_redis_clear.h",
-       "w.leases = pass == 0;",
-       "w.leases = pass == 1;",
+       "w->pass == 0, &w->pattern_bytes,",
+       "w->pass != 0, &w->pattern_bytes,",
        "test_redis")
 mutant("redis_clears_what_is_not_its_own", "adapters/dataloader_redis_clear.h",
        "    return dload_redis_key_of_name(r->prefix.ptr, p, n, NULL, &key_bytes);\n",
@@ -1543,9 +1543,9 @@ mutant("redis_braces_in_names", "adapters/dataloader_redis_names.h",
        "key[i] == '%' || key[i] == '{' || key[i] == '}'",
        "key[i] == '%' || key[i] == '{'",
        "test_redis")
-mutant("redis_scripts_are_known", "adapters/dataloader_redis_ops.h",
-       "    return st == DLOAD_OK ? dload_redis_i_pass(j, what, DLOAD_EAGAIN, true) : st;\n",
-       "    return st;\n",
+mutant("redis_scripts_are_known", "adapters/dataloader_redis_run.h",
+       "    p->by_text = j->pass % 2 != 0;\n",
+       "    p->by_text = false;\n",
        "test_redis")
 mutant("redis_counts_no_elements", "adapters/dataloader_redis_ops.h",
        "    if (all->type != REDIS_REPLY_ARRAY || all->elements != n * step)\n",
@@ -1559,15 +1559,15 @@ mutant("redis_keeps_a_late_reply", "adapters/dataloader_redis_wire.h",
        "        c->reader->pos != c->reader->len) /* a reply that nobody asked for came with the last one */\n",
        "        false)\n",
        "test_redis_evil")
-mutant("redis_timeout_keeps_connection", "adapters/dataloader_redis_wire.h",
-       "            return dload_redis_close(c, DLOAD_ETIMEDOUT, \"no reply in time\");\n",
-       "            return c->n_owed = 0, DLOAD_ETIMEDOUT;\n",
+mutant("redis_timeout_keeps_connection", "adapters/dataloader_redis_run.h",
+       "                 : dload_redis_close(c, DLOAD_ETIMEDOUT, \"no reply in time\");\n",
+       "                 : (c->n_owed = 0, DLOAD_ETIMEDOUT);\n",
        "test_redis_evil")
 mutant("redis_stays_with_a_replica", "adapters/dataloader_redis_ops.h",
        "        j->hang_up = true;\n",
        "        ;\n",
        "test_redis_failover")
-mutant("redis_refused_is_well", "adapters/dataloader_redis_ops.h",
+mutant("redis_refused_is_well", "adapters/dataloader_redis_run.h",
        "    return n_refused != 0 && n_refused == n_sent ? DLOAD_EBACKEND : DLOAD_OK;\n",
        "    return DLOAD_OK;\n",
        "test_redis_evil")
