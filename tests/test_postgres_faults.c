@@ -292,7 +292,23 @@ static void test_faults_timeout(void **state)
     must_ok(pg_set(&pg.store, "other", 5, "w", 1, DLOAD_NEVER));
     rival_end(rival);
     must_ok(pg_get(&pg.store, "k", 1, "r", 1));
-    /* a request may also have more time than others */
+    close_pg();
+    /* a request may have less time than others: the server sees that nobody waits any more */
+    open_pg(60000, 2);
+    rival = rival_begin("UPDATE t SET value = 'q'");
+    dload_store_item hasty = pg_item("k", 1, "w", 1, DLOAD_NEVER);
+    dload_store_op op;
+    memset(&op, 0, sizeof op);
+    op.kind = DLOAD_STORE_SET;
+    op.items = &hasty;
+    op.n = 1;
+    op.timeout_ns = 200 * DLOAD_MILLISECOND;
+    must(dload_store_run(&pg.store, &op), DLOAD_ETIMEDOUT);
+    pg_wait_for(blocked, 0);
+    rival_end(rival);
+    close_pg();
+    /* ... or more */
+    open_pg(300, 2);
     rival = rival_begin("UPDATE t SET value = 's'");
     struct errand e;
     memset(&e, 0, sizeof e);
@@ -392,6 +408,39 @@ static void test_faults_deadlock_with_others(void **state)
     assert_true(pg.n_retries >= 1);
     must_ok(pg_get(&pg.store, "a", 1, "w", 1));
     must_ok(pg_get(&pg.store, "b", 1, "w", 1));
+    close_pg();
+}
+
+/* ---- leases that are asked for at the same moment ---- */
+
+/* The key is looked for and not there; before it can be claimed another one has come. */
+static void check_overtaken(const char *sql, dload_status want)
+{
+    struct errand e;
+    PGconn *rival = rival_begin(sql);
+    dload_store_item item = pg_item("k", 1, NULL, 0, 60 * DLOAD_SECOND);
+    item.lease[0] = 1;
+    errand_start(&e, DLOAD_STORE_LEASE, item);
+    pg_wait_for(blocked, 1);
+    rival_end(rival);
+    must_ok(errand_end(&e));
+    must(e.items[0].status, want);
+}
+
+static void test_faults_overtaken_leases(void **state)
+{
+    (void)state;
+    open_pg(20000, 2);
+    must_ok(dload_postgres_store_open(&pg, 0));
+    check_overtaken(
+        "INSERT INTO t VALUES ('k', NULL, NULL, '0123456789abcdef', now() + interval '1h')",
+        DLOAD_EBUSY);
+    equal(pg_number("SELECT count(*) FROM t WHERE lease = '0123456789abcdef'"), 1);
+    pg_query("DELETE FROM t", NULL, 0);
+    check_overtaken("INSERT INTO t VALUES ('k', NULL, 'v', NULL, 'infinity')", DLOAD_OK);
+    must_ok(pg_get(&pg.store, "k", 1, "v", 1));
+    pg_query("DELETE FROM t", NULL, 0);
+    check_overtaken("INSERT INTO t VALUES ('k', NULL, 'v', NULL, now())", DLOAD_MISSING);
     close_pg();
 }
 
@@ -565,6 +614,7 @@ int main(void)
         cmocka_unit_test_setup(test_faults_no_connection_free, setup),
         cmocka_unit_test_setup(test_faults_no_deadlocks_among_us, setup),
         cmocka_unit_test_setup(test_faults_deadlock_with_others, setup),
+        cmocka_unit_test_setup(test_faults_overtaken_leases, setup),
         cmocka_unit_test_setup(test_faults_passwords, setup),
         cmocka_unit_test_setup(test_faults_breaker, setup),
         cmocka_unit_test_setup(test_faults_fork, setup),
