@@ -21,6 +21,20 @@ static void stall(struct store_case *x, bool on)
         (void)kill(nodes[i].pid, on ? SIGSTOP : SIGCONT);
 }
 
+/* Nothing that is logged has the password in it. */
+static size_t n_logged;
+
+static void log_it(void *ctx, const char *store, const char *text)
+{
+    (void)ctx;
+    (void)__atomic_add_fetch(&n_logged, 1, __ATOMIC_RELAXED);
+    if (strcmp(store, "redis-cluster") != 0 || strstr(text, "canary") != NULL ||
+        strncmp(text, "redis: ", 7) != 0)
+        abort();
+}
+
+static const dload_store_hooks hooks = {NULL, log_it, NULL};
+
 static struct store_case shared_case;
 
 static int up_with(void **state, bool ttls)
@@ -28,6 +42,7 @@ static int up_with(void **state, bool ttls)
     dload_redis_cluster_config cfg;
     memset(&cfg, 0, sizeof cfg);
     cfg.node.ttls = ttls;
+    cfg.node.hooks = &hooks;
     open_cluster(&cfg);
     memset(&shared_case, 0, sizeof shared_case);
     shared_case.s = &cluster.store;
@@ -220,10 +235,12 @@ static void test_redis_cluster_seeds(void **state)
     memset(&single, 0, sizeof single);
     assert_true(redis_server_start(&single));
     (void)snprintf(nobody, sizeof nobody, "redis://127.0.0.1:%d", server_free_port());
-    const char *const urls[] = {nobody, single.url, nodes[2].url};
+    char first[96];
+    (void)snprintf(first, sizeof first, "redis://:canary@127.0.0.1:%d", server_free_port());
+    const char *const urls[] = {first, nobody, single.url, nodes[2].url};
     memset(&cfg, 0, sizeof cfg);
     cfg.urls = urls;
-    cfg.n_urls = 3;
+    cfg.n_urls = 4;
     must_ok(dload_redis_cluster_init(&cluster, &cfg, NULL, 0));
     for (size_t i = 0; i < N_NODES; i++) {
         dload_store_item item;
@@ -235,7 +252,7 @@ static void test_redis_cluster_seeds(void **state)
     dload_redis_cluster_end(&cluster);
 
     /* Without the right one every request fails as a whole, and soon at once. */
-    cfg.n_urls = 2;
+    cfg.n_urls = 3;
     must_ok(dload_redis_cluster_init(&cluster, &cfg, NULL, 0));
     for (size_t i = 0; i < 8; i++) {
         dload_store_item item = item_of("k");
@@ -316,6 +333,12 @@ static void test_redis_cluster_killed_node(void **state)
         must_ok(one_of_each[2].status);
         must(one_of_each[1].status, DLOAD_EBACKEND);
     }
+    /* Also alone: the others are well. */
+    for (size_t i = 0; i < 8; i++) {
+        dload_store_item item = item_of(key_of_each[1]);
+        must_ok(run(DLOAD_STORE_GET, &item, 1));
+        must(item.status, DLOAD_EBACKEND);
+    }
     assert_true(cluster.store.stats.refused == 0);
     must_ok(run(DLOAD_STORE_CLEAR, &all, 1));
     must(all.status, DLOAD_EBACKEND);
@@ -363,6 +386,7 @@ static void test_redis_cluster_all_killed(void **state)
     for (size_t i = 0; i < 12; i++)
         assert_true(get_one_of_each(0) < 0);
     assert_true(cluster.store.stats.refused != 0);
+    assert_true(n_logged != 0);
 }
 
 /* ---- memory, processes ---- */
@@ -420,6 +444,13 @@ static void test_redis_cluster_forked(void **state)
     must(one_of_each[1].status, DLOAD_MISSING);
 }
 
+static int start_with_password(void **state)
+{
+    for (size_t i = 0; i < N_NODES; i++)
+        nodes[i].password = "canary";
+    return start_nodes(state);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -438,7 +469,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_redis_cluster_taken_over, up_plain, down),
         cmocka_unit_test_setup_teardown(test_redis_cluster_all_killed, up_plain, down), /* last */
     };
-    int failed = cmocka_run_group_tests(tests, start_nodes, stop_nodes);
+    int failed = cmocka_run_group_tests(tests, start_with_password, stop_nodes);
     close_aside();
     return failed;
 }

@@ -1762,3 +1762,64 @@ mutant("tiered_told_and_not_counted", "adapters/dataloader_tiered_guard.h",
        "    (void)dload_tiered_i_change(g, stripes);\n",
        "    (void)stripes;\n",
        "test_store_tiered_channel")
+# ---- the Redis Cluster store ----
+mutant("slots_overlap", "adapters/dataloader_redis_slots.h",
+       "        if (map->of[slot] != DLOAD_REDIS_I_NO_MASTER)\n            return DLOAD_EBACKEND;\n",
+       "",
+       "test_redis_slots")
+mutant("slots_masters_without_end", "adapters/dataloader_redis_slots.h",
+       "    if (map->n_masters == DLOAD_REDIS_I_NODES)\n        return DLOAD_EBACKEND;\n",
+       "",
+       "test_redis_slots")
+mutant("slots_tag_may_be_empty", "adapters/dataloader_redis_slots.h",
+       "if (shut != NULL && shut != open + 1)",
+       "if (shut != NULL)",
+       "test_redis_slots")
+mutant("cluster_half_moved_lease_stays", "adapters/dataloader_redis_cluster_ops.h",
+       "        w->stage = command->what == DLOAD_REDIS_I_SET ? 2 : 1;\n",
+       "        w->stage = 2;\n",
+       "test_redis_cluster_moves")
+mutant("cluster_half_moved_delete_stays", "adapters/dataloader_redis_cluster_ops.h",
+       "            w->stage = 1; /* one name is here and one is there */\n",
+       "",
+       "test_redis_cluster_moves")
+mutant("cluster_does_not_say_asking", "adapters/dataloader_redis_cluster_ops.h",
+       "    w->asking = !moved;\n",
+       "",
+       "test_redis_cluster_moves")
+mutant("cluster_moved_is_not_told", "adapters/dataloader_redis_cluster_rounds.h",
+       "    if (q->moved)\n        dload_redis_cluster_i_topology(q->cl);\n",
+       "",
+       "test_redis_cluster_moves")
+mutant("cluster_other_map_is_not_told", "adapters/dataloader_redis_cluster_map.h",
+       "        dload_redis_cluster_i_topology(cl);\n",
+       "",
+       "test_redis_cluster_moves")
+mutant("cluster_asks_for_maps_each_time", "adapters/dataloader_redis_cluster_map.h",
+       "forced || ((!cl->renewing || cl->map == NULL)",
+       "forced || true || ((!cl->renewing || cl->map == NULL)",
+       "test_redis_cluster_evil")
+mutant("cluster_redirects_without_end", "adapters/dataloader_redis_cluster_ops.h",
+       "w->n_redirects > q->cl->max_redirects || ",
+       "",
+       "test_redis_cluster_evil")
+mutant("cluster_retries_without_end", "adapters/dataloader_redis_cluster_ops.h",
+       " || w->n_retries > q->cl->max_retries)\n            dload",
+       ")\n            dload",
+       "test_redis_cluster_evil")
+mutant("cluster_clears_once", "adapters/dataloader_redis_cluster_clear.h",
+       "    if (st == DLOAD_OK && moves)\n",
+       "    if (st == DLOAD_OK && again)\n",
+       "test_redis_cluster_moves")
+mutant("cluster_clear_does_not_ask", "adapters/dataloader_redis_clear.h",
+       "            (void)dload_redis_text(c, \"ASKING\");\n",
+       "            (void)dload_redis_text(c, \"READWRITE\");\n",
+       "test_redis_cluster_moves")
+mutant("cluster_takes_nobody_over", "adapters/dataloader_redis_cluster_rounds.h",
+       "        if (in_time && which",
+       "        if (in_time && !in_time && which",
+       "test_redis_cluster")
+mutant("cluster_one_fails_all", "adapters/dataloader_redis_cluster_rounds.h",
+       "is_well) != 0)\n",
+       "is_well) > 1)\n",
+       "test_redis_cluster")

@@ -214,7 +214,7 @@ __attribute__((__unused__)) static void redis_server_stop(struct redis_server *r
     rs->folder[0] = '\0';
 }
 
-/* Starts n servers as one cluster, the 16384 slots in n equal parts; .cluster is set, .password and .tls must not be. */
+/* Starts n servers as one cluster, the 16384 slots in n equal parts; .cluster is set, .tls must not be. */
 __attribute__((__unused__)) static bool redis_cluster_start(struct redis_server *nodes, size_t n)
 {
     char request[128], answer[1024];
