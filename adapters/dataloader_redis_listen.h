@@ -117,7 +117,8 @@ DLOAD_I_LOCAL void dload_redis_i_poll(dload_redis_listen *l, struct pollfd *p, s
 }
 
 /* Lets those go on whose barrier was answered. What they wrote was reported to us before, unless the connection that
- * had read it was lost even earlier: that is to be seen first, though its loss came to us by another way than the answer. */
+ * had read it was lost even earlier: that is to be seen first, though its loss came to us by another way than the answer
+ * (mutant PONG_FIRST of tests/models/barrier.pml). */
 DLOAD_I_LOCAL void dload_redis_i_release_barriers(dload_redis_listen *l)
 {
     struct pollfd p[DLOAD_REDIS_I_N_POLLED];
@@ -165,7 +166,7 @@ DLOAD_I_LOCAL void dload_redis_i_serve(dload_redis_listen *l)
 
 /* Hearing begins or ends. Connections of the other kind change their mark first (turn), then sinks are told, then
  * barriers that wait are let go: sinks forgot everything after they were asked for. Barriers that come when
- * hearing has ended see to themselves. */
+ * hearing has ended see to themselves (mutant UP_LAST). */
 DLOAD_I_LOCAL void dload_redis_i_turn(dload_redis_listen *l, bool up)
 {
     if (l->ops->turn != NULL)

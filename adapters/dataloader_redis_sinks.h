@@ -246,7 +246,7 @@ DLOAD_I_LOCAL dload_status dload_redis_i_listen_wait(dload_redis_listen *l, uint
 }
 
 /* While nothing is heard nothing is cached, but what is being fetched just now may be joined by who asks later: those
- * who cannot be told what changed are told to forget it. */
+ * who cannot be told what changed are told to forget it (mutant FLIGHTS_JOINED of tests/models/barrier.pml). */
 DLOAD_I_LOCAL void dload_redis_i_forget_flights(dload_redis_listen *l)
 {
     dload_redis_i_begin_telling(l);

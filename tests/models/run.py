@@ -86,6 +86,8 @@ SETTINGS = {
     "tracking": ("tracking", ""),
     "tracking-two": ("tracking", "THREADS=2 LOADS=2 WRITES=2"),
     "tracking-breaks": ("tracking", "BREAKS=2 WRITES=2 LOADS=2"),
+    "barrier": ("barrier", "BREAKS=1"),
+    "barrier-breaks": ("barrier", "WRITES=1"),
 }
 
 LARGE = ("four", "clears-three", "dispatch", "wakeup-two", "read", "read-twice", "read-strings", "read-grows",
@@ -210,6 +212,12 @@ MUTANTS = {
     # ... and the channel's
     "ONE_LOSS": ("tracking", None),
     "NOLOOP": ("tracking", None),
+    # ... its barrier, in adapters/
+    "PONG_FIRST": ("barrier", None),
+    "FLIGHTS_JOINED": ("barrier", None),
+    "UP_LAST": ("barrier", None),
+    "OLD_MARK": ("barrier", None),
+    "D_UNSEEN": ("barrier", None),
 }
 
 
