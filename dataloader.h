@@ -6799,10 +6799,12 @@ DLOAD_I_UNUSED static dload_status dload_store_prometheus(const dload_store *s, 
 #if defined(DLOAD_STORE) && DLOAD_STORE && !defined(DLOAD_I_LETTER_H)
 #define DLOAD_I_LETTER_H
 
-#define DLOAD_I_UNSENT_MAX     1024u /* clears waiting; with more, everything is cleared in the store */
-#define DLOAD_I_DELETE_MAX     256u           /* of them in one request */
-#define DLOAD_I_LETTER_KEEP    (256u * 1024u) /* bytes that a letter keeps for the next request */
-#define DLOAD_I_RETRY_NS       (100 * DLOAD_MILLISECOND) /* after a delete that failed */
+#define DLOAD_I_UNSENT_MAX  1024u /* clears waiting; with more, everything is cleared in the store */
+#define DLOAD_I_DELETE_MAX  256u  /* of them in one request */
+#define DLOAD_I_LETTER_KEEP (256u * 1024u) /* bytes that a letter keeps for the next request */
+#ifndef DLOAD_I_RETRY_NS
+#define DLOAD_I_RETRY_NS (100 * DLOAD_MILLISECOND) /* after a delete that failed */
+#endif
 #define DLOAD_I_STORE_NAME_MAX 64u
 
 struct dload_i_second;
@@ -6843,6 +6845,13 @@ typedef struct dload_i_unsent {
     bool is_group; /* all keys of the group */
 } dload_i_unsent;
 
+/* A blocking call of a loader whose store is asynchronous: what it sends itself blocks, too, because nobody would
+ * go on with it while the loop's own thread sits there. */
+typedef struct dload_i_blocked {
+    struct dload_i_blocked *next;
+    uint64_t self;
+} dload_i_blocked;
+
 /* The second level of one loader. */
 typedef struct dload_i_second {
     dload_store *store; /* NULL = none */
@@ -6860,6 +6869,7 @@ typedef struct dload_i_second {
     uint64_t all_wanted, all_done; /* CLEARs of everything: wanted, acknowledged up to */
     bool all_out;                  /* one is on its way */
     uint64_t retry_at_ns;          /* a delete failed: not before that again */
+    dload_i_blocked *blocked;      /* callers inside blocking calls; only with is_async */
     uint32_t n_out; /* letters at the store, or just back from it: what _destroy waits for */
 } dload_i_second;
 
@@ -7175,8 +7185,11 @@ DLOAD_I_UNUSED static void dload_i_letter_done(dload_store_op *op, dload_status 
     dload_i_core_lock(c);
     if (op->kind == DLOAD_STORE_GET) {
         t->status = st;
-        t->next = s->got;
-        s->got = t;
+        t->next = NULL;
+        dload_i_letter **at = &s->got;
+        while (*at != NULL)
+            at = &(*at)->next;
+        *at = t; /* batches go on in the order in which the store answered */
     } else {
         dload_i_letter_ends(s, t, st);
     }
@@ -7273,6 +7286,36 @@ DLOAD_I_NOINLINE void dload_i_send_clears(dload_i_second *s, bool at_once)
         if (st != DLOAD_PENDING && s->core->stats.store_errors != errors)
             return; /* later */
     }
+}
+
+/* ---- blocking calls ---- */
+
+DLOAD_I_LOCAL void dload_i_blocked_enter(dload_i_second *s, dload_i_blocked *call)
+{
+    call->self = dload_i_self(s->core->env);
+    call->next = s->blocked;
+    s->blocked = call;
+}
+
+DLOAD_I_LOCAL void dload_i_blocked_leave(dload_i_second *s, const dload_i_blocked *call)
+{
+    dload_i_blocked **at = &s->blocked;
+    while (*at != NULL && *at != call)
+        at = &(*at)->next;
+    if (*at != NULL)
+        *at = call->next;
+}
+
+/* May a batch that is sent here come back later? */
+DLOAD_I_LOCAL bool dload_i_may_come_back(const dload_i_second *s)
+{
+    const dload_i_blocked *call = s->blocked;
+    if (!s->is_async || call == NULL)
+        return s->is_async;
+    uint64_t self = dload_i_self(s->core->env);
+    while (call != NULL && call->self != self)
+        call = call->next;
+    return call == NULL; /* mutant BLOCKED_COMES_BACK */
 }
 
 /* ---- batches whose keys the store was asked for ---- */
@@ -9270,6 +9313,9 @@ typedef struct DLOAD_I_FN(item) {
 typedef struct DLOAD_I_FN(sleeper) {
     dload_i_parker parker;
     DLOAD_I_COND_T cond;
+#if DLOAD_STORE
+    dload_i_blocked blocked;
+#endif
 } DLOAD_I_FN(sleeper);
 
 #if DLOAD_SNAPSHOT
@@ -13638,10 +13684,11 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_ask_store)(DLOAD_NAME *l, DLOAD_I_BATCH 
     if (!s->is_async)
         dload_i_send_clears(s, false);
     dload_i_letter *t = DLOAD_I_FN(i_question)(l, b, again);
+    bool comes_back = dload_i_may_come_back(s);
     DLOAD_I_LEAVE(l);
     if (t == NULL)
         return DLOAD_OK;
-    t->op.done = s->is_async ? dload_i_letter_done : NULL;
+    t->op.done = comes_back ? dload_i_letter_done : NULL;
     dload_status st = dload_store_run(s->store, &t->op);
     if (st == DLOAD_PENDING)
         return st;
@@ -13888,6 +13935,17 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_settle_old)(DLOAD_NAME *l, dload_i_batch *bas
 
 #define DLOAD_I_SLEEPER DLOAD_I_FN(sleeper)
 
+#if DLOAD_STORE
+/* dload_i_give_up of a call that a loop knows of. The mutex is held. */
+DLOAD_I_UNUSED static void DLOAD_I_FN(i_give_up)(dload_i_parker *p)
+{
+    DLOAD_I_SLEEPER *z = (DLOAD_I_SLEEPER *)(void *)p; /* its first member */
+    DLOAD_NAME *l = (DLOAD_NAME *)((dload_i_core *)p->core)->owner;
+    dload_i_blocked_leave(&l->second, &z->blocked);
+    dload_i_give_up(p);
+}
+#endif
+
 /* A place to sleep for one call of this thread, which from now on can be cancelled there only. */
 DLOAD_I_LOCAL bool DLOAD_I_FN(i_sleeper_init)(DLOAD_NAME *l, DLOAD_I_SLEEPER *z, bool pooled)
 {
@@ -13899,11 +13957,27 @@ DLOAD_I_LOCAL bool DLOAD_I_FN(i_sleeper_init)(DLOAD_NAME *l, DLOAD_I_SLEEPER *z,
     z->parker.core = &l->core;
     z->parker.pooled = pooled;
     z->parker.cancel_before = DLOAD_I_HOLD();
+#if DLOAD_STORE
+    if (l->second.is_async) {
+        z->parker.give_up = DLOAD_I_FN(i_give_up);
+        DLOAD_I_ACQUIRE(&l->mutex);
+        dload_i_blocked_enter(&l->second, &z->blocked);
+        DLOAD_I_LEAVE(l);
+    }
+#endif
     return true;
 }
 
 DLOAD_I_INLINE void DLOAD_I_FN(i_sleeper_end)(DLOAD_I_SLEEPER *z)
 {
+#if DLOAD_STORE
+    DLOAD_NAME *l = (DLOAD_NAME *)((dload_i_core *)z->parker.core)->owner;
+    if (l->second.is_async) {
+        DLOAD_I_ACQUIRE(&l->mutex);
+        dload_i_blocked_leave(&l->second, &z->blocked);
+        DLOAD_I_LEAVE(l);
+    }
+#endif
     DLOAD_I_COND_DESTROY(&z->cond);
     DLOAD_I_UNHOLD(z->parker.cancel_before);
 }
@@ -15162,6 +15236,10 @@ DLOAD_I_API dload_status DLOAD_I_FN(dispatch)(DLOAD_NAME *l, size_t *n_keys)
         return DLOAD_EFORK;
     DLOAD_I_ACQUIRE(&l->mutex);
     size_t n = dload_i_dispatch(&l->core, DLOAD_BY_EXPLICIT);
+#if DLOAD_STORE
+    DLOAD_I_FN(i_process_second)(l);
+    dload_i_call_back(&l->core);
+#endif
     DLOAD_I_LEAVE(l);
     if (n_keys != NULL)
         *n_keys = n;

@@ -161,6 +161,9 @@ static inline int fixture_setup(void **state)
     fixture.cfg.fetch = rec_fetch;
     fixture.cfg.ctx = &fixture.r;
     fixture.cfg.env = &fixture.f.env;
+#ifdef TEST_STORE
+    fixture.cfg.store = TEST_STORE; /* a program's second level, for every case */
+#endif
     *state = &fixture;
     return 0;
 }

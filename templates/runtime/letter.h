@@ -10,10 +10,12 @@
 #if defined(DLOAD_STORE) && DLOAD_STORE && !defined(DLOAD_I_LETTER_H)
 #define DLOAD_I_LETTER_H
 
-#define DLOAD_I_UNSENT_MAX     1024u /* clears waiting; with more, everything is cleared in the store */
-#define DLOAD_I_DELETE_MAX     256u           /* of them in one request */
-#define DLOAD_I_LETTER_KEEP    (256u * 1024u) /* bytes that a letter keeps for the next request */
-#define DLOAD_I_RETRY_NS       (100 * DLOAD_MILLISECOND) /* after a delete that failed */
+#define DLOAD_I_UNSENT_MAX  1024u /* clears waiting; with more, everything is cleared in the store */
+#define DLOAD_I_DELETE_MAX  256u  /* of them in one request */
+#define DLOAD_I_LETTER_KEEP (256u * 1024u) /* bytes that a letter keeps for the next request */
+#ifndef DLOAD_I_RETRY_NS
+#define DLOAD_I_RETRY_NS (100 * DLOAD_MILLISECOND) /* after a delete that failed */
+#endif
 #define DLOAD_I_STORE_NAME_MAX 64u
 
 struct dload_i_second;
@@ -54,6 +56,13 @@ typedef struct dload_i_unsent {
     bool is_group; /* all keys of the group */
 } dload_i_unsent;
 
+/* A blocking call of a loader whose store is asynchronous: what it sends itself blocks, too, because nobody would
+ * go on with it while the loop's own thread sits there. */
+typedef struct dload_i_blocked {
+    struct dload_i_blocked *next;
+    uint64_t self;
+} dload_i_blocked;
+
 /* The second level of one loader. */
 typedef struct dload_i_second {
     dload_store *store; /* NULL = none */
@@ -71,6 +80,7 @@ typedef struct dload_i_second {
     uint64_t all_wanted, all_done; /* CLEARs of everything: wanted, acknowledged up to */
     bool all_out;                  /* one is on its way */
     uint64_t retry_at_ns;          /* a delete failed: not before that again */
+    dload_i_blocked *blocked;      /* callers inside blocking calls; only with is_async */
     uint32_t n_out; /* letters at the store, or just back from it: what _destroy waits for */
 } dload_i_second;
 

@@ -156,8 +156,11 @@ DLOAD_I_UNUSED static void dload_i_letter_done(dload_store_op *op, dload_status 
     dload_i_core_lock(c);
     if (op->kind == DLOAD_STORE_GET) {
         t->status = st;
-        t->next = s->got;
-        s->got = t;
+        t->next = NULL;
+        dload_i_letter **at = &s->got;
+        while (*at != NULL)
+            at = &(*at)->next;
+        *at = t; /* batches go on in the order in which the store answered */
     } else {
         dload_i_letter_ends(s, t, st);
     }
@@ -254,6 +257,36 @@ DLOAD_I_NOINLINE void dload_i_send_clears(dload_i_second *s, bool at_once)
         if (st != DLOAD_PENDING && s->core->stats.store_errors != errors)
             return; /* later */
     }
+}
+
+/* ---- blocking calls ---- */
+
+DLOAD_I_LOCAL void dload_i_blocked_enter(dload_i_second *s, dload_i_blocked *call)
+{
+    call->self = dload_i_self(s->core->env);
+    call->next = s->blocked;
+    s->blocked = call;
+}
+
+DLOAD_I_LOCAL void dload_i_blocked_leave(dload_i_second *s, const dload_i_blocked *call)
+{
+    dload_i_blocked **at = &s->blocked;
+    while (*at != NULL && *at != call)
+        at = &(*at)->next;
+    if (*at != NULL)
+        *at = call->next;
+}
+
+/* May a batch that is sent here come back later? */
+DLOAD_I_LOCAL bool dload_i_may_come_back(const dload_i_second *s)
+{
+    const dload_i_blocked *call = s->blocked;
+    if (!s->is_async || call == NULL)
+        return s->is_async;
+    uint64_t self = dload_i_self(s->core->env);
+    while (call != NULL && call->self != self)
+        call = call->next;
+    return call == NULL; /* mutant BLOCKED_COMES_BACK */
 }
 
 /* ---- batches whose keys the store was asked for ---- */

@@ -272,6 +272,10 @@ DLOAD_I_API dload_status DLOAD_I_FN(dispatch)(DLOAD_NAME *l, size_t *n_keys)
         return DLOAD_EFORK;
     DLOAD_I_ACQUIRE(&l->mutex);
     size_t n = dload_i_dispatch(&l->core, DLOAD_BY_EXPLICIT);
+#if DLOAD_STORE
+    DLOAD_I_FN(i_process_second)(l);
+    dload_i_call_back(&l->core);
+#endif
     DLOAD_I_LEAVE(l);
     if (n_keys != NULL)
         *n_keys = n;

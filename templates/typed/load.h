@@ -12,6 +12,17 @@
 
 #define DLOAD_I_SLEEPER DLOAD_I_FN(sleeper)
 
+#if DLOAD_STORE
+/* dload_i_give_up of a call that a loop knows of. The mutex is held. */
+DLOAD_I_UNUSED static void DLOAD_I_FN(i_give_up)(dload_i_parker *p)
+{
+    DLOAD_I_SLEEPER *z = (DLOAD_I_SLEEPER *)(void *)p; /* its first member */
+    DLOAD_NAME *l = (DLOAD_NAME *)((dload_i_core *)p->core)->owner;
+    dload_i_blocked_leave(&l->second, &z->blocked);
+    dload_i_give_up(p);
+}
+#endif
+
 /* A place to sleep for one call of this thread, which from now on can be cancelled there only. */
 DLOAD_I_LOCAL bool DLOAD_I_FN(i_sleeper_init)(DLOAD_NAME *l, DLOAD_I_SLEEPER *z, bool pooled)
 {
@@ -23,11 +34,27 @@ DLOAD_I_LOCAL bool DLOAD_I_FN(i_sleeper_init)(DLOAD_NAME *l, DLOAD_I_SLEEPER *z,
     z->parker.core = &l->core;
     z->parker.pooled = pooled;
     z->parker.cancel_before = DLOAD_I_HOLD();
+#if DLOAD_STORE
+    if (l->second.is_async) {
+        z->parker.give_up = DLOAD_I_FN(i_give_up);
+        DLOAD_I_ACQUIRE(&l->mutex);
+        dload_i_blocked_enter(&l->second, &z->blocked);
+        DLOAD_I_LEAVE(l);
+    }
+#endif
     return true;
 }
 
 DLOAD_I_INLINE void DLOAD_I_FN(i_sleeper_end)(DLOAD_I_SLEEPER *z)
 {
+#if DLOAD_STORE
+    DLOAD_NAME *l = (DLOAD_NAME *)((dload_i_core *)z->parker.core)->owner;
+    if (l->second.is_async) {
+        DLOAD_I_ACQUIRE(&l->mutex);
+        dload_i_blocked_leave(&l->second, &z->blocked);
+        DLOAD_I_LEAVE(l);
+    }
+#endif
     DLOAD_I_COND_DESTROY(&z->cond);
     DLOAD_I_UNHOLD(z->parker.cancel_before);
 }

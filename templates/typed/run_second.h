@@ -19,10 +19,11 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_ask_store)(DLOAD_NAME *l, DLOAD_I_BATCH 
     if (!s->is_async)
         dload_i_send_clears(s, false);
     dload_i_letter *t = DLOAD_I_FN(i_question)(l, b, again);
+    bool comes_back = dload_i_may_come_back(s);
     DLOAD_I_LEAVE(l);
     if (t == NULL)
         return DLOAD_OK;
-    t->op.done = s->is_async ? dload_i_letter_done : NULL;
+    t->op.done = comes_back ? dload_i_letter_done : NULL;
     dload_status st = dload_store_run(s->store, &t->op);
     if (st == DLOAD_PENDING)
         return st;

@@ -406,6 +406,9 @@ typedef struct DLOAD_I_FN(item) {
 typedef struct DLOAD_I_FN(sleeper) {
     dload_i_parker parker;
     DLOAD_I_COND_T cond;
+#if DLOAD_STORE
+    dload_i_blocked blocked;
+#endif
 } DLOAD_I_FN(sleeper);
 
 #if DLOAD_SNAPSHOT

@@ -1514,6 +1514,10 @@ mutant("store_done_no_wake", "runtime/second.h",
        "    c->wake(c->wake_ctx);\n",
        "    dload_i_core_unlock(c);\n",
        "test_store_async")
+mutant("blocked_comes_back", "runtime/second.h",
+       "    return call == NULL; /* mutant BLOCKED_COMES_BACK */",
+       "    return true;",
+       "test_store_drivers_loop")
 mutant("destroyed_with_letters_out", "typed/control.h",
        "    busy = busy || l->second.n_out != 0;\n",
        "",

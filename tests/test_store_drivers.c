@@ -1,0 +1,16 @@
+/* The table of cases (drivers/table.h) where callers are requests and blocking calls, or threads, through a second level that never has anything. */
+/* locks: NONE SPIN PTHREAD */
+/* tsan */
+#include "test_store_nothing.h"
+#include "drivers/driver.h"
+#if TEST_LOCK == DLOAD_LOCK_NONE
+#include "drivers/driver_none.h"
+#else
+#include "drivers/driver_threads.h"
+#endif
+#include "drivers/table.h"
+
+int main(void)
+{
+    return run_table();
+}
