@@ -47,6 +47,10 @@
  * PROCESSES  Any number may share a file, and be killed at any time. After fork() the child may not use its parent's
  * store: every request there is DLOAD_EFORK, and nothing of SQLite is touched.
  *
+ * WHO MAY WRITE THE FILE decides what loaders read: keep it in a folder of the program's own. SQLite makes it with mode
+ * 0644 less the umask. Keys and values are parameters, never text of a statement; what is deleted may stay in
+ * unused pages until they are used again.
+ *
  * WHAT CAN FAIL  Each failure is a status of the request, never of the process, and what it wrote is taken back:
  *   DLOAD_ETIMEDOUT  somebody had the file locked all the time, or the clear was too large for op->timeout_ns
  *   DLOAD_EFULL      the disk is full        DLOAD_ENOMEM   no memory
@@ -203,10 +207,11 @@ DLOAD_I_LOCAL int dload_sqlite_i_write(dload_sqlite_i_conn *c, dload_store_op *o
     return dload_sqlite_i_end(c, rc);
 }
 
-DLOAD_I_LOCAL dload_status dload_sqlite_i_turn(dload_sqlite *q, dload_store_op *op, bool writes)
+/* One connection, one transaction, in what is left of the request's time. */
+DLOAD_I_LOCAL dload_status dload_sqlite_i_turn(dload_sqlite *q, dload_store_op *op, bool writes,
+                                               uint64_t left_ns)
 {
-    dload_sqlite_i_conn *c =
-        dload_sqlite_i_take(q, op->timeout_ns != 0 ? op->timeout_ns : q->timeout_ns, writes);
+    dload_sqlite_i_conn *c = dload_sqlite_i_take(q, left_ns, writes);
     if (c == NULL)
         return DLOAD_ETIMEDOUT;
     dload_status st = dload_sqlite_i_ready(c, writes);
@@ -230,12 +235,16 @@ DLOAD_I_LOCAL dload_status dload_sqlite_i_run(dload_store *s, dload_store_op *op
         return DLOAD_EINVAL;
     if (getpid() != q->pid)
         return DLOAD_EFORK;
-    dload_status st = dload_sqlite_i_turn(q, op, !reads);
+    const uint64_t timeout_ns = op->timeout_ns != 0 ? op->timeout_ns : q->timeout_ns;
+    const uint64_t start_ns = dload_i_clock_precise(NULL);
+    dload_status st = dload_sqlite_i_turn(q, op, !reads, timeout_ns);
     bool missing = false;
     for (size_t i = 0; st == DLOAD_OK && op->kind == DLOAD_STORE_LEASE && i < op->n; i++)
         missing = missing || op->items[i].status == DLOAD_MISSING;
-    if (missing)
-        st = dload_sqlite_i_turn(q, op, true);
+    if (missing) {
+        const uint64_t passed_ns = dload_i_clock_precise(NULL) - start_ns;
+        st = dload_sqlite_i_turn(q, op, true, passed_ns < timeout_ns ? timeout_ns - passed_ns : 1);
+    }
     if (st != DLOAD_OK)
         dload_sqlite_i_release(s, op);
     return st;

@@ -1611,8 +1611,8 @@ mutant("sqlite_lease_without_second_look", "adapters/dataloader_sqlite.h",
        "",
        "test_sqlite")
 mutant("sqlite_child_goes_on", "adapters/dataloader_sqlite.h",
-       "    if (getpid() != q->pid)\n        return DLOAD_EFORK;\n    dload_status st = dload_sqlite_i_turn",
-       "    dload_status st = dload_sqlite_i_turn",
+       "    if (getpid() != q->pid)\n        return DLOAD_EFORK;\n    const uint64_t timeout_ns",
+       "    const uint64_t timeout_ns",
        "test_sqlite")
 mutant("sqlite_late_lease_fills", "adapters/dataloader_sqlite_ops.h",
        "late ? -1 : now_ms)",
