@@ -24,8 +24,8 @@
  * password (dload_redis_describe), and a URL that cannot be read is not quoted at all. The password
  * lies in the server's memory until dload_redis_server_end, which overwrites it.
  */
-#ifndef DLOAD_I_BACKEND_H
-#error "dataloader_redis_url.h: include dataloader.h with DLOAD_STORE 1 before this header"
+#ifndef DLOAD_REDIS_CONN_H
+#error "dataloader_redis_url.h: include dataloader_redis_conn.h instead"
 #endif
 
 #ifndef DLOAD_REDIS_URL_H

@@ -17,7 +17,7 @@ CHECK_STEPS := $(if $(wildcard tests/mutants/run.py),mutants) models \
     matrix-clang++ matrix-g++ matrix-clang matrix-gcc $(SUITES:%=asan-%) $(THREADS:%=tsan-%) \
     compile-fail-g++ compile-fail-clang++ compile-fail-gcc compile-fail-clang \
     depgraph make-demo selftest setup install bench mkloader readme examples-gcc examples-clang \
-    parts-gcc parts-clang symbols-gcc symbols-clang names shape format parameters version amalgamate golden \
+    adapters-gcc adapters-clang adapters-g++ adapters-clang++ parts-gcc parts-clang symbols-gcc symbols-clang names shape format parameters version amalgamate golden \
     $(SUITES:%=plain-%)
 # A figure, not a verdict on code: measured by itself, before the others use the machine.
 ALONE_STEPS := compile-time
@@ -66,6 +66,8 @@ $(COMPILERS:%=step/matrix-%): step/matrix-%:
 	@$(STEP) matrix-$* tests/tools/matrix $*
 $(COMPILERS:%=step/parts-%): step/parts-%:
 	@$(STEP) parts-$* tests/tools/parts $*
+$(COMPILERS:%=step/adapters-%): step/adapters-%:
+	@$(STEP) adapters-$* tests/tools/adapters $*
 $(COMPILERS:%=step/symbols-%): step/symbols-%:
 	@$(STEP) symbols-$* tests/tools/symbols $*
 step/amalgamate:

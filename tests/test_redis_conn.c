@@ -219,6 +219,31 @@ static void test_redis_conn_selects_its_database(void **state)
     shut(&s, &c);
 }
 
+/* A connection over TCP notices that the other side is gone: by probes when it is idle, and when what was sent is not
+ * acknowledged within twice a command's time. */
+static void test_redis_conn_socket_options(void **state)
+{
+    static const struct {
+        int level, option, want;
+    } cases[] = {
+        {SOL_SOCKET, SO_KEEPALIVE, 1},   {IPPROTO_TCP, TCP_NODELAY, 1},
+        {IPPROTO_TCP, TCP_KEEPIDLE, 15}, {IPPROTO_TCP, TCP_KEEPINTVL, 5},
+        {IPPROTO_TCP, TCP_KEEPCNT, 3},   {IPPROTO_TCP, DLOAD_REDIS_I_USER_TIMEOUT, 2001},
+    };
+    dload_redis_server s;
+    dload_redis_conn c;
+    (void)state;
+    open_url(&s, &c, url);
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        int value = -1;
+        socklen_t n_bytes = sizeof value;
+        equal(getsockopt(c.fd, cases[i].level, cases[i].option, &value, &n_bytes), 0);
+        equal(value, cases[i].want);
+    }
+    assert_true((fcntl(c.fd, F_GETFD) & FD_CLOEXEC) != 0);
+    shut(&s, &c);
+}
+
 /* Nothing is refused to a key or a value; what is sent is one command each. */
 static void test_redis_conn_any_bytes(void **state)
 {
@@ -626,6 +651,7 @@ int main(void)
         cmocka_unit_test(test_redis_conn_url_of_anything),
         cmocka_unit_test(test_redis_conn_urls_connect),
         cmocka_unit_test(test_redis_conn_selects_its_database),
+        cmocka_unit_test(test_redis_conn_socket_options),
         cmocka_unit_test(test_redis_conn_any_bytes),
         cmocka_unit_test(test_redis_conn_pipeline),
         cmocka_unit_test(test_redis_conn_not_let_in),
