@@ -37,9 +37,14 @@
  * is DLOAD_EBACKEND. CLEAR looks for open slots before and after, and goes through all nodes again when it saw one or a key
  * that was gone: it misses a key that is moved twice meanwhile.
  *
- * WHEN A NODE FAILS  Keys of a node that cannot be reached are DLOAD_EBACKEND or DLOAD_ETIMEDOUT, each for itself; the others have their
- * answers. The node is left alone for a while, as dataloader_redis.h says of a server. A request fails as a whole, and
- * the breaker counts it, when no key was answered and no master is known to have answered the last time it was asked.
+ * WHEN A NODE FAILS  Keys of a node that cannot be reached are DLOAD_EBACKEND or DLOAD_ETIMEDOUT, each for itself; the others have
+ * their answers. The node is left alone for a while, as dataloader_redis.h says of a server. A request fails as a whole, and the
+ * breaker counts it, when no key was answered and no master is known to have answered the last time it was asked, or when
+ * one says that all of the cluster is down: set cluster-require-full-coverage no, or one dead master takes all
+ * others with it.
+ *
+ * TLS  Each node must have a certificate for the host that the map says (cluster-announce-hostname), or all for the one that
+ * sni= says in the first URL.
  *
  * WHAT IS REMEMBERED OF A NODE  on_topology is called when a slot moved or a map differs from the one before, by the request that
  * noticed and before it goes on to the new node: what was heard of changes there is void, everything must be forgotten. Hang a

@@ -27,6 +27,7 @@ typedef struct dload_redis_cluster_i_job {
     dload_status wanted; /* the status of items that this pass is about, until they are decided */
     bool moved;          /* a slot is elsewhere: to be told */
     bool renew;          /* the map is to be asked for */
+    bool down;           /* all of the cluster is, as a node said */
     bool hinted;         /* ... at hint first */
     dload_redis_address hint; /* who is said to have a slot now */
     char error[24];           /* the last code of an error that was not about a key */
@@ -206,7 +207,8 @@ DLOAD_I_LOCAL void dload_redis_cluster_i_use_map(dload_redis_cluster_i_job *q, b
         q->map->n_users++;
     const uint64_t version = q->version = q->cl->map_version;
     (void)pthread_mutex_unlock(&q->cl->node.mutex);
-    if (version == lane->map_version || q->map == NULL)
+    if (q->map == NULL ||
+        (version == lane->map_version && lane->n_members <= 2 * q->map->n_masters + 16))
         return;
     if (lane->cap_of_master < q->map->n_masters) {
         dload_i_free(q->cl->store.env, lane->of_master,

@@ -128,6 +128,7 @@ DLOAD_I_LOCAL bool dload_redis_cluster_i_turned_away(dload_redis_cluster_i_job *
     case DLOAD_REDIS_CLUSTER_I_LATER:
     case DLOAD_REDIS_CLUSTER_I_LOST:
         q->renew = q->renew || kind == DLOAD_REDIS_CLUSTER_I_LOST;
+        q->down = q->down || dload_redis_i_begins(reply, "CLUSTERDOWN The cluster is down");
         if (q->what == DLOAD_REDIS_I_UNLINK && w->stage == 0 &&
             dload_redis_i_begins(reply, "TRYAGAIN")) {
             w->stage = 1; /* one name is here and one is there */

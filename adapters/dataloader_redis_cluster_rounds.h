@@ -234,7 +234,8 @@ DLOAD_I_LOCAL dload_status dload_redis_cluster_i_work_on(dload_redis_cluster_i_j
     }
 }
 
-/* What a request came to: a failure as a whole when all its keys failed and no node is known to be well. */
+/* What a request came to: a failure as a whole when all its keys failed and no node is known to be well, or one said that
+ * none is. */
 DLOAD_I_LOCAL dload_status dload_redis_cluster_i_conclude(dload_redis_cluster_i_job *q)
 {
     dload_status worst = DLOAD_OK;
@@ -244,7 +245,7 @@ DLOAD_I_LOCAL dload_status dload_redis_cluster_i_conclude(dload_redis_cluster_i_
             return DLOAD_OK;
         worst = st != DLOAD_ETOOBIG ? st : worst;
     }
-    for (uint32_t i = 0; i < q->map->n_masters; i++) {
+    for (uint32_t i = 0; i < q->map->n_masters && !q->down; i++) {
         if (DLOAD_I_LOAD_RELAXED(&q->map->masters[i].is_well) != 0)
             return DLOAD_OK;
     }

@@ -254,6 +254,7 @@ static void test_redis_cluster_seeds(void **state)
     /* Without the right one every request fails as a whole, and soon at once. */
     cfg.n_urls = 3;
     must_ok(dload_redis_cluster_init(&cluster, &cfg, NULL, 0));
+    cluster.store.break_ns = cluster.store.break_max_ns = 60 * DLOAD_SECOND;
     for (size_t i = 0; i < 8; i++) {
         dload_store_item item = item_of("k");
         must(run(DLOAD_STORE_GET, &item, 1), DLOAD_EBACKEND);
@@ -302,7 +303,7 @@ static void test_redis_cluster_stopped_node(void **state)
     set_one_of_each();
     (void)kill(nodes[1].pid, SIGSTOP);
     for (size_t i = 0; i < 6; i++) {
-        must_ok(get_one_of_each(50 * DLOAD_MILLISECOND));
+        must_ok(get_one_of_each(300 * DLOAD_MILLISECOND));
         must_ok(one_of_each[0].status);
         must_ok(one_of_each[2].status);
         assert_true(one_of_each[1].status == DLOAD_ETIMEDOUT ||
@@ -383,6 +384,7 @@ static void test_redis_cluster_all_killed(void **state)
     (void)get_one_of_each(0);
     for (size_t i = 0; i < N_NODES; i++)
         redis_server_kill(&nodes[i]);
+    cluster.store.break_ns = cluster.store.break_max_ns = 60 * DLOAD_SECOND;
     for (size_t i = 0; i < 12; i++)
         assert_true(get_one_of_each(0) < 0);
     assert_true(cluster.store.stats.refused != 0);

@@ -182,6 +182,25 @@ static void test_redis_cluster_turned_away_for_ever(void **state)
     }
 }
 
+/* When all of the cluster is down the breaker sees it, and nobody waits for it any more. One slot that nobody serves is
+ * that slot's matter. */
+static void test_redis_cluster_is_down(void **state)
+{
+    static const char *const says[] = {"-CLUSTERDOWN The cluster is down\r\n",
+                                       "-CLUSTERDOWN Hash slot not served\r\n"};
+    (void)state;
+    for (size_t i = 0; i < COUNT(says); i++) {
+        up(says[i], says[i], says[i], says[i]);
+        cluster.store.break_ns = cluster.store.break_max_ns = 60 * DLOAD_SECOND;
+        for (size_t n = 0; n < 6; n++)
+            must(ask(DLOAD_STORE_GET), DLOAD_EBACKEND);
+        assert_int_equal(cluster.store.stats.errors, i == 0 ? 5 : 0);
+        assert_int_equal(cluster.store.stats.key_errors, i == 0 ? 0 : 6);
+        assert_int_equal(cluster.store.stats.refused, i == 0 ? 1 : 0);
+        dload_redis_cluster_end(&cluster);
+    }
+}
+
 /* To and fro between two names of one node: a number of redirections. */
 static void test_redis_cluster_moved_in_circles(void **state)
 {
@@ -291,6 +310,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_redis_cluster_turned_away_and_back),
         cmocka_unit_test(test_redis_cluster_turned_away_for_ever),
+        cmocka_unit_test(test_redis_cluster_is_down),
         cmocka_unit_test(test_redis_cluster_moved_in_circles),
         cmocka_unit_test(test_redis_cluster_moved_to_nowhere),
         cmocka_unit_test(test_redis_cluster_other_replies),
