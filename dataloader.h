@@ -156,6 +156,33 @@
  * the save. The file is replaced in one step, by a crash not at all; a damaged one is refused whole.
  * It is checked against damage, not against forgery: keep it where only you can write. See NAME_snapshot.
  *
+ * SECOND LEVEL  With DLOAD_STORE 1 and config.store a batch asks the store first, in one request for all its keys,
+ * hands out at once what that had, and calls the fetch function with the rest (b->keys, b->n; not at all when
+ * nothing is left). What the function answered is stored, in one request, before who waits for it is told; after
+ * DLOAD_PENDING in _batch_done. Errors and missing keys are stored only for as long as missing_ttl_ns and
+ * error_ttl say; what _batch_put and _prime bring is not. DLOAD_FRESH and early refreshes do not ask the store,
+ * and without caching (DLOAD_NO_CACHE) it is never touched.
+ * Nothing that is wrong with the store reaches who loads: a request that fails, takes longer than
+ * store_timeout_ns, or brings what is damaged, too old or of another layout is a miss, and counted (stats.store_*).
+ * Each value has a head of 56 bytes: its layout (kind of key, kind and size of value, store_version), its end
+ * by the calendar clock, its TTL, and a checksum over all of it and its key. That is against damage: whoever can
+ * write to the store can forge. An entry lives here as long as it has left there, and never longer than ttl_ns.
+ * Keys are NAME:key, or NAME:group:key: numbers in decimal, float and double the digits of their bits in hexadecimal,
+ * 16 bytes as 32 of them, strings as they are. Two loaders of one store_name share what is stored.
+ * _clear and its kin delete in the store, too, before they return (under config.wake: in the next _process).
+ * Where that fails it is tried again with later batches, and until the store has acknowledged it those keys are
+ * neither read from it nor written to it; over 1,024 of them, everything is cleared there. Answers that were
+ * being stored when their key was cleared are deleted afterwards. _clear returns DLOAD_OK all the same:
+ * stats.store_unsent says what the store has not heard, and _destroy forgets it.
+ * So much holds within one process. Between processes one may still store what it read before another cleared:
+ * there values are as old as their TTL at most. _clear_local forgets what this process has; NAME_sink lets a
+ * channel do that.
+ * With config.wake a store that can (DLOAD_STORE_ASYNC) does not block: _process sends its requests and goes on
+ * with batches that it answered; writes are not waited for, and _destroy is DLOAD_EBUSY while a request is
+ * out. Batches that a blocking call sends ask the store blocking. A blocking call in the loop's own thread must
+ * not wait for a key that the loop is asking the store for: nobody would go on with it.
+ * Programs use stores alone by dload_store_get, _set, _delete and _clear, or dload_store_run.
+ *
  * CHAINS  Loaders of one dload_registry are dispatched together, so that N callers who load from A and then
  * from B cost two batches. Loops and fibers: dload_registry_dispatch when all callers wait. Threads:
  * each calls dload_registry_join, and whoever waits last sends.
@@ -165,7 +192,7 @@
  * _load_many has already received are lost: nobody is left to release them.
  *
  * WHAT A CLEAR PROMISES  A load that begins after _clear returned never yields what was fetched before
- * it. A fetch that was running serves those who waited for it, and is cached nowhere.
+ * it. A fetch that was running serves those who waited for it, and is cached nowhere. With a store: SECOND LEVEL.
  *
  * CONTENTS (search for the marks)
  *   once a translation unit: >>port >>status >>key >>env >>pool >>blob >>hash >>lock >>arena >>group
@@ -3635,7 +3662,7 @@ typedef struct dload_stats {
     uint64_t stale_hits;      /* hits of values past their TTL: DLOAD_STALE */
     uint64_t refreshes;       /* misses of keys that had a value all the same, old or soon to be */
     uint64_t served_on_error; /* requests that got an old value because the fetch failed */
-    uint64_t batches;         /* calls of the fetch function */
+    uint64_t batches;         /* calls of the fetch function, or batches that a store answered */
     uint64_t keys;            /* keys in them */
     uint64_t largest_batch;   /* keys in the largest */
     uint64_t fetch_errors;    /* keys that ended with an error other than MISSING */
@@ -9544,7 +9571,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(pin)(DLOAD_NAME *l, DLOAD_I_K key);
 DLOAD_I_API dload_status DLOAD_I_FN(unpin)(DLOAD_NAME *l, DLOAD_I_K key);
 
 /* Forgets a key. Loads that begin after this returned never see what was fetched before it; a
- * fetch that is running serves those who wait for it and is cached nowhere. Absent is no error. */
+ * fetch that is running serves those who wait for it and is cached nowhere. Absent is no error. With a store:
+ * deletes the key there, for which it blocks up to store_timeout_ns, and allocates; see SECOND LEVEL. */
 DLOAD_I_API dload_status DLOAD_I_FN(clear)(DLOAD_NAME *l, DLOAD_I_K key);
 
 /* _clear for n keys. Returns the first status that is not DLOAD_OK; the others are cleared. */
@@ -9579,7 +9607,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(clear_local_in)(DLOAD_NAME *l, DLOAD_I_K key
 #endif
 #endif
 
-/* Forgets everything, in time that does not depend on how much that is; O(shards). */
+/* Forgets everything, in time that does not depend on how much that is; O(shards). With a store: every key that
+ * begins with store_name there, too. */
 DLOAD_I_API dload_status DLOAD_I_FN(clear_all)(DLOAD_NAME *l);
 
 #if DLOAD_STORE

@@ -26,7 +26,7 @@ typedef struct dload_stats {
     uint64_t stale_hits;      /* hits of values past their TTL: DLOAD_STALE */
     uint64_t refreshes;       /* misses of keys that had a value all the same, old or soon to be */
     uint64_t served_on_error; /* requests that got an old value because the fetch failed */
-    uint64_t batches;         /* calls of the fetch function */
+    uint64_t batches;         /* calls of the fetch function, or batches that a store answered */
     uint64_t keys;            /* keys in them */
     uint64_t largest_batch;   /* keys in the largest */
     uint64_t fetch_errors;    /* keys that ended with an error other than MISSING */

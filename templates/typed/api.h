@@ -172,7 +172,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(pin)(DLOAD_NAME *l, DLOAD_I_K key);
 DLOAD_I_API dload_status DLOAD_I_FN(unpin)(DLOAD_NAME *l, DLOAD_I_K key);
 
 /* Forgets a key. Loads that begin after this returned never see what was fetched before it; a
- * fetch that is running serves those who wait for it and is cached nowhere. Absent is no error. */
+ * fetch that is running serves those who wait for it and is cached nowhere. Absent is no error. With a store:
+ * deletes the key there, for which it blocks up to store_timeout_ns, and allocates; see SECOND LEVEL. */
 DLOAD_I_API dload_status DLOAD_I_FN(clear)(DLOAD_NAME *l, DLOAD_I_K key);
 
 /* _clear for n keys. Returns the first status that is not DLOAD_OK; the others are cleared. */
@@ -207,7 +208,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(clear_local_in)(DLOAD_NAME *l, DLOAD_I_K key
 #endif
 #endif
 
-/* Forgets everything, in time that does not depend on how much that is; O(shards). */
+/* Forgets everything, in time that does not depend on how much that is; O(shards). With a store: every key that
+ * begins with store_name there, too. */
 DLOAD_I_API dload_status DLOAD_I_FN(clear_all)(DLOAD_NAME *l);
 
 #if DLOAD_STORE
