@@ -13422,6 +13422,8 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_take_one)(DLOAD_NAME *l, DLOAD_I_BATCH *
     uint64_t left_ns = DLOAD_I_FN(i_left_here)(l, &h, item->ttl_ns);
     if (left_ns == 0)
         return DLOAD_EDECODE;
+    if (!DLOAD_TTL && left_ns != DLOAD_NEVER)
+        left_ns = 0; /* delivered, not cached: it would stay for ever */
     if (h.kind != DLOAD_I_STORED_STATUS)
         st = DLOAD_I_FN(i_unpack)(l, &h, body, &value);
     if (st < 0)
