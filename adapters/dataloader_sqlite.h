@@ -347,6 +347,21 @@ DLOAD_I_LOCAL void dload_sqlite_i_set_up(dload_sqlite *q, const dload_sqlite_con
     q->conn[0].db = config->db;
 }
 
+/* From now on by its full name: a program may change its folder before another connection is opened. */
+DLOAD_I_LOCAL void dload_sqlite_i_full_path(dload_sqlite *q)
+{
+    const char *full = q->path != NULL && strncmp(q->path, "file:", 5) != 0
+                           ? sqlite3_db_filename(q->conn[0].db, "main")
+                           : NULL;
+    size_t n_bytes = 0;
+    char *copy = full != NULL ? dload_sqlite_i_copy(q->store.env, full, &n_bytes) : NULL;
+    if (copy == NULL)
+        return;
+    dload_i_free(q->store.env, q->path, q->path_bytes);
+    q->path = copy;
+    q->path_bytes = n_bytes;
+}
+
 /* Ends a store: closes its connections. No request may be running, and what GETs brought must have been
  * released. Returns DLOAD_OK; DLOAD_EINVAL; DLOAD_EBUSY, and nothing happened: a request runs; DLOAD_EFORK in a
  * child process, where nothing is touched. */
@@ -375,7 +390,7 @@ DLOAD_I_UNUSED static dload_status dload_sqlite_destroy(dload_sqlite *q)
  * Returns DLOAD_OK; DLOAD_EINVAL: see the fields' ranges; DLOAD_ENOMEM; DLOAD_EIO: it cannot be opened or written;
  * DLOAD_ELAYOUT: there is a table of that name which is not ours; DLOAD_ETIMEDOUT: somebody has it locked;
  * DLOAD_EBACKEND: it is damaged, or no SQLite file (config.recreate puts it aside). hooks->log is told why. After a
- * failure there is nothing to destroy. Allocates: two texts from env; the rest is SQLite's. */
+ * failure there is nothing to destroy. Allocates: texts from env; the rest is SQLite's. */
 DLOAD_I_UNUSED static dload_status dload_sqlite_init(dload_sqlite *q,
                                                      const dload_sqlite_config *config)
 {
@@ -396,7 +411,9 @@ DLOAD_I_UNUSED static dload_status dload_sqlite_init(dload_sqlite *q,
     int rc = SQLITE_OK;
     st = config->db != NULL ? dload_sqlite_i_open(c, &rc) : dload_sqlite_i_ready(c, true);
     dload_sqlite_i_give(q, c, true);
-    if (st != DLOAD_OK)
+    if (st == DLOAD_OK)
+        dload_sqlite_i_full_path(q);
+    else
         (void)dload_sqlite_destroy(q);
     return st;
 }

@@ -80,18 +80,19 @@ DLOAD_I_LOCAL void dload_sqlite_i_give(dload_sqlite *q, dload_sqlite_i_conn *c, 
 
 /* ---- damaged and missing files ---- */
 
-/* Renames the file and its log. The handle that found the damage is open still, so that its file is known to be
- * the one renamed, and so that closing it later touches neither the new file nor the new log. */
-DLOAD_I_LOCAL bool dload_sqlite_i_rename(dload_sqlite *q)
+/* Renames the file and its log, by the name that links lead to. The handle that found the damage is open still, so
+ * that its file is known to be the one renamed, and so that closing it later touches neither the new file nor the
+ * new log. */
+DLOAD_I_LOCAL bool dload_sqlite_i_rename(dload_sqlite *q, const char *path)
 {
     static const char *const ends[] = {"", "-wal", "-shm"};
-    const size_t n_bytes = 2 * (q->path_bytes + 16);
+    const size_t n_bytes = 2 * (strlen(path) + 16);
     char *from = (char *)dload_i_alloc(q->store.env, n_bytes);
     bool ok = from != NULL;
     for (unsigned i = 0; ok && i < sizeof ends / sizeof ends[0]; i++) {
         char *to = from + n_bytes / 2;
-        (void)sqlite3_snprintf((int)(n_bytes / 2), from, "%s%s", q->path, ends[i]);
-        (void)sqlite3_snprintf((int)(n_bytes / 2), to, "%s.damaged%s", q->path, ends[i]);
+        (void)sqlite3_snprintf((int)(n_bytes / 2), from, "%s%s", path, ends[i]);
+        (void)sqlite3_snprintf((int)(n_bytes / 2), to, "%s.damaged%s", path, ends[i]);
         ok = rename(from, to) == 0 || i != 0;
     }
     dload_i_free(q->store.env, from, n_bytes);
@@ -100,20 +101,21 @@ DLOAD_I_LOCAL bool dload_sqlite_i_rename(dload_sqlite *q)
 
 /* One process at a time puts a file aside: under a lock of its folder, which leaves nothing behind and ends with
  * who has it. -1 = it cannot be had. */
-DLOAD_I_LOCAL int dload_sqlite_i_lock_folder(dload_sqlite_i_conn *c)
+DLOAD_I_LOCAL int dload_sqlite_i_lock_folder(dload_sqlite_i_conn *c, const char *path)
 {
-    dload_sqlite *q = c->owner;
-    char *folder = (char *)dload_i_alloc(q->store.env, q->path_bytes + 2);
+    const dload_env *env = c->owner->store.env;
+    const size_t n_bytes = strlen(path) + 2;
+    char *folder = (char *)dload_i_alloc(env, n_bytes);
     if (folder == NULL)
         return -1;
-    memcpy(folder, q->path, q->path_bytes);
+    memcpy(folder, path, n_bytes - 1);
     char *slash = strrchr(folder, '/');
     if (slash == NULL)
         memcpy(folder, ".", 2);
     else
         slash[slash == folder] = '\0';
     int fd = open(folder, O_RDONLY | DLOAD_SQLITE_I_O_CLOEXEC);
-    dload_i_free(q->store.env, folder, q->path_bytes + 2);
+    dload_i_free(env, folder, n_bytes);
     for (int n = 0; fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0; n++) {
         if (dload_sqlite_i_on_busy(c, n))
             continue;
@@ -129,12 +131,13 @@ DLOAD_I_LOCAL bool dload_sqlite_i_put_aside(dload_sqlite_i_conn *c)
     dload_sqlite *q = c->owner;
     if (!q->recreate || q->path == NULL || c->db == NULL)
         return false;
-    int fd = dload_sqlite_i_lock_folder(c);
+    const char *path = sqlite3_db_filename(c->db, "main");
+    int fd = path != NULL && path[0] != '\0' ? dload_sqlite_i_lock_folder(c, path) : -1;
     if (fd < 0)
         return false;
     bool ok = true;
     if (!dload_sqlite_i_moved(c)) {
-        ok = dload_sqlite_i_rename(q);
+        ok = dload_sqlite_i_rename(q, path);
         dload_sqlite_i_log(q,
                            ok ? "damaged; put aside as .damaged, a new file begins"
                               : "damaged, and cannot be put aside",

@@ -33,6 +33,10 @@ DLOAD_I_LOCAL int dload_sqlite_i_look(dload_sqlite_i_conn *c, unsigned *n_there,
         rc = sqlite3_bind_text(st, 1, c->owner->table, -1, SQLITE_STATIC);
     while (rc == SQLITE_OK && (rc = sqlite3_step(st)) == SQLITE_ROW) {
         const char *is = (const char *)sqlite3_column_text(st, 0);
+        if (is == NULL && sqlite3_column_type(st, 0) != SQLITE_NULL) {
+            rc = SQLITE_NOMEM;
+            break;
+        }
         ++*n_there;
         for (unsigned i = 0; is != NULL && dload_sqlite_i_schema(i) != NULL; i++) {
             (void)sqlite3_snprintf((int)sizeof want, want, dload_sqlite_i_schema(i),

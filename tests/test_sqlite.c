@@ -166,6 +166,27 @@ static void test_configurations(void **state)
     db_free(t);
 }
 
+/* A path that begins in the folder where the program is, which then goes elsewhere: the file stays the same. */
+static void test_program_changes_its_folder(void **state)
+{
+    struct db *t = db_new();
+    char before[1000];
+    (void)state;
+    assert_non_null(getcwd(before, sizeof before));
+    equal(chdir(t->folder), 0);
+    t->cfg.path = "cache.db";
+    must_ok(dload_sqlite_init(&t->q, &t->cfg));
+    equal(chdir(before), 0);
+    store_set(&t->x, STR("k"), STR("v"), DLOAD_NEVER);
+    sqlite3 *db = db_lock(t);
+    equal(sqlite3_exec(db, "DROP TABLE dataloader; COMMIT", NULL, NULL, NULL), SQLITE_OK);
+    equal(sqlite3_close(db), SQLITE_OK);
+    must(db_one(t, DLOAD_STORE_GET, STR("k"), STR(""), 0), DLOAD_EBACKEND);
+    must(db_one(t, DLOAD_STORE_GET, STR("k"), STR(""), 0), DLOAD_ELAYOUT); /* of the same file */
+    assert_int_equal(access("cache.db", F_OK), -1);
+    db_close(t);
+}
+
 /* A handle of the caller's, in memory even: not closed, and left alone inside a transaction. */
 static void test_own_handle(void **state)
 {
@@ -549,6 +570,7 @@ int main(void)
         cmocka_unit_test(test_foreign_tables_are_refused),
         cmocka_unit_test(test_hostile_names_are_refused),
         cmocka_unit_test(test_configurations),
+        cmocka_unit_test(test_program_changes_its_folder),
         cmocka_unit_test(test_own_handle),
         cmocka_unit_test(test_expired_rows_go),
         cmocka_unit_test(test_clock_set_back),

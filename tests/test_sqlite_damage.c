@@ -166,6 +166,26 @@ static void test_other_files(void **state)
     db_close(t);
 }
 
+/* A link leads to the file: what is put aside is the file, not the link, and others find the new one. */
+static void test_link_to_damage(void **state)
+{
+    struct db *t = db_new();
+    char real[96], name[128];
+    (void)state;
+    (void)snprintf(real, sizeof real, "%.60s/real.db", t->folder);
+    (void)snprintf(name, sizeof name, "%s.damaged", real);
+    write_file(real, "no database at all, not even a small one", 40);
+    equal(symlink(real, t->path), 0);
+    t->cfg.recreate = true;
+    must_ok(dload_sqlite_init(&t->q, &t->cfg));
+    store_set(&t->x, STR("k"), STR("v"), DLOAD_NEVER);
+    assert_int_equal(access(name, F_OK), 0);
+    (void)snprintf(name, sizeof name, "%s", t->path);
+    (void)snprintf(t->path, sizeof t->path, "%s", real);
+    equal(db_sql(t, "SELECT count(*) FROM dataloader"), 1); /* in the real one */
+    db_close(t);
+}
+
 static void test_cut_files(void **state)
 {
     struct db *t = db_new();
@@ -288,9 +308,9 @@ static void test_damaged_log(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_other_files), cmocka_unit_test(test_cut_files),
-        cmocka_unit_test(test_turned_bits), cmocka_unit_test(test_damaged_while_open),
-        cmocka_unit_test(test_damaged_log),
+        cmocka_unit_test(test_other_files),        cmocka_unit_test(test_link_to_damage),
+        cmocka_unit_test(test_cut_files),          cmocka_unit_test(test_turned_bits),
+        cmocka_unit_test(test_damaged_while_open), cmocka_unit_test(test_damaged_log),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -109,6 +109,7 @@ static void story_tell(struct story *s)
 {
     dload_status st = dload_sqlite_init(&s->t->q, &s->t->cfg);
     s->n_refused += st < 0;
+    assert_int_not_equal(st, DLOAD_ELAYOUT); /* it is ours, whatever fails */
     if (st < 0)
         return;
     s->t->q.store.break_after = UINT32_MAX; /* each request is to be tried */
@@ -434,5 +435,7 @@ int main(void)
         cmocka_unit_test(test_file_is_replaced), cmocka_unit_test(test_tables_are_dropped),
         cmocka_unit_test(test_rows_of_others),   cmocka_unit_test(test_read_only),
     };
+    if (faults_in_memory() != SQLITE_OK)
+        return 1;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,6 +18,7 @@ enum fault_kind {
     FAULT_LOCK, /* of the file, and of the memory that processes share */
     FAULT_SHARE,
     FAULT_DELETE,
+    FAULT_MEMORY, /* of SQLite's own */
     N_FAULTS
 };
 
@@ -31,7 +32,7 @@ static struct faults {
 static const int fault_says[N_FAULTS] = {
     SQLITE_CANTOPEN,     SQLITE_IOERR_READ,     SQLITE_IOERR_WRITE, SQLITE_FULL,
     SQLITE_IOERR_FSYNC,  SQLITE_IOERR_TRUNCATE, SQLITE_IOERR_FSTAT, SQLITE_IOERR_LOCK,
-    SQLITE_IOERR_SHMMAP, SQLITE_IOERR_DELETE};
+    SQLITE_IOERR_SHMMAP, SQLITE_IOERR_DELETE,   SQLITE_NOMEM};
 
 static bool fault_now(enum fault_kind kind)
 {
@@ -209,6 +210,30 @@ static int fault_full_name(sqlite3_vfs *vfs, const char *name, int n_bytes, char
 {
     sqlite3_vfs *real = vfs->pAppData;
     return real->xFullPathname(real, name, n_bytes, to);
+}
+
+/* ---- SQLite's memory ---- */
+
+static sqlite3_mem_methods fault_memory;
+
+static void *fault_malloc(int n_bytes)
+{
+    return fault_now(FAULT_MEMORY) ? NULL : fault_memory.xMalloc(n_bytes);
+}
+
+static void *fault_realloc(void *p, int n_bytes)
+{
+    return fault_now(FAULT_MEMORY) ? NULL : fault_memory.xRealloc(p, n_bytes);
+}
+
+/* Before SQLite is used for the first time. */
+static int faults_in_memory(void)
+{
+    int rc = sqlite3_config(SQLITE_CONFIG_GETMALLOC, &fault_memory);
+    sqlite3_mem_methods ours = fault_memory;
+    ours.xMalloc = fault_malloc;
+    ours.xRealloc = fault_realloc;
+    return rc == SQLITE_OK ? sqlite3_config(SQLITE_CONFIG_MALLOC, &ours) : rc;
 }
 
 /* Registers it as "faults". */
