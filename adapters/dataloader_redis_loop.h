@@ -319,7 +319,7 @@ DLOAD_I_UNUSED static void dload_redis_loop_process(dload_redis_loop *p)
     for (uint32_t i = 0; i < p->n_slots; i++)
         dload_redis_loop_i_watch(p, i);
     uint64_t at_ns = dload_redis_loop_i_deadline(p);
-    if (at_ns != p->timer_ns)
+    if (at_ns != DLOAD_NEVER || p->timer_ns != DLOAD_NEVER) /* the same, too: it may have fired */
         p->hooks.timer(p->hooks.ctx, at_ns);
     p->timer_ns = at_ns;
     p->processes = false;

@@ -64,9 +64,7 @@ DLOAD_I_LOCAL void dload_redis_uv_i_on_async(uv_async_t *async)
 
 DLOAD_I_LOCAL void dload_redis_uv_i_on_timer(uv_timer_t *timer)
 {
-    dload_redis_uv *u = (dload_redis_uv *)timer->data;
-    u->loop.timer_ns = DLOAD_NEVER; /* it is over: to be set again, were it to the same time */
-    dload_redis_uv_i_process(u);
+    dload_redis_uv_i_process((dload_redis_uv *)timer->data);
 }
 
 DLOAD_I_LOCAL void dload_redis_uv_i_on_poll(uv_poll_t *poll, int status, int events)
