@@ -31,17 +31,29 @@ static inline void pg_logged(void *ctx, const char *text)
     (void)pthread_mutex_unlock(&mutex);
 }
 
-/* What a test asks the server by itself: the first column of the first row, as text. */
+/* What a test asks the server by itself: the first column of the first row, as text. One connection for all of them, made
+ * anew when the server was. */
 static inline void pg_query(const char *sql, char *out, size_t cap_bytes)
 {
-    PGconn *pg = PQconnectdb(server.url);
-    PGresult *r = PQexec(pg, sql);
+    static PGconn *pg;
+    PGresult *r = NULL;
+    for (int attempt = 0; attempt < 2; attempt++) {
+        if (pg == NULL)
+            pg = PQconnectdb(server.url);
+        PQclear(r);
+        r = PQexec(pg, sql);
+        if (PQstatus(pg) == CONNECTION_OK)
+            break;
+        if (attempt == 0) {
+            PQfinish(pg);
+            pg = NULL;
+        }
+    }
     if (PQresultStatus(r) != PGRES_TUPLES_OK && PQresultStatus(r) != PGRES_COMMAND_OK)
         fail_msg("%s: %s", sql, PQerrorMessage(pg));
     if (out != NULL)
         (void)snprintf(out, cap_bytes, "%s", PQntuples(r) > 0 ? PQgetvalue(r, 0, 0) : "");
     PQclear(r);
-    PQfinish(pg);
 }
 
 static inline uint64_t pg_number(const char *sql)

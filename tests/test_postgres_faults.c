@@ -99,9 +99,19 @@ static dload_status errand_end(struct errand *e)
 static const char blocked[] = "SELECT count(*) FROM pg_stat_activity WHERE application_name = "
                               "'dataloader' AND wait_event_type = "
                               "'Lock'";
-static const char end_blocked[] =
-    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = "
-    "'dataloader' AND wait_event_type = 'Lock'";
+/* Ends the one session that waits for a row, and sees it go. */
+static void end_blocked(void)
+{
+    char pid[32], sql[100];
+    pg_wait_for(blocked, 1);
+    pg_query("SELECT pid FROM pg_stat_activity WHERE application_name = 'dataloader' AND "
+             "wait_event_type = 'Lock'",
+             pid, sizeof pid);
+    (void)snprintf(sql, sizeof sql, "SELECT pg_terminate_backend(%s)", pid);
+    pg_query(sql, NULL, 0);
+    (void)snprintf(sql, sizeof sql, "SELECT count(*) FROM pg_stat_activity WHERE pid = %s", pid);
+    pg_wait_for(sql, 0);
+}
 
 /* ---- lost connections ---- */
 
@@ -136,8 +146,7 @@ static void test_faults_lost_in_the_middle(void **state)
     /* a SET is done again */
     PGconn *rival = rival_begin("UPDATE t SET value = 'r'");
     errand_start(&e, DLOAD_STORE_SET, pg_item("k", 1, "w", 1, DLOAD_NEVER));
-    pg_wait_for(blocked, 1);
-    pg_query(end_blocked, NULL, 0);
+    end_blocked();
     pg_wait_for(blocked, 1);
     rival_end(rival);
     must_ok(errand_end(&e));
@@ -146,10 +155,8 @@ static void test_faults_lost_in_the_middle(void **state)
     /* ... once */
     rival = rival_begin("UPDATE t SET value = 'r'");
     errand_start(&e, DLOAD_STORE_SET, pg_item("k", 1, "x", 1, DLOAD_NEVER));
-    for (int i = 0; i < 2; i++) {
-        pg_wait_for(blocked, 1);
-        pg_query(end_blocked, NULL, 0);
-    }
+    end_blocked();
+    end_blocked();
     must(errand_end(&e), DLOAD_EBACKEND);
     rival_end(rival);
     /* a FILL is not: it may have been done, and then a second one would say that the lease was lost */
@@ -159,8 +166,7 @@ static void test_faults_lost_in_the_middle(void **state)
     fill.lease[0] = 1;
     fill.lease[1] = ~UINT64_C(1);
     errand_start(&e, DLOAD_STORE_FILL, fill);
-    pg_wait_for(blocked, 1);
-    pg_query(end_blocked, NULL, 0);
+    end_blocked();
     must(errand_end(&e), DLOAD_EBACKEND);
     rival_end(rival);
     must(pg_get(&pg.store, "l", 1, NULL, 0), DLOAD_MISSING);
