@@ -48,8 +48,10 @@
  *
  * WHAT IS REMEMBERED OF A NODE  on_topology is called when a slot moved or a map differs from the one before, by the request that
  * noticed and before it goes on to the new node: what was heard of changes there is void, everything must be forgotten. Hang a
- * list of dload_sink on it by dload_redis_cluster_tell. Client tracking is a matter between a client and one node; this store has
- * none.
+ * list of dload_sink on it by dload_redis_cluster_tell, one for each loader. (A loader with a sink caches nothing until one of
+ * its sinks was told up(): by its channel, or, when it has no channel, once by you.) Client tracking is a
+ * matter between a client and one node; this store has none. A channel (dataloader_redis_channel.h) needs a server of
+ * its own, or the node that has its key.
  *
  * THREADS  Any number. A request takes a lane, which has one connection to each node that it needed so far, of
  * config.node.max_connections lanes. The request's own thread does everything. In the child of a fork()
