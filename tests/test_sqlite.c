@@ -157,6 +157,7 @@ static void test_configurations(void **state)
     REFUSED(n_connections, 17, DLOAD_EINVAL);
     REFUSED(max_bytes, 1000, DLOAD_EINVAL);
     REFUSED(timeout_ns, DLOAD_NEVER, DLOAD_EINVAL);
+    REFUSED(cache_bytes, UINT64_MAX, DLOAD_EINVAL);
     REFUSED(sync, (dload_sqlite_sync)4, DLOAD_EINVAL);
     text_must(&t->log, "");
     REFUSED(path, "/nowhere/at/all.db", DLOAD_EIO);
@@ -315,6 +316,7 @@ static void test_set_revokes(void **state)
  * fetch. The clock is asked in between, and there it happens. */
 struct meanwhile {
     struct db *other;
+    dload_sqlite *self;
     bool on, fills;
     uint32_t n_asked;
 };
@@ -324,6 +326,7 @@ static uint64_t fill_meanwhile(void *ctx)
     struct meanwhile *m = ctx;
     if (m->on && ++m->n_asked == 2) { /* the first is before the look */
         m->on = false;
+        must(dload_sqlite_destroy(m->self), DLOAD_EBUSY); /* a request is running */
         dload_store_item item = store_item_lease(STR("k"), 2, DLOAD_SECOND);
         must(store_one(&m->other->x, DLOAD_STORE_LEASE, &item), DLOAD_MISSING);
         item = store_item_lease(STR("k"), 2, DLOAD_NEVER);
@@ -338,7 +341,7 @@ static uint64_t fill_meanwhile(void *ctx)
 static void lease_meanwhile(bool fills)
 {
     struct db *t = open_with_clock(), *late = db_new();
-    struct meanwhile m = {t, false, fills, 0};
+    struct meanwhile m = {t, &late->q, false, fills, 0};
     dload_store_item item = store_item_lease(STR("another"), 1, DLOAD_SECOND);
     late->cfg.path = t->path;
     late->cfg.wall_ms = fill_meanwhile;
@@ -429,6 +432,43 @@ static void test_written_again_is_young(void **state)
     uint64_t first = 0;
     store_lacks(&t->x, number_key(&first));
     db_close(t);
+}
+
+/* Over SQLite's own limit, here a low one: that key alone fails, and what cannot be there is not. */
+static void test_over_the_limit(void **state)
+{
+    struct db *t = db_new();
+    sqlite3 *db = NULL;
+    static char bytes[50000];
+    dload_str large = {bytes, sizeof bytes};
+    dload_store_item items[3];
+    (void)state;
+    equal(sqlite3_open(":memory:", &db), SQLITE_OK);
+    t->cfg.path = NULL;
+    t->cfg.db = db;
+    must_ok(dload_sqlite_init(&t->q, &t->cfg));
+    (void)sqlite3_limit(db, SQLITE_LIMIT_LENGTH, 40000);
+    items[0] = store_item_set(STR("a"), STR("v"), DLOAD_NEVER);
+    items[1] = store_item_set(STR("b"), large, DLOAD_NEVER);
+    items[2] = store_item_set(STR("c"), STR("v"), DLOAD_NEVER);
+    store_must(&t->x, DLOAD_STORE_SET, items, 3);
+    must_ok(items[0].status);
+    must(items[1].status, DLOAD_ETOOBIG);
+    must_ok(items[2].status);
+    store_get(&t->x, STR("a"), STR("v"));
+    store_lacks(&t->x, STR("b"));
+    store_get(&t->x, STR("c"), STR("v"));
+    store_lacks(&t->x, large);
+    must(db_one(t, DLOAD_STORE_SET, large, STR("v"), 0), DLOAD_ETOOBIG);
+    must(db_one(t, DLOAD_STORE_LEASE, large, STR(""), 0), DLOAD_ETOOBIG);
+    must(db_one(t, DLOAD_STORE_FILL, large, STR("v"), 0), DLOAD_ELOCK);
+    must_ok(db_one(t, DLOAD_STORE_DROP, large, STR(""), 0));
+    must_ok(db_one(t, DLOAD_STORE_DELETE, large, STR(""), 0));
+    must_ok(db_one(t, DLOAD_STORE_CLEAR, large, STR(""), 0));
+    store_get(&t->x, STR("a"), STR("v"));
+    must_ok(dload_sqlite_destroy(&t->q));
+    equal(sqlite3_close(db), SQLITE_OK);
+    db_free(t);
 }
 
 /* ---- text ---- */
@@ -579,6 +619,7 @@ int main(void)
         cmocka_unit_test(test_leased_meanwhile),
         cmocka_unit_test(test_size_bound),
         cmocka_unit_test(test_written_again_is_young),
+        cmocka_unit_test(test_over_the_limit),
         cmocka_unit_test(test_nothing_is_sql),
         cmocka_unit_test(test_without_memory),
         cmocka_unit_test(test_no_connection_is_free),

@@ -186,6 +186,27 @@ static void test_link_to_damage(void **state)
     db_close(t);
 }
 
+/* Somebody else is putting files of this folder aside, and does not end: we do not wait for ever, nor do it too. */
+static void test_folder_is_locked(void **state)
+{
+    struct db *t = db_new();
+    int fd = open(t->folder, O_RDONLY);
+    (void)state;
+    assert_true(fd >= 0);
+    equal(flock(fd, LOCK_EX), 0);
+    write_file(t->path, "no database at all, not even a small one", 40);
+    t->cfg.recreate = true;
+    t->cfg.timeout_ns = 30 * DLOAD_MILLISECOND;
+    must(dload_sqlite_init(&t->q, &t->cfg), DLOAD_EBACKEND);
+    struct bytes left = read_file(t->path);
+    assert_int_equal(left.n, 40);
+    free(left.p);
+    (void)close(fd);
+    t->cfg.timeout_ns = 0;
+    must_ok(dload_sqlite_init(&t->q, &t->cfg));
+    db_close(t);
+}
+
 static void test_cut_files(void **state)
 {
     struct db *t = db_new();
@@ -308,9 +329,10 @@ static void test_damaged_log(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_other_files),        cmocka_unit_test(test_link_to_damage),
-        cmocka_unit_test(test_cut_files),          cmocka_unit_test(test_turned_bits),
-        cmocka_unit_test(test_damaged_while_open), cmocka_unit_test(test_damaged_log),
+        cmocka_unit_test(test_other_files),      cmocka_unit_test(test_link_to_damage),
+        cmocka_unit_test(test_folder_is_locked), cmocka_unit_test(test_cut_files),
+        cmocka_unit_test(test_turned_bits),      cmocka_unit_test(test_damaged_while_open),
+        cmocka_unit_test(test_damaged_log),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

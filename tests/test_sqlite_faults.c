@@ -163,7 +163,6 @@ static void test_every_call_fails(void **state)
     size_t n_runs = 0, n_refused = 0;
     struct db *t = db_new();
     (void)state;
-    assert_int_equal(faults_register(), SQLITE_OK);
     for (int kind = 0; kind < N_FAULTS; kind++) {
         for (int for_good = 0; for_good < 2; for_good++) {
             /* Each of the first twenty, then ever fewer. */
@@ -175,6 +174,28 @@ static void test_every_call_fails(void **state)
     }
     print_message("%zu tellings with a fault, %zu requests failed\n", n_runs, n_refused);
     assert_true(n_runs > 200 && n_refused > 200);
+    db_free(t);
+}
+
+/* A file system without shared memory: no write-ahead log, and everything else as ever. */
+static void test_without_a_log(void **state)
+{
+    struct db *t = db_new();
+    struct story s;
+    (void)state;
+    memset(&s, 0, sizeof s);
+    for (size_t k = 0; k < N_KEYS; k++)
+        known(&s.keys[k], 0);
+    memset(&faults, 0, sizeof faults);
+    faults.no_sharing = true;
+    t->cfg.vfs = "faults";
+    s.t = t;
+    story_tell(&s);
+    db_log_has(t, "no write-ahead log here: readers wait for writers: delete");
+    story_tell(&s);
+    faults.no_sharing = false;
+    equal(s.n_refused, 0);
+    equal(db_sql(t, "SELECT journal_mode='delete' FROM pragma_journal_mode()"), 1);
     db_free(t);
 }
 
@@ -249,6 +270,8 @@ static void test_locked_file(void **state)
     must(db_one(t, DLOAD_STORE_DELETE, STR("k"), STR(""), 30 * DLOAD_MILLISECOND), DLOAD_ETIMEDOUT);
     must(db_one(t, DLOAD_STORE_CLEAR, STR("k"), STR(""), 1), DLOAD_ETIMEDOUT);
     must(db_one(t, DLOAD_STORE_LEASE, STR("no"), STR(""), 1), DLOAD_ETIMEDOUT);
+    t->q.timeout_ns = DLOAD_MILLISECOND;
+    must(dload_sqlite_purge(&t->q, 1, NULL), DLOAD_ETIMEDOUT);
     assert_true(real_ns() - start_ns >= 60 * DLOAD_MILLISECOND); /* they did wait */
     store_get(&t->x, STR("k"), STR("v"));
     must(db_one(t, DLOAD_STORE_LEASE, STR("k"), STR(""), 0), DLOAD_OK);
@@ -429,13 +452,19 @@ static void test_read_only(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_call_fails), cmocka_unit_test(test_full_disk),
-        cmocka_unit_test(test_locked_file),      cmocka_unit_test(test_locked_without_a_clock),
-        cmocka_unit_test(test_long_clear),       cmocka_unit_test(test_reader_that_stays),
-        cmocka_unit_test(test_file_is_replaced), cmocka_unit_test(test_tables_are_dropped),
-        cmocka_unit_test(test_rows_of_others),   cmocka_unit_test(test_read_only),
+        cmocka_unit_test(test_every_call_fails),
+        cmocka_unit_test(test_without_a_log),
+        cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_locked_file),
+        cmocka_unit_test(test_locked_without_a_clock),
+        cmocka_unit_test(test_long_clear),
+        cmocka_unit_test(test_reader_that_stays),
+        cmocka_unit_test(test_file_is_replaced),
+        cmocka_unit_test(test_tables_are_dropped),
+        cmocka_unit_test(test_rows_of_others),
+        cmocka_unit_test(test_read_only),
     };
-    if (faults_in_memory() != SQLITE_OK)
+    if (faults_in_memory() != SQLITE_OK || faults_register() != SQLITE_OK)
         return 1;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

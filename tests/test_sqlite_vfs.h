@@ -26,6 +26,7 @@ static struct faults {
     enum fault_kind kind;
     size_t at; /* the how-manieth call fails; 1 = the next; 0 = none */
     bool for_good;
+    bool no_sharing; /* files opened from now on have no memory to share: no write-ahead log */
     size_t n_calls, n_failed;
 } faults;
 
@@ -189,6 +190,7 @@ static int fault_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, in
                                   fault_shm_unmap,
                                   NULL,
                                   NULL};
+    f->own.iVersion = faults.no_sharing ? 1 : 2;
     f->base.pMethods = &f->own;
     return rc;
 }
