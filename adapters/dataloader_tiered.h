@@ -178,7 +178,7 @@ DLOAD_I_LOCAL void dload_tiered_i_remove(dload_tiered *t, dload_store_kind kind,
     dload_store_op op;
     if (n == 0 || dload_tiered_i_above(t, &op, kind, items, n, t->upper_timeout_ns))
         return;
-    if (dload_tiered_i_distrust(&t->guard))
+    if (dload_tiered_i_distrust(&t->guard)) /* mutant STAYS_BELIEVED */
         dload_store_log(&t->store,
                         "the upper tier did not remove what it had to, and is passed by");
 }
@@ -194,7 +194,7 @@ DLOAD_I_LOCAL void dload_tiered_i_recover(dload_tiered *t)
         return;
     memset(&all, 0, sizeof all);
     all.key = "";
-    (void)dload_tiered_i_changed(&t->guard, DLOAD_TIERED_I_ALL);
+    (void)dload_tiered_i_changed(&t->guard, DLOAD_TIERED_I_ALL); /* mutant CLEARS_BESIDE_REFILL */
     if (dload_tiered_i_above(t, &op, DLOAD_STORE_CLEAR, &all, 1, t->upper_timeout_ns) &&
         dload_tiered_i_trust(&t->guard, n_dirty))
         dload_store_log(&t->store, "the upper tier was cleared, and is asked again");

@@ -88,10 +88,14 @@ SETTINGS = {
     "tracking-breaks": ("tracking", "BREAKS=2 WRITES=2 LOADS=2"),
     "barrier": ("barrier", "BREAKS=1"),
     "barrier-breaks": ("barrier", "WRITES=1"),
+    "tiered": ("tiered", ""),
+    "tiered-three": ("tiered", "NR=3 NW=1"),
+    "tiered-twice": ("tiered", "NR=1 READS=2"),
 }
 
 LARGE = ("four", "clears-three", "dispatch", "wakeup-two", "read", "read-twice", "read-strings", "read-grows",
-         "read-grows-apart", "read-clears", "lease-three", "tracking-two")
+         "read-grows-apart", "read-clears", "lease-three", "tracking-two", "tiered",
+         "tiered-three", "tiered-twice")
 
 # name: (setting that kills it, twin in tests/mutants/mutants.py)
 MUTANTS = {
@@ -218,6 +222,13 @@ MUTANTS = {
     "UP_LAST": ("barrier", None),
     "OLD_MARK": ("barrier", None),
     "D_UNSEEN": ("barrier", None),
+    # a store in front of another
+    "REFILL_UNCHECKED": ("tiered", "tiered_refill_unchecked"),
+    "NO_DRAIN": ("tiered", "tiered_write_does_not_wait"),
+    "NUMBER_BEFORE_ONLY": ("tiered", "tiered_write_counts_before_only"),
+    "BOTH_FILL": ("tiered", "tiered_two_writes_both_fill"),
+    "STAYS_BELIEVED": ("tiered", "tiered_believes_what_stayed"),
+    "CLEARS_BESIDE_REFILL": ("tiered", "tiered_clears_beside_a_refill"),
 }
 
 
