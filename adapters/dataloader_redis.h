@@ -49,6 +49,10 @@
  * fail at once. An error that the server answers for a key (a list where a string was expected) is that key's:
  * DLOAD_EDECODE, or DLOAD_EBACKEND for those that are not about the key. hiredis 0.14 may call abort() without memory.
  *
+ * CHANGES THAT OTHERS MAKE  dataloader_redis_tracking.h tells a loader of them: with this store's server, and its prefix.
+ *
+ * EVENT LOOPS  dataloader_redis_loop.h is this store without threads that wait, dataloader_redis_uv.h that in libuv.
+ *
  * THREADS  Any number of threads may run requests. Each takes a connection for itself, of at most
  * config.max_connections, and waits for one within its request's time. In the child of a fork() requests
  * are DLOAD_EFORK: make a store of its own there.
@@ -76,8 +80,10 @@ typedef struct dload_redis_store_config {
                                 a CLEAR of everything clears the database */
     uint32_t max_connections;  /* made on demand; default 4, most 1024 */
     uint32_t chunk;            /* keys of one command; default 100, most 1000 */
-    size_t max_key_bytes;   /* of a key with its escapes; larger = DLOAD_ETOOBIG; default 1 MiB */
-    size_t max_value_bytes; /* larger = DLOAD_ETOOBIG; default 64 MiB */
+    size_t max_key_bytes; /* of a key with its escapes; larger = DLOAD_ETOOBIG; default 1 MiB */
+    /* Larger = DLOAD_ETOOBIG; default 64 MiB. One that somebody else has stored ends the connection: 1 MiB more is
+     * what server.max_reply_bytes is by default. */
+    size_t max_value_bytes;
     bool
         ttls; /* GET and LEASE say what is left of a value's time: a script, three times the server's work */
     const dload_store_hooks *hooks; /* NULL = none; must outlive the store */
@@ -301,13 +307,17 @@ DLOAD_I_UNUSED static dload_status dload_redis_store_init(dload_redis_store *r,
                            "redis: prefix, max_connections or chunk is out of range");
         return DLOAD_EINVAL;
     }
-    dload_status st = dload_redis_server_init(&r->server, &cfg->server, why, why_bytes);
+    dload_redis_config where = cfg->server;
+    r->max_value_bytes = cfg->max_value_bytes != 0 ? cfg->max_value_bytes : (size_t)64 << 20;
+    if (where.max_reply_bytes == 0 && r->max_value_bytes < SIZE_MAX / 2)
+        where.max_reply_bytes =
+            r->max_value_bytes + ((size_t)1 << 20); /* of what was not read yet */
+    dload_status st = dload_redis_server_init(&r->server, &where, why, why_bytes);
     if (st != DLOAD_OK)
         return st;
     r->chunk = cfg->chunk != 0 ? cfg->chunk : 100;
     r->n_links = cfg->max_connections != 0 ? cfg->max_connections : 4;
     r->max_key_bytes = cfg->max_key_bytes != 0 ? cfg->max_key_bytes : (size_t)1 << 20;
-    r->max_value_bytes = cfg->max_value_bytes != 0 ? cfg->max_value_bytes : (size_t)64 << 20;
     r->ttls = cfg->ttls;
     r->pid = getpid();
     r->store.name = "redis";

@@ -435,6 +435,13 @@ static void test_redis_limits(void **state)
     must_ok(run(DLOAD_STORE_DELETE, items, COUNT(items)));
     must(items[1].status, DLOAD_ETOOBIG);
     must(items[2].status, DLOAD_OK);
+    /* Somebody else has stored one that is far larger: not taken in. */
+    must_ok(do_aside(4, "SETRANGE", "dload:far", "5000000", "x"));
+    items[0].key = "far", items[0].key_bytes = 3;
+    must(run(DLOAD_STORE_GET, items, 1), DLOAD_EBACKEND);
+    must_ok(do_aside(2, "DEL", "dload:far"));
+    must_ok(run(DLOAD_STORE_GET, items, 1));
+    must(items[0].status, DLOAD_MISSING);
     dload_redis_store_end(&redis);
 
     cfg.prefix = "a{b";
