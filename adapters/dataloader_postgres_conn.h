@@ -103,8 +103,9 @@ typedef struct dload_postgres_config {
     uint64_t
         backoff_max_ns; /* doubling up to so long, each +-50 %; defaults 50 ms, 5 s. Meanwhile requests
                          that find no connection fail at once */
-    bool no_prepare; /* send statements whole each time: behind a pooler that swaps servers between
-                      transactions */
+    /* The server is behind a pooler that swaps sessions between transactions: statements are not prepared, and
+     * nothing is set in a session, statement_timeout neither. Not for locks and channels. */
+    bool pooled;
     /* A sentence for a log: connected, lost, cannot connect. Holds no secret. Any thread, no lock held. */
     void (*log)(void *ctx, const char *text);
     void *log_ctx;

@@ -70,7 +70,7 @@ DLOAD_I_LOCAL dload_status dload_postgres_i_prepare(dload_postgres_conn *c,
 {
     char name[24];
     const uint64_t id = dload_postgres_i_id(&s->id);
-    if (c->pool->config.no_prepare || c->n_prepared == DLOAD_POSTGRES_I_MAX_PREPARED ||
+    if (c->pool->config.pooled || c->n_prepared == DLOAD_POSTGRES_I_MAX_PREPARED ||
         dload_postgres_i_prepared(c, id) < c->n_prepared)
         return DLOAD_OK;
     (void)snprintf(name, sizeof name, "dload_%u", (unsigned)c->n_prepared);
@@ -115,7 +115,7 @@ DLOAD_I_LOCAL dload_status dload_postgres_i_limit(dload_postgres_conn *c, uint64
     char text[24];
     uint64_t ms = limit_ns / DLOAD_MILLISECOND + (limit_ns % DLOAD_MILLISECOND != 0);
     ms = ms > INT32_MAX ? 0 : ms;
-    if (c->statement_ms == ms || (ms != 0 && c->statement_ms > ms))
+    if (c->pool->config.pooled || c->statement_ms == ms || (ms != 0 && c->statement_ms > ms))
         return DLOAD_OK; /* what is longer than needed does no harm */
     (void)snprintf(text, sizeof text, "%lu", (unsigned long)ms);
     dload_status st = dload_postgres_i_set(c, "statement_timeout", text, deadline_ns);
@@ -124,8 +124,11 @@ DLOAD_I_LOCAL dload_status dload_postgres_i_limit(dload_postgres_conn *c, uint64
     return st;
 }
 
+/* A session behind a pooler is somebody else's in the next moment: nothing may be set there. */
 DLOAD_I_LOCAL dload_status dload_postgres_i_session(dload_postgres_conn *c, uint64_t deadline_ns)
 {
+    if (c->pool->config.pooled)
+        return DLOAD_OK;
     dload_status st = dload_postgres_i_limit(c, c->pool->config.timeout_ns, deadline_ns);
     const char *const *s = c->pool->settings;
     for (; st == DLOAD_OK && s != NULL && s[0] != NULL; s += 2)

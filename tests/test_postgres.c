@@ -450,6 +450,35 @@ static void test_postgres_dropped_table(void **state)
     must_ok(pg_get(&pg.store, "k", 1, "w", 1));
 }
 
+/* Behind a pooler a session is others', too: nothing stays in it. Elsewhere statements are prepared, once. */
+static void test_postgres_pooled(void **state)
+{
+    static const char clean[] = "DO $$ BEGIN IF EXISTS (SELECT FROM pg_prepared_statements) OR "
+                                "EXISTS (SELECT FROM pg_settings "
+                                "WHERE source = 'session' AND name <> 'client_encoding') THEN "
+                                "RAISE EXCEPTION 'not clean'; END IF; "
+                                "END $$";
+    dload_postgres_store_config c;
+    dload_postgres_store s;
+    (void)state;
+    memset(&c, 0, sizeof c);
+    c.table = "t";
+    c.pg.max_conns = 1;
+    for (int pooled = 0; pooled < 2; pooled++) {
+        c.pg.pooled = pooled != 0;
+        pg_open(&s, &c);
+        must_ok(pg_set(&s.store, "k", 1, "v", 1, DLOAD_NEVER));
+        must_ok(pg_get(&s.store, "k", 1, "v", 1));
+        must(dload_postgres_run(&s.pool, clean, 60 * DLOAD_SECOND),
+             pooled ? DLOAD_OK : DLOAD_EBACKEND);
+        /* whoever has the session next, or had it before, may have dropped what was prepared */
+        must_ok(dload_postgres_run(&s.pool, "DEALLOCATE ALL", 0));
+        must_ok(pg_get(&s.store, "k", 1, "v", 1));
+        equal(s.pool.n_connects, pooled ? 1 : 2);
+        dload_postgres_store_destroy(&s);
+    }
+}
+
 /* Scans of the whole table, once the store's sessions are over and have told. */
 static uint64_t full_scans(dload_postgres_store *s)
 {
@@ -508,6 +537,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_postgres_other_tables, setup, teardown),
         cmocka_unit_test_setup_teardown(test_postgres_names, setup, teardown),
         cmocka_unit_test_setup_teardown(test_postgres_dropped_table, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_postgres_pooled, setup, teardown),
         cmocka_unit_test_setup_teardown(test_postgres_goes_by_the_key, setup, teardown),
     };
     return cmocka_run_group_tests(tests, pg_group_setup, pg_group_teardown);
