@@ -32,6 +32,10 @@ static void asked_once_and_misses_fetched(void **state)
     equal(s.store_writes, 4);
     equal(s.store_errors + s.store_refused + s.store_bypassed, 0);
     equal(s.keys, 10);
+    char text[16384];
+    must_ok(dload_stats_prometheus(&s, "x", text, sizeof text, NULL));
+    assert_non_null(strstr(text, "dataloader_store_hits_total{loader=\"x\"} 6\n"));
+    assert_non_null(strstr(text, "dataloader_store_writes_total{loader=\"x\"} 4\n"));
 }
 
 /* The function answers by the index of what it sees. */

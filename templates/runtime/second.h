@@ -171,18 +171,23 @@ DLOAD_I_UNUSED static void dload_i_letter_done(dload_store_op *op, dload_status 
     dload_i_core_unlock(c);
 }
 
-/* Sends a closed letter that is no GET, and ends it unless the store will. Lets go of the mutex. */
+/* Sends a closed letter that is no GET, and ends it unless the store will; a thread that is cancelled meanwhile
+ * goes on to there. Lets go of the mutex. */
 DLOAD_I_LOCAL dload_status dload_i_letter_send(dload_i_second *s, dload_i_letter *t)
 {
+    const dload_i_sync *sync = s->core->sync;
+    int before = sync->hold != NULL ? sync->hold() : 0;
     s->n_out++;
     dload_i_core_unlock(s->core);
     t->op.done = s->is_async ? dload_i_letter_done : NULL;
     dload_status st = dload_store_run(s->store, &t->op);
     dload_i_core_lock(s->core);
-    if (st == DLOAD_PENDING)
-        return st; /* the letter may be gone */
-    dload_i_letter_ends(s, t, st);
-    s->n_out--;
+    if (st != DLOAD_PENDING) { /* otherwise the letter may be gone */
+        dload_i_letter_ends(s, t, st);
+        s->n_out--;
+    }
+    if (sync->hold != NULL)
+        sync->unhold(before);
     return st;
 }
 

@@ -1518,6 +1518,10 @@ mutant("blocked_comes_back", "runtime/second.h",
        "    return call == NULL; /* mutant BLOCKED_COMES_BACK */",
        "    return true;",
        "test_store_drivers_loop")
+mutant("early_refresh_from_store", "typed/refresh.h",
+       "            *flags |= DLOAD_FRESH; /* the store has what the cache has */\n",
+       "            *flags |= 0;\n",
+       "test_store_refresh")
 mutant("destroyed_with_letters_out", "typed/control.h",
        "    busy = busy || l->second.n_out != 0;\n",
        "",
