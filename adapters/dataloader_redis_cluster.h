@@ -24,7 +24,7 @@
  * what was answered; each node's part is sent in one write, to all nodes before the first answer is waited for. The
  * map is asked for again when a node says that a slot moved (MOVED), that it is a replica or that the cluster is
  * down, and when a node cannot be reached: by one request at a time, and after pauses that grow as long as nothing
- * is different. Until then each key goes where it is sent to. A seed needs not be a master, and is not
+ * is different. A slot that moved to a node that is known is remembered at once. A seed needs not be a master, and is not
  * asked once other nodes are known, unless none of those answers.
  *
  * COMMANDS  Redis refuses commands for keys in several slots, so that each key has one of its own: GET costs a
@@ -46,7 +46,7 @@
  * TLS  Each node must have a certificate for the host that the map says (cluster-announce-hostname), or all for the one that
  * sni= says in the first URL.
  *
- * WHAT IS REMEMBERED OF A NODE  on_topology is called when a slot moved or a map differs from the one before, by the request that
+ * WHAT IS REMEMBERED OF A NODE  on_topology is called when a slot moved, once for each, or a map differs from the one before, by the request that
  * noticed and before it goes on to the new node: what was heard of changes there is void, everything must be forgotten. Hang a
  * list of dload_sink on it by dload_redis_cluster_tell, one for each loader. (A loader with a sink caches nothing until one of
  * its sinks was told up(): by its channel, or, when it has no channel, once by you.) Client tracking is a

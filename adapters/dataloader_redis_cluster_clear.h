@@ -92,7 +92,7 @@ DLOAD_I_LOCAL dload_status dload_redis_cluster_i_clear_all(dload_redis_cluster_i
                                                            bool *moves)
 {
     dload_status st = dload_redis_cluster_i_renew(q, true);
-    const uint64_t version = q->version;
+    const uint64_t version = q->version, n_moved = DLOAD_I_LOAD_RELAXED(&q->cl->n_moved);
     if (st != DLOAD_OK)
         return st;
     for (uint32_t i = 0; i < q->map->n_masters; i++) {
@@ -102,7 +102,7 @@ DLOAD_I_LOCAL dload_status dload_redis_cluster_i_clear_all(dload_redis_cluster_i
     }
     if (st == DLOAD_OK)
         st = dload_redis_cluster_i_renew(q, true);
-    *moves = *moves || q->version != version;
+    *moves = *moves || q->version != version || DLOAD_I_LOAD_RELAXED(&q->cl->n_moved) != n_moved;
     return st;
 }
 

@@ -99,7 +99,8 @@ DLOAD_I_LOCAL bool dload_redis_cluster_i_sent_on(dload_redis_cluster_i_job *q,
     w->asking = !moved;
     dload_i_store_add(moved ? &q->cl->n_moved : &q->cl->n_asked, 1);
     if (moved) {
-        q->moved = q->renew = q->hinted = true;
+        q->moved = dload_redis_i_map_moved(q->map, w->slot, &at) || q->moved;
+        q->renew = q->hinted = true;
         q->hint = at;
         if (w->target == m)
             dload_redis_cluster_i_later(w); /* to where it came from: somebody is mistaken */

@@ -20,7 +20,7 @@ DLOAD_I_LOCAL void dload_redis_cluster_i_give(dload_redis_cluster_i_job *q, uint
     dload_redis_cluster_i_work *w = &q->lane->work[i];
     dload_redis_member *m = w->target;
     if (m == NULL) {
-        const uint32_t which = q->map->of[w->slot];
+        const uint32_t which = dload_redis_i_master_of(q->map, w->slot);
         if (which == DLOAD_REDIS_I_NO_MASTER) {
             q->renew = true;
             dload_redis_cluster_i_later(w);
@@ -138,7 +138,7 @@ DLOAD_I_LOCAL void dload_redis_cluster_i_settle(dload_redis_cluster_i_job *q)
         dload_redis_cluster_i_work *w = &q->lane->work[i];
         if (!w->pending || w->failed == DLOAD_OK)
             continue;
-        const uint32_t which = q->map->of[w->slot];
+        const uint32_t which = dload_redis_i_master_of(q->map, w->slot);
         if (in_time && which != DLOAD_REDIS_I_NO_MASTER && w->failed != DLOAD_ENOMEM &&
             !dload_redis_i_same_address(&q->map->masters[which].at, &w->target->at) &&
             w->n_redirects++ < q->cl->max_redirects) {

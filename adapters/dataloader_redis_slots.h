@@ -36,7 +36,8 @@ typedef struct dload_redis_master {
     uint32_t is_well;        /* 1 = the last one was answered */
 } dload_redis_master;
 
-/* Who has which slot. Constant once it is made, but for its masters' health; freed with its last user. */
+/* Who has which slot. Constant once it is made, but for its masters' health and slots that moved from one of its masters to
+ * another, which are atomic; freed with its last user. */
 typedef struct dload_redis_map {
     uint32_t n_users; /* under the cluster's mutex */
     uint32_t n_masters;
@@ -250,12 +251,28 @@ DLOAD_I_LOCAL dload_status dload_redis_i_read_map(const dload_env *env, const re
     return DLOAD_OK;
 }
 
+DLOAD_I_LOCAL uint32_t dload_redis_i_master_of(const dload_redis_map *map, size_t slot)
+{
+    return DLOAD_I_LOAD_RELAXED(&map->of[slot]);
+}
+
+/* The slot has moved to this address. True: that is news, or the address is not on the map. */
+DLOAD_I_LOCAL bool dload_redis_i_map_moved(dload_redis_map *map, size_t slot,
+                                           const dload_redis_address *to)
+{
+    const uint32_t which = dload_redis_i_find_master(map, to);
+    if (which == DLOAD_REDIS_I_NO_MASTER)
+        return true;
+    return __atomic_exchange_n(&map->of[slot], (uint16_t)which, __ATOMIC_RELAXED) != which;
+}
+
 /* Do two maps say the same? */
 DLOAD_I_LOCAL bool dload_redis_i_same_map(const dload_redis_map *a, const dload_redis_map *b)
 {
     uint32_t checked_a = DLOAD_REDIS_I_NO_MASTER, checked_b = DLOAD_REDIS_I_NO_MASTER;
     for (size_t slot = 0; slot < DLOAD_REDIS_SLOTS; slot++) {
-        const uint32_t in_a = a->of[slot], in_b = b->of[slot];
+        const uint32_t in_a = dload_redis_i_master_of(a, slot);
+        const uint32_t in_b = dload_redis_i_master_of(b, slot);
         if (in_a == checked_a && in_b == checked_b)
             continue; /* as the slot before */
         if (in_a == DLOAD_REDIS_I_NO_MASTER || in_b == DLOAD_REDIS_I_NO_MASTER) {

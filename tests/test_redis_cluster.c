@@ -35,6 +35,14 @@ static void log_it(void *ctx, const char *store, const char *text)
 
 static const dload_store_hooks hooks = {NULL, log_it, NULL};
 
+static size_t n_told; /* how often on_topology was called */
+
+static void told(void *ctx)
+{
+    (void)ctx;
+    (void)__atomic_add_fetch(&n_told, 1, __ATOMIC_RELAXED);
+}
+
 static struct store_case shared_case;
 
 static int up_with(void **state, bool ttls)
@@ -43,6 +51,8 @@ static int up_with(void **state, bool ttls)
     memset(&cfg, 0, sizeof cfg);
     cfg.node.ttls = ttls;
     cfg.node.hooks = &hooks;
+    cfg.on_topology = told;
+    n_told = 0;
     open_cluster(&cfg);
     memset(&shared_case, 0, sizeof shared_case);
     shared_case.s = &cluster.store;
@@ -375,6 +385,7 @@ static void test_redis_cluster_taken_over(void **state)
     must_ok(one_of_each[2].status);
     must(one_of_each[1].status, DLOAD_MISSING);
     assert_int_equal(cluster.n_changed, n_changed + 1);
+    assert_int_equal(n_told, 1);
 }
 
 /* Nobody is there: requests fail as a whole, for the breaker to see, then at once. */

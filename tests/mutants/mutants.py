@@ -1802,7 +1802,11 @@ mutant("cluster_moved_is_not_told", "adapters/dataloader_redis_cluster_rounds.h"
 mutant("cluster_other_map_is_not_told", "adapters/dataloader_redis_cluster_map.h",
        "        dload_redis_cluster_i_topology(cl);\n",
        "",
-       "test_redis_cluster_moves")
+       "test_redis_cluster")
+mutant("cluster_moved_is_news_each_time", "adapters/dataloader_redis_cluster_ops.h",
+       "        q->moved = dload_redis_i_map_moved(q->map, w->slot, &at) || q->moved;\n",
+       "        q->moved = true;\n",
+       "test_redis_cluster_loader")
 mutant("cluster_asks_for_maps_each_time", "adapters/dataloader_redis_cluster_map.h",
        "forced || ((!cl->renewing || cl->map == NULL)",
        "forced || true || ((!cl->renewing || cl->map == NULL)",
