@@ -36,6 +36,7 @@ help:
 	@echo 'make bench-load    a load against the alternatives; QUICK=1 is smaller'
 	@echo 'make bench-readers hits by threads that share a cache, against concurrent maps'
 	@echo 'make bench-threads that, and loads by threads, against a database 200 us away'
+	@echo 'make bench-backends  rows through SQLite, Redis and PostgreSQL, and stampedes of processes'
 	@echo 'make bench         all benchmarks'
 	@echo 'make install       header, mkloader, pkg-config and CMake files; PREFIX=, DESTDIR='
 	@echo 'make               dataloader.h from templates/, and the examples into build/'
