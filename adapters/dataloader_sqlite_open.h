@@ -18,8 +18,8 @@
 
 /* ---- the schema ---- */
 
-/* Counts what the file has under our names, and which of it says what we would say. */
-DLOAD_I_LOCAL int dload_sqlite_i_look(dload_sqlite_i_conn *c, unsigned *n_there, unsigned *n_ours)
+/* What the file has under our names: how much, and which of our texts (bits). */
+DLOAD_I_LOCAL int dload_sqlite_i_look(dload_sqlite_i_conn *c, unsigned *n_there, unsigned *ours)
 {
     static const char find[] = "SELECT sql FROM main.sqlite_master WHERE lower(tbl_name) IN "
                                "(lower(?1),lower(?1||'_leases')) "
@@ -27,7 +27,7 @@ DLOAD_I_LOCAL int dload_sqlite_i_look(dload_sqlite_i_conn *c, unsigned *n_there,
                                "(lower(?1),lower(?1||'_leases'),lower(?1||'_expires'))";
     char want[DLOAD_SQLITE_I_SQL_BYTES];
     sqlite3_stmt *st = NULL;
-    *n_there = *n_ours = 0;
+    *n_there = *ours = 0;
     int rc = sqlite3_prepare_v2(c->db, find, -1, &st, NULL);
     if (rc == SQLITE_OK)
         rc = sqlite3_bind_text(st, 1, c->owner->table, -1, SQLITE_STATIC);
@@ -41,7 +41,8 @@ DLOAD_I_LOCAL int dload_sqlite_i_look(dload_sqlite_i_conn *c, unsigned *n_there,
         for (unsigned i = 0; is != NULL && dload_sqlite_i_schema(i) != NULL; i++) {
             (void)sqlite3_snprintf((int)sizeof want, want, dload_sqlite_i_schema(i),
                                    c->owner->table, c->owner->table);
-            *n_ours += strcmp(is, want) == 0;
+            if (strcmp(is, want) == 0)
+                *ours |= 1u << i;
         }
         rc = SQLITE_OK;
     }
@@ -49,16 +50,24 @@ DLOAD_I_LOCAL int dload_sqlite_i_look(dload_sqlite_i_conn *c, unsigned *n_there,
     return rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
-/* Makes the tables. Somebody else may do so at the same time. */
-DLOAD_I_LOCAL int dload_sqlite_i_create(dload_sqlite_i_conn *c, unsigned *n_there, unsigned *n_ours)
+/* Is all that is there ours? Then what is missing may be made. */
+DLOAD_I_LOCAL bool dload_sqlite_i_only_ours(unsigned n_there, unsigned ours)
+{
+    return n_there == (ours & 1) + (ours >> 1 & 1) + (ours >> 2 & 1);
+}
+
+/* Makes what is missing. Somebody else may do so at the same time. */
+DLOAD_I_LOCAL int dload_sqlite_i_create(dload_sqlite_i_conn *c, unsigned *n_there, unsigned *ours)
 {
     char text[DLOAD_SQLITE_I_SQL_BYTES];
     int rc = dload_sqlite_i_exec(c, "BEGIN IMMEDIATE");
     if (rc != SQLITE_OK)
         return rc;
-    rc = dload_sqlite_i_look(c, n_there, n_ours);
-    for (unsigned i = 0; rc == SQLITE_OK && *n_there == 0 && dload_sqlite_i_schema(i) != NULL;
-         i++) {
+    rc = dload_sqlite_i_look(c, n_there, ours);
+    const bool may = dload_sqlite_i_only_ours(*n_there, *ours);
+    for (unsigned i = 0; rc == SQLITE_OK && may && dload_sqlite_i_schema(i) != NULL; i++) {
+        if ((*ours >> i & 1) != 0)
+            continue;
         (void)sqlite3_snprintf((int)sizeof text, text, dload_sqlite_i_schema(i), c->owner->table,
                                c->owner->table);
         rc = dload_sqlite_i_exec(c, text);
@@ -70,18 +79,18 @@ DLOAD_I_LOCAL int dload_sqlite_i_create(dload_sqlite_i_conn *c, unsigned *n_ther
             (void)dload_sqlite_i_exec(c, "ROLLBACK");
         return rc;
     }
-    return dload_sqlite_i_look(c, n_there, n_ours);
+    return dload_sqlite_i_look(c, n_there, ours);
 }
 
 DLOAD_I_LOCAL dload_status dload_sqlite_i_ensure(dload_sqlite_i_conn *c, int *rc)
 {
-    unsigned n_there = 0, n_ours = 0;
-    *rc = dload_sqlite_i_look(c, &n_there, &n_ours);
-    if (*rc == SQLITE_OK && n_there == 0)
-        *rc = dload_sqlite_i_create(c, &n_there, &n_ours);
+    unsigned n_there = 0, ours = 0;
+    *rc = dload_sqlite_i_look(c, &n_there, &ours);
+    if (*rc == SQLITE_OK && ours != 7 && dload_sqlite_i_only_ours(n_there, ours))
+        *rc = dload_sqlite_i_create(c, &n_there, &ours);
     if (*rc != SQLITE_OK)
         return dload_sqlite_i_status(*rc);
-    if (n_there == 3 && n_ours == 3)
+    if (n_there == 3 && ours == 7)
         return DLOAD_OK;
     dload_sqlite_i_log(c->owner, "its table is another program's, or of another version",
                        c->owner->table);

@@ -1651,7 +1651,7 @@ mutant("sqlite_lease_for_everybody", "adapters/dataloader_sqlite_conn.h",
        "OR 1",
        "test_sqlite")
 mutant("sqlite_any_table_is_ours", "adapters/dataloader_sqlite_open.h",
-       "if (n_there == 3 && n_ours == 3)",
+       "if (n_there == 3 && ours == 7)",
        "if (n_there >= 3)",
        "test_sqlite")
 mutant("sqlite_log_waits_for_readers_for_ever", "adapters/dataloader_sqlite_open.h",
