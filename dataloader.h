@@ -9124,8 +9124,9 @@ typedef struct DLOAD_I_FN(config) {
                          NULL = DLOAD_NAME */
     uint32_t
         store_version; /* of what a value means: a stored one of another is a miss; default 0 */
-    uint64_t store_timeout_ns; /* longest request to the store; default 1 s */
-    uint64_t store_ttl_ns;     /* life of a value in the store; default 0 = as in the cache */
+    uint64_t
+        store_timeout_ns; /* longest request to the store, and no longer than run_limit_ns; default 1 s */
+    uint64_t store_ttl_ns; /* life of a value in the store; default 0 = as in the cache */
     /* For values that are more than their bytes; get ctx, run with no lock held, and may be called by several
      * threads. encode puts *value into bytes, *n_bytes of them; where cap_bytes are too few, says how many it
      * takes and is called again. decode makes a value, which is the loader's then. An error: not stored; a miss.
@@ -15079,6 +15080,8 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_second_init)(DLOAD_NAME *l)
     s->store = cfg->store;
     s->core = &l->core;
     s->timeout_ns = cfg->store_timeout_ns != 0 ? cfg->store_timeout_ns : DLOAD_SECOND;
+    if (s->timeout_ns > cfg->run_limit_ns)
+        s->timeout_ns = cfg->run_limit_ns; /* a batch that waits longer is given up anyway */
     s->is_async = cfg->wake != NULL && (cfg->store->flags & DLOAD_STORE_ASYNC) != 0;
     part[0] = DLOAD_I_KEY_KIND;
     part[1] = DLOAD_I_IS_STRING ? 0 : sizeof(DLOAD_I_K);

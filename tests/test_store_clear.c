@@ -220,6 +220,57 @@ static void destroyed_unheard(void **state)
     must_ok(tl_clear(&x->l, 1)); /* forgotten with the loader, and freed */
 }
 
+#if TEST_LOCK == DLOAD_LOCK_PTHREAD
+
+/* A thread is cancelled while the store carries its clear out: that is waited for, and nothing stays behind. */
+static uint32_t stage; /* atomic: 1 the store has it, 2 it may go on */
+
+static void slow_delete(struct script_store *t, dload_store_op *op)
+{
+    (void)t;
+    if (op->kind == DLOAD_STORE_DELETE) {
+        __atomic_store_n(&stage, 1, __ATOMIC_SEQ_CST);
+        while (__atomic_load_n(&stage, __ATOMIC_SEQ_CST) != 2) {
+            sleep_ms(1); /* where a thread that may be cancelled would end */
+        }
+    }
+}
+
+static void *clears_one(void *ctx)
+{
+    struct fixture *x = ctx;
+    must_ok(tl_clear(&x->l, 1));
+    for (;;) {
+        sleep_ms(1);
+    }
+    return NULL;
+}
+
+static void cancelled_inside(void **state)
+{
+    struct fixture *x = *state;
+    pthread_t thread;
+    void *result = NULL;
+    stage = 0;
+    fixture_open(x);
+    load_must(x, 1, 10);
+    script.act = slow_delete;
+    equal(pthread_create(&thread, NULL, clears_one, x), 0);
+    while (__atomic_load_n(&stage, __ATOMIC_SEQ_CST) == 0) {
+        sleep_ms(1);
+    }
+    equal(pthread_cancel(thread), 0);
+    sleep_ms(5);
+    __atomic_store_n(&stage, 2, __ATOMIC_SEQ_CST);
+    equal(pthread_join(thread, &result), 0);
+    assert_ptr_equal(result, PTHREAD_CANCELED);
+    script.act = NULL;
+    equal(stats_of(x).store_unsent, 0);
+    fixture_close(x); /* nothing is out */
+}
+
+#endif
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -231,6 +282,9 @@ int main(void)
         STORE_RULE("too many", too_many),
         STORE_RULE("clears meanwhile", meanwhile),
         STORE_RULE("a loader that ends", destroyed_unheard),
+#if TEST_LOCK == DLOAD_LOCK_PTHREAD
+        STORE_RULE("a thread cancelled inside", cancelled_inside),
+#endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

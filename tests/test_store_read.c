@@ -230,6 +230,11 @@ static void timeouts_are_given(void **state)
     fixture_open(x);
     load_must(x, 2, 20);
     equal(script.timeout_ns, 5 * DLOAD_MILLISECOND);
+    fixture_close(x);
+    x->cfg.run_limit_ns = DLOAD_MILLISECOND;
+    fixture_open(x);
+    load_must(x, 3, 30);
+    equal(script.timeout_ns, DLOAD_MILLISECOND);
 }
 
 /* Every bit of a stored value: none is accepted when it is wrong. */

@@ -79,6 +79,8 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_second_init)(DLOAD_NAME *l)
     s->store = cfg->store;
     s->core = &l->core;
     s->timeout_ns = cfg->store_timeout_ns != 0 ? cfg->store_timeout_ns : DLOAD_SECOND;
+    if (s->timeout_ns > cfg->run_limit_ns)
+        s->timeout_ns = cfg->run_limit_ns; /* a batch that waits longer is given up anyway */
     s->is_async = cfg->wake != NULL && (cfg->store->flags & DLOAD_STORE_ASYNC) != 0;
     part[0] = DLOAD_I_KEY_KIND;
     part[1] = DLOAD_I_IS_STRING ? 0 : sizeof(DLOAD_I_K);

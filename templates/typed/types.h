@@ -185,8 +185,9 @@ typedef struct DLOAD_I_FN(config) {
                          NULL = DLOAD_NAME */
     uint32_t
         store_version; /* of what a value means: a stored one of another is a miss; default 0 */
-    uint64_t store_timeout_ns; /* longest request to the store; default 1 s */
-    uint64_t store_ttl_ns;     /* life of a value in the store; default 0 = as in the cache */
+    uint64_t
+        store_timeout_ns; /* longest request to the store, and no longer than run_limit_ns; default 1 s */
+    uint64_t store_ttl_ns; /* life of a value in the store; default 0 = as in the cache */
     /* For values that are more than their bytes; get ctx, run with no lock held, and may be called by several
      * threads. encode puts *value into bytes, *n_bytes of them; where cap_bytes are too few, says how many it
      * takes and is called again. decode makes a value, which is the loader's then. An error: not stored; a miss.

@@ -1522,6 +1522,12 @@ mutant("early_refresh_from_store", "typed/refresh.h",
        "            *flags |= DLOAD_FRESH; /* the store has what the cache has */\n",
        "            *flags |= 0;\n",
        "test_store_refresh")
+mutant("cancelled_inside_the_store", "runtime/second.h",
+       "    int before = sync->hold != NULL ? sync->hold() : 0;\n"
+       "    s->n_out++;\n",
+       "    int before = 0;\n"
+       "    s->n_out++;\n",
+       "test_store_clear:PTHREAD")
 mutant("destroyed_with_letters_out", "typed/control.h",
        "    busy = busy || l->second.n_out != 0;\n",
        "",
