@@ -80,12 +80,22 @@ DLOAD_I_LOCAL uint64_t dload_tiered_i_read_begin(const dload_tiered_i_guard *g)
 DLOAD_I_LOCAL uint64_t dload_tiered_i_change(dload_tiered_i_guard *g, uint64_t stripes)
 {
     const uint64_t gen = g->gen + 1;
-    for (uint32_t i = 0; i < DLOAD_TIERED_I_STRIPES; i++) {
-        if ((stripes >> i & 1) != 0)
-            g->changed[i] = gen;
-    }
+    for (; stripes != 0; stripes &= stripes - 1)
+        g->changed[dload_i_ctz64(stripes)] = gen;
     DLOAD_I_STORE_RELEASE(&g->gen, gen);
     return gen;
+}
+
+/* Those of some stripes that have not changed since a number. The mutex is held. */
+DLOAD_I_LOCAL uint64_t dload_tiered_i_unchanged(const dload_tiered_i_guard *g, uint64_t stripes,
+                                                uint64_t gen)
+{
+    uint64_t kept = 0;
+    for (; stripes != 0; stripes &= stripes - 1) {
+        const uint32_t i = dload_i_ctz64(stripes);
+        kept |= (uint64_t)(g->changed[i] <= gen) << i;
+    }
+    return kept;
 }
 
 /* Waits, and lets a lost wake-up cost 100 ms. The mutex is held. */
@@ -121,11 +131,9 @@ DLOAD_I_LOCAL void dload_tiered_i_drain(dload_tiered_i_guard *g)
 DLOAD_I_LOCAL void dload_tiered_i_refill_begin(dload_tiered_i_guard *g, dload_tiered_i_pass *pass)
 {
     (void)pthread_mutex_lock(&g->mutex);
-    for (uint32_t i = 0; i < DLOAD_TIERED_I_STRIPES; i++) {
-        if (g->changed[i] > pass->gen || /* mutant REFILL_UNCHECKED */
-            (g->deaf | g->n_dirty) != 0)
-            pass->stripes &= ~(UINT64_C(1) << i);
-    }
+    const uint64_t kept =
+        dload_tiered_i_unchanged(g, pass->stripes, pass->gen); /* mutant REFILL_UNCHECKED */
+    pass->stripes = (g->deaf | g->n_dirty) == 0 ? kept : 0;
     pass->fills = pass->stripes != 0;
     pass->epoch = g->epoch;
     g->n_refills[pass->epoch & 1] += pass->fills;
@@ -157,19 +165,12 @@ DLOAD_I_LOCAL void dload_tiered_i_write_begin(dload_tiered_i_guard *g, dload_tie
 DLOAD_I_LOCAL bool dload_tiered_i_write_end(dload_tiered_i_guard *g, dload_tiered_i_pass *pass,
                                             bool fills)
 {
-    uint64_t alone = 0;
     (void)pthread_mutex_lock(&g->mutex);
-    for (uint32_t i = 0; i < DLOAD_TIERED_I_STRIPES; i++) {
-        if (g->changed[i] == pass->gen) /* mutant BOTH_FILL */
-            alone |= UINT64_C(1) << i;
-    }
-    alone &= pass->stripes;
-    pass->gen = dload_tiered_i_change(g, pass->stripes); /* mutant NUMBER_BEFORE_ONLY */
-    dload_tiered_i_drain(g);                             /* mutant NO_DRAIN */
-    for (uint32_t i = 0; i < DLOAD_TIERED_I_STRIPES; i++) {
-        if (g->changed[i] != pass->gen) /* another one came while we waited */
-            alone &= ~(UINT64_C(1) << i);
-    }
+    /* Mutants BOTH_FILL, NUMBER_BEFORE_ONLY and NO_DRAIN leave out one of these steps each. */
+    uint64_t alone = dload_tiered_i_unchanged(g, pass->stripes, pass->gen);
+    pass->gen = dload_tiered_i_change(g, pass->stripes);
+    dload_tiered_i_drain(g);
+    alone &= dload_tiered_i_unchanged(g, pass->stripes, pass->gen);
     const bool used = (g->deaf | g->n_dirty) == 0;
     pass->stripes = fills && used ? alone : 0;
     pass->fills = pass->stripes != 0;

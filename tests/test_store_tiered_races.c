@@ -198,6 +198,23 @@ static void test_two_writes(void **state)
     }
 }
 
+/* A DELETE that began and ended while a SET was halfway: the SET does not put above what is gone below. */
+static void test_delete_inside_a_set(void **state)
+{
+    struct fixture *t = *state;
+    struct aside setter;
+    scripted_set(&t->lower.shuts_after, SETS);
+    aside_start(&setter, t, DLOAD_STORE_SET, STR("k"), "a");
+    scripted_await(&t->lower, 1);
+    below_must(t, STR("k"), "a");
+    store_delete(&t->x, STR("k"));
+    scripted_set(&t->lower.shuts_after, 0);
+    aside_join(&setter);
+    must_ok(setter.status);
+    below_must(t, STR("k"), NULL);
+    store_lacks(&t->x, STR("k"));
+}
+
 /* A refill is on its way while the upper tier is cleared to be believed again, and a write that passes the upper tier by
  * comes in between: what the refill brings must not outlive the clear. */
 static void test_refill_and_recovery(void **state)
@@ -422,6 +439,7 @@ int main(void)
         OWN(test_write_waits_for_the_refill),
         OWN(test_write_does_not_wait_for_later_reads),
         OWN(test_two_writes),
+        OWN(test_delete_inside_a_set),
         OWN(test_refill_and_recovery),
         OWN(test_chaos),
         OWN(test_chaos_and_failures),

@@ -1733,24 +1733,24 @@ mutant("worker_fails_nobody", "adapters/dataloader_worker.h",
        "        if (mode == 0) {\n",
        "test_store_worker_close")
 mutant("tiered_refill_unchecked", "adapters/dataloader_tiered_guard.h",
-       "        if (g->changed[i] > pass->gen || /*",
-       "        if (/*",
+       "        dload_tiered_i_unchanged(g, pass->stripes, pass->gen); /* mutant",
+       "        pass->stripes; /*",
        "test_store_tiered_races")
 mutant("tiered_write_does_not_wait", "adapters/dataloader_tiered_guard.h",
-       "    dload_tiered_i_drain(g);                             /* mutant NO_DRAIN */\n",
-       "",
+       "    dload_tiered_i_drain(g);\n    alone &=",
+       "    alone &=",
        "test_store_tiered_races")
 mutant("tiered_write_counts_before_only", "adapters/dataloader_tiered_guard.h",
-       "    pass->gen = dload_tiered_i_change(g, pass->stripes); /* mutant NUMBER_BEFORE_ONLY */\n",
-       "",
+       "    pass->gen = dload_tiered_i_change(g, pass->stripes);\n    dload_tiered_i_drain(g);\n",
+       "    dload_tiered_i_drain(g);\n",
        "test_store_tiered_races")
 mutant("tiered_write_waits_for_later_reads", "adapters/dataloader_tiered_guard.h",
        "    const uint32_t old = g->epoch++ & 1;",
        "    const uint32_t old = g->epoch & 1;",
        "test_store_tiered_races")
 mutant("tiered_two_writes_both_fill", "adapters/dataloader_tiered_guard.h",
-       "        if (g->changed[i] == pass->gen) /* mutant BOTH_FILL */\n",
-       "",
+       "    uint64_t alone = dload_tiered_i_unchanged(g, pass->stripes, pass->gen);",
+       "    uint64_t alone = pass->stripes;",
        "test_store_tiered_races")
 mutant("tiered_believes_what_stayed", "adapters/dataloader_tiered.h",
        "    if (dload_tiered_i_distrust(&t->guard)) /*",
