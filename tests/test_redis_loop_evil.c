@@ -66,6 +66,7 @@ static void turn(void)
 
 static struct script {
     bool random;
+    bool twice; /* each key is answered two times */
     uint64_t seed;
 } script;
 
@@ -107,9 +108,13 @@ static void answer(void *ctx, const struct evil_command *c, struct evil_answer *
         a->hangs = rng_below(&script.seed, 16) == 0;
         return;
     }
-    evil_head(a, '*', (long long)c->n - 1);
-    for (size_t i = 1; i < c->n; i++)
-        evil_bulk(a, c->arg[i], c->len[i]);
+    for (int times = script.twice ? 2 : 1; times != 0; times--) {
+        evil_head(a, '*', (long long)c->n - 1);
+        for (size_t i = 1; i < c->n; i++)
+            evil_bulk(a, c->arg[i], c->len[i]);
+    }
+    if (script.twice)
+        return;
     if (rng_below(&script.seed, 10) == 0)
         a->delay_us = (unsigned)rng_below(&script.seed, 12000);
 }
@@ -193,6 +198,16 @@ static void down(void)
     equal(mini.at_ns, DLOAD_NEVER);
 }
 
+/* Does this request have its own keys' values? */
+static void must_be_own(const struct ask *a)
+{
+    for (size_t k = 0; k < 2; k++) {
+        must_ok(a->items[k].status);
+        equal(a->items[k].value_bytes, 6 + a->items[k].key_bytes); /* "dload:" */
+        assert_memory_equal((const char *)a->items[k].value + 6, a->keys[k], a->items[k].key_bytes);
+    }
+}
+
 static void test_redis_loop_late_replies(void **state)
 {
     (void)state;
@@ -208,17 +223,36 @@ static void test_redis_loop_late_replies(void **state)
             assert_true(a->st == DLOAD_OK || a->st == DLOAD_ETIMEDOUT);
             n_ok += a->st == DLOAD_OK;
             n_late += a->st != DLOAD_OK;
-            for (size_t k = 0; k < 2 && a->st == DLOAD_OK; k++) {
-                must_ok(a->items[k].status);
-                equal(a->items[k].value_bytes, 6 + a->items[k].key_bytes); /* "dload:" */
-                assert_memory_equal((const char *)a->items[k].value + 6, a->keys[k],
-                                    a->items[k].key_bytes);
-            }
+            if (a->st == DLOAD_OK)
+                must_be_own(a);
             dload_store_release(&a->op);
         }
     }
     print_message("# %zu in time, %zu late; %zu connections\n", n_ok, n_late, evil.n_connections);
     assert_true(n_ok > 0 && n_late > 0);
+    down();
+}
+
+/* The second reply to a request is not the first one to the next. */
+static void test_redis_loop_double_replies(void **state)
+{
+    size_t n_good = 0;
+    (void)state;
+    follow((struct script){.twice = true, .seed = 1});
+    up(DLOAD_SECOND);
+    for (size_t i = 0; i < scaled(100); i++) {
+        ask(&asks[0], DLOAD_STORE_GET, 2 * i);
+        ask(&asks[1], DLOAD_STORE_GET, 2 * i + 1);
+        turn();
+        for (size_t k = 0; k < 2; k++) {
+            assert_true(asks[k].st == DLOAD_OK || asks[k].st == DLOAD_EBACKEND);
+            if (asks[k].st == DLOAD_OK)
+                must_be_own(&asks[k]);
+            n_good += asks[k].st == DLOAD_OK;
+            dload_store_release(&asks[k].op);
+        }
+    }
+    assert_true(n_good > 0);
     down();
 }
 
@@ -249,6 +283,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_redis_loop_late_replies),
+        cmocka_unit_test(test_redis_loop_double_replies),
         cmocka_unit_test(test_redis_loop_random_replies),
     };
     return cmocka_run_group_tests(tests, start, stop);

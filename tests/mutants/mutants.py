@@ -1589,6 +1589,14 @@ mutant("redis_attempts_without_pauses", "adapters/dataloader_redis.h",
        "        r->pause_until_ns = now_ns + dload_redis_pause(&r->server, r->n_attempts, r);\n",
        "",
        "test_redis_faults")
+mutant("redis_loop_queues_without_end", "adapters/dataloader_redis_loop.h",
+       "p->n_waiting >= p->queue_cap",
+       "p->n_waiting > p->queue_cap",
+       "test_redis_loop")
+mutant("redis_loop_believes_idle_connections", "adapters/dataloader_redis_loop.h",
+       " && !dload_redis_usable(c)) {",
+       " && false) {",
+       "test_redis_loop_evil")
 mutant("redis_lock_of_nobody", "adapters/dataloader_redis_lock.h",
        "    return st == DLOAD_OK && held_still == 1 ? DLOAD_OK : DLOAD_ELOCK;\n",
        "    return st;\n",
