@@ -51,6 +51,8 @@
  * idle is replaced without notice; one that is lost in the middle of a request is replaced once and the request
  * repeated, but for a FILL: that one may have been done, and the asker is told EBACKEND. While no connection can
  * be made requests fail at once, and the next attempt is due after 50 ms, later up to 5 s.
+ * A session that may only read, that of a server that has become a standby, is given up: with several hosts and
+ * target_session_attrs=read-write in the url the next one is at the server that took over.
  */
 #ifndef DLOAD_POSTGRES_H
 #define DLOAD_POSTGRES_H

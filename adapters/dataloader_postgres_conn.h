@@ -297,8 +297,10 @@ DLOAD_I_LOCAL dload_status dload_postgres_i_refused(dload_postgres_conn *c, cons
     const char *code = PQresultErrorField(r, PG_DIAG_SQLSTATE);
     (void)snprintf(c->sqlstate, sizeof c->sqlstate, "%s", code != NULL ? code : "XX000");
     dload_status st = dload_postgres_i_status(c->sqlstate);
-    if (PQstatus(c->pg) != CONNECTION_OK || strncmp(c->sqlstate, "57P", 3) == 0)
-        return dload_postgres_i_lose(c, DLOAD_EBACKEND); /* it is shutting down */
+    /* It is shutting down, or has become a standby: a new connection may lead to the one that has taken over. */
+    if (PQstatus(c->pg) != CONNECTION_OK || strncmp(c->sqlstate, "57P", 3) == 0 ||
+        strcmp(c->sqlstate, "25006") == 0)
+        return dload_postgres_i_lose(c, DLOAD_EBACKEND);
     if (strcmp(c->sqlstate, "55P03") != 0) /* a lock that somebody else has is nothing to tell */
         dload_postgres_i_say(c->pool, "the server refused a statement, SQLSTATE", c->sqlstate);
     return st;

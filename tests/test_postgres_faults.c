@@ -252,6 +252,24 @@ static void test_faults_killed_in_the_middle(void **state)
     close_pg();
 }
 
+/* A server that became a standby: its sessions may only read. They are given up, not kept. */
+static void test_faults_read_only(void **state)
+{
+    (void)state;
+    open_pg(20000, 1);
+    must_ok(pg_set(&pg.store, "k", 1, "v", 1, DLOAD_NEVER));
+    close_pg();
+    pg_query("ALTER DATABASE postgres SET default_transaction_read_only = on", NULL, 0);
+    open_pg(20000, 1);
+    must_ok(pg_get(&pg.store, "k", 1, "v", 1));
+    must(pg_set(&pg.store, "k", 1, "w", 1, DLOAD_NEVER), DLOAD_EBACKEND);
+    pg_query("ALTER DATABASE postgres RESET default_transaction_read_only", NULL, 0);
+    must_ok(pg_set(&pg.store, "k", 1, "w", 1, DLOAD_NEVER));
+    must_ok(pg_get(&pg.store, "k", 1, "w", 1));
+    equal(pg.pool.n_connects, 3);
+    close_pg();
+}
+
 /* ---- slow, stopped, silent ---- */
 
 /* A server that stops and goes on: each request ends in time, and no answer is taken for another one's. */
@@ -615,6 +633,7 @@ int main(void)
         cmocka_unit_test_setup(test_faults_restart_between_requests, setup),
         cmocka_unit_test_setup(test_faults_lost_in_the_middle, setup),
         cmocka_unit_test_setup(test_faults_killed_in_the_middle, setup),
+        cmocka_unit_test_setup(test_faults_read_only, setup),
         cmocka_unit_test_setup(test_faults_stopped, setup),
         cmocka_unit_test_setup(test_faults_timeout, setup),
         cmocka_unit_test_setup(test_faults_no_connection_free, setup),
