@@ -308,7 +308,8 @@ DLOAD_I_LOCAL dload_status dload_postgres_i_refused(dload_postgres_conn *c, cons
 
 /* ---- waiting ---- */
 
-/* Waits until one of events happened; what did, 0 = it is too late. */
+/* Waits until one of events happened; what did, 0 = it is too late, also for what has happened: a server that says
+ * a byte now and then would otherwise be listened to for ever. */
 DLOAD_I_LOCAL short dload_postgres_i_poll(int fd, short events, uint64_t deadline_ns)
 {
     struct pollfd f;
@@ -319,10 +320,12 @@ DLOAD_I_LOCAL short dload_postgres_i_poll(int fd, short events, uint64_t deadlin
         const uint64_t left_ns = deadline_ns > now_ns ? deadline_ns - now_ns : 0;
         const uint64_t most_ns = left_ns < DLOAD_SECOND ? left_ns : DLOAD_SECOND;
         f.revents = 0;
+        if (left_ns == 0)
+            return 0;
         int n = poll(&f, 1, (int)((most_ns + DLOAD_MILLISECOND - 1) / DLOAD_MILLISECOND));
         if (n > 0)
             return f.revents;
-        if ((n == 0 && left_ns == 0) || (n < 0 && errno != EINTR))
+        if (n < 0 && errno != EINTR)
             return 0;
     }
 }
