@@ -23,11 +23,11 @@
  *
  * THE FILE  Two tables of their own, "dataloader" and "dataloader_leases" unless config.table says so, beside which
  * others may live in the same file. A table of that name that is not exactly ours is refused (DLOAD_ELAYOUT) and
- * left alone. Write-ahead log: readers and a writer do not wait for each other, writers wait for one another, in
+ * left alone; of those that are ours, what is missing is made. Write-ahead log: readers and a writer do not wait for each other, writers wait for one another, in
  * this process and in others, as long as the request may take. Use a local file system. A key and a
  * value are blobs; a row has the times (wall clock, ms) when it was written and when it ends. Rows lie in a table by
  * number, with an index of the keys: keys in the primary key (WITHOUT ROWID) read 100 byte values a quarter faster, but
- * took three times the file and five times the time from 1000 bytes on.
+ * took three times the file and five times the time to read from 1000 bytes on.
  *
  * BATCHES  A GET reads all keys by one statement, a join with the list of keys, at most 256 at a time. Measured, 100 keys of
  * 10,000 with 100 byte values: 610 ns a key; IN (?,...) 740, a loop of selects in one transaction 940, one key at
@@ -36,7 +36,7 @@
  * WHAT ENDS ENTRIES  An entry past its end is a miss, and each write removes some of those (two for each key it
  * writes and 16 more); who only reads may call dload_sqlite_purge. With config.max_bytes, the file's pages in use stay
  * under that size: what was written first goes first. Space is used again, the file does not shrink; the log beside
- * it takes some megabytes more. A clock that is set back by more than a minute ends the entries written "later".
+ * it takes about 16 MiB at most, more only while somebody does not end reading. A clock that is set back by more than a minute ends the entries written "later".
  *
  * LEASES  A table, so that processes fetch a key once. SET and DELETE and CLEAR revoke them: a fetch that began before
  * cannot overwrite what came after.
