@@ -199,10 +199,10 @@
  *                            >>ghost >>fifo >>past >>evict >>adaptive >>wheel >>chance >>stats >>flight
  *                            >>nest >>batch >>pace
  *                            >>run >>crew >>drive >>registry >>carry >>backend >>named >>stored >>store_stats
- *                            >>letter >>second >>locking
- *   once a loader: >>params >>fork >>lock_pthread >>snapshot >>snapshot_file >>worth >>siphash >>types >>api
+ *                            >>letter >>second >>locking >>leasing
+ *   once a loader: >>params >>fork >>lock_pthread >>snapshot >>snapshot_file >>worth >>draw >>siphash >>types >>api
  *                  >>leave >>ident >>table >>keytext >>stale >>removed >>weight >>read >>reach >>store >>cache >>shards >>many
- *                  >>pin >>owed >>ops >>answer >>locked >>second_level >>run_second
+ *                  >>pin >>owed >>ops >>answer >>locked >>leased >>second_level >>run_second
  *                  >>refresh >>load >>outside >>sink >>control >>save >>restore
  *                  >>undef
  */
@@ -3692,6 +3692,9 @@ typedef struct dload_stats {
     uint64_t store_writes;  /* answers stored */
     uint64_t store_deletes; /* clears acknowledged */
     uint64_t store_unsent;  /* clears not acknowledged yet */
+    uint64_t leases_waited; /* keys that somebody else was fetching */
+    uint64_t
+        leases_lost; /* answers not stored, because their lease was over: expired, or cleared */
     /* With config.locks, otherwise 0. */
     uint64_t locks_taken;  /* named locks */
     uint64_t locks_missed; /* ... that were not to be had, or not in time: the batch went without */
@@ -3811,6 +3814,8 @@ DLOAD_I_LOCAL dload_status dload_stats_prometheus(const dload_stats *stats, cons
     dload_i_text_metric(&t, "store_writes_total", counter, name, stats->store_writes);
     dload_i_text_metric(&t, "store_deletes_total", counter, name, stats->store_deletes);
     dload_i_text_metric(&t, "store_unsent", gauge, name, stats->store_unsent);
+    dload_i_text_metric(&t, "leases_waited_total", counter, name, stats->leases_waited);
+    dload_i_text_metric(&t, "leases_lost_total", counter, name, stats->leases_lost);
     dload_i_text_metric(&t, "locks_taken_total", counter, name, stats->locks_taken);
     dload_i_text_metric(&t, "locks_missed_total", counter, name, stats->locks_missed);
     dload_i_text_metric(&t, "locks_lost_total", counter, name, stats->locks_lost);
@@ -3897,9 +3902,13 @@ typedef struct dload_i_flight {
 
 #define DLOAD_I_TTL_DEFAULT (DLOAD_NEVER - 1)
 
-#define DLOAD_I_SECOND_FRESH 1u /* the source's answer is wanted: the store is not asked */
-#define DLOAD_I_SECOND_HIT   2u /* the store answered */
-#define DLOAD_I_SECOND_KEPT  4u /* a copy of the value waits to be stored */
+#define DLOAD_I_SECOND_FRESH 1u  /* the source's answer is wanted: the store is not asked */
+#define DLOAD_I_SECOND_HIT   2u  /* the store answered */
+#define DLOAD_I_SECOND_KEPT  4u  /* a copy of the value waits to be stored */
+#define DLOAD_I_SECOND_BUSY  8u  /* somebody else has the lease */
+#define DLOAD_I_SECOND_MINE  16u /* the lease is the batch's */
+#define DLOAD_I_SECOND_GIVEN 32u /* ... and a value was sent to end it */
+#define DLOAD_I_SECOND_OVER  64u /* the function is through with it */
 
 /* The type-free part of a batch. */
 typedef struct dload_i_batch {
@@ -6888,6 +6897,8 @@ typedef struct dload_i_second {
     char prefix[DLOAD_I_STORE_NAME_MAX + 2]; /* the name and a colon */
     size_t prefix_bytes;
     uint64_t layout;
+    uint64_t lease_ns;  /* 0 = without leases */
+    uint64_t leases[2]; /* the last one's name: nobody else's is near it */
     dload_i_letter *free_;
     dload_i_letter *writing; /* SETs that are under way */
     dload_i_letter *got;     /* GETs that the loop has to go on with */
@@ -7042,7 +7053,7 @@ DLOAD_I_LOCAL void dload_i_letter_close(dload_i_letter *t)
         dload_store_item *item = &t->items[i];
         item->key = t->bytes + t->marks[i].key_at;
         item->ttl_ns = DLOAD_NEVER;
-        if (t->op.kind == DLOAD_STORE_SET) {
+        if (t->op.kind == DLOAD_STORE_SET || t->op.kind == DLOAD_STORE_FILL) {
             item->value = t->bytes + t->marks[i].value_at;
             item->ttl_ns = t->marks[i].ttl_ns;
         }
@@ -7168,22 +7179,48 @@ DLOAD_I_LOCAL uint64_t dload_i_letter_failures(const dload_i_letter *t, dload_st
 {
     uint64_t n = 0;
     for (uint32_t i = 0; i < t->n && st >= 0; i++)
-        n += t->items[i].status < 0 && t->items[i].status != DLOAD_MISSING;
+        n += t->items[i].status < 0 && t->items[i].status != DLOAD_MISSING &&
+             t->items[i].status != DLOAD_ELOCK;
     return st >= 0 ? n : 1;
 }
 
-/* A SET, DELETE or CLEAR is through, and its letter with it. */
+/* Answers whose lease was lost are delivered, and cached nowhere: mutant LOST_CACHED. Returns how many. */
+DLOAD_I_LOCAL uint32_t dload_i_leases_lost(const dload_i_letter *t)
+{
+    uint32_t n_lost = 0;
+    for (uint32_t i = 0; i < t->n && t->op.kind == DLOAD_STORE_FILL; i++) {
+        if (t->items[i].status != DLOAD_ELOCK)
+            continue;
+        n_lost++;
+        if (t->batch == NULL)
+            continue;
+        dload_i_flight *f = &t->batch->flights[t->marks[i].place];
+        if (!f->answered)
+            f->status = t->marks[i].status;
+        f->answered = 1;
+        f->ttl_ns = 0;
+    }
+    return n_lost;
+}
+
+/* A SET, FILL, DROP, DELETE or CLEAR is through, and its letter with it. */
 DLOAD_I_LOCAL void dload_i_letter_ends(dload_i_second *s, dload_i_letter *t, dload_status st)
 {
     dload_stats *stats = &s->core->stats;
     const uint64_t n_failed = dload_i_letter_failures(t, st);
     stats->store_errors += n_failed;
-    if (t->op.kind == DLOAD_STORE_SET) {
+    if (t->op.kind == DLOAD_STORE_DROP) {
+        dload_i_letter_give(s, t);
+        return;
+    }
+    if (t->op.kind == DLOAD_STORE_SET || t->op.kind == DLOAD_STORE_FILL) {
+        const uint32_t n_lost = st >= 0 ? dload_i_leases_lost(t) : 0;
+        stats->leases_lost += n_lost;
         dload_i_letter **at = &s->writing;
         while (*at != t)
             at = &(*at)->next;
         *at = t->next;
-        stats->store_writes += st >= 0 ? t->n - n_failed : 0;
+        stats->store_writes += st >= 0 ? t->n - n_failed - n_lost : 0;
     } else {
         for (uint32_t i = 0; i < t->n && st < 0; i++)
             t->items[i].status = st;
@@ -7210,7 +7247,7 @@ DLOAD_I_UNUSED static void dload_i_letter_done(dload_store_op *op, dload_status 
     dload_i_second *s = t->second;
     dload_i_core *c = s->core;
     dload_i_core_lock(c);
-    if (op->kind == DLOAD_STORE_GET) {
+    if (op->kind == DLOAD_STORE_GET || op->kind == DLOAD_STORE_LEASE) {
         t->status = st;
         t->next = NULL;
         dload_i_letter **at = &s->got;
@@ -7503,6 +7540,64 @@ DLOAD_I_LOCAL uint32_t dload_i_locks_give(const dload_i_locking *k, uint64_t tak
     for (uint32_t i = k->n_stripes; i-- > 0;)
         n_lost += (taken >> i & 1) != 0 && k->locks->give(k->locks, &held[i]) != DLOAD_OK;
     return n_lost;
+}
+
+#endif /* DLOAD_STORE */
+
+/* ==== runtime/leasing.h ==== */
+
+/* >>leasing -- leases: what they are known by, and waiting for those of others.
+ *
+ * A lease is an identity, not a promise: it may end before its holder is through, and then what the holder
+ * brings is not stored. Whoever waits asks for the value first and for the lease second, again and again: when a
+ * holder dies one of them is the next, never all.
+ */
+
+#if defined(DLOAD_STORE) && DLOAD_STORE && !defined(DLOAD_I_LEASING_H)
+#define DLOAD_I_LEASING_H
+
+#define DLOAD_I_ASK_FIRST_NS (5 * DLOAD_MILLISECOND) /* the first pause before asking again */
+#define DLOAD_I_ASK_LAST_NS  (200 * DLOAD_MILLISECOND)
+
+/* 128 bits for one batch: random ones, counted on. The mutex is held. */
+DLOAD_I_LOCAL void dload_i_lease_draw(dload_i_second *s, uint64_t lease[2])
+{
+    s->leases[1]++;
+    memcpy(lease, s->leases, sizeof s->leases);
+}
+
+DLOAD_I_LOCAL void dload_i_lease_item(dload_store_item *item, const uint64_t lease[2],
+                                      uint64_t lease_ns)
+{
+    item->lease[0] = lease[0];
+    item->lease[1] = lease[1];
+    item->ttl_ns = lease_ns;
+}
+
+/* Can this loader's callers wait at all? Loops cannot, nor who has no way to. */
+DLOAD_I_LOCAL bool dload_i_may_rest(const dload_i_core *c)
+{
+    return c->wake == NULL && (!DLOAD_FREESTANDING || c->env->wait != NULL);
+}
+
+/* Does nothing until then, by env's clock, or for a little less. No lock is held. */
+DLOAD_I_LOCAL void dload_i_idle_for(const dload_env *env, uint64_t span_ns)
+{
+    uint64_t until_ns = dload_i_add_ns(dload_i_now(env), span_ns);
+    uint32_t word = 0;
+    if (env->wait != NULL) {
+        (void)env->wait(env->ctx, &word, 0, until_ns);
+        return;
+    }
+#if !DLOAD_FREESTANDING
+    dload_i_nap(span_ns < DLOAD_SECOND ? span_ns : DLOAD_SECOND - 1);
+#endif
+}
+
+/* A pause a quarter more or less than it is: those who wait do not all come back at once. */
+DLOAD_I_LOCAL uint64_t dload_i_ask_pause(uint64_t pause_ns, uint64_t salt)
+{
+    return pause_ns - pause_ns / 4 + dload_i_mix64(salt) % (pause_ns / 2);
 }
 
 #endif /* DLOAD_STORE */
@@ -8817,6 +8912,44 @@ DLOAD_I_LOCAL void dload_i_evict_revive(dload_i_evict *e, uint32_t slot, uint32_
 
 #endif /* DLOAD_I_WORTH_H */
 
+/* ==== runtime/draw.h ==== */
+
+/* >>draw -- 128 bits that nobody can guess, and nobody else has. Included by who needs such. */
+
+#if (DLOAD_HASH == DLOAD_HASH_SIP || DLOAD_STORE) && !defined(DLOAD_I_DRAW_H)
+#define DLOAD_I_DRAW_H
+
+#if !DLOAD_FREESTANDING
+#if defined(__linux__) || defined(__APPLE__)
+#include <sys/random.h>
+#else
+#include <unistd.h>
+#endif
+#endif
+
+/* Draws a secret: from env->random, or from the system. False when there is neither. */
+DLOAD_I_LOCAL bool dload_i_draw_hash_key(const dload_env *env, uint64_t hash_key[2])
+{
+    if (env->random != NULL) {
+        hash_key[0] = env->random(env->ctx);
+        hash_key[1] = env->random(env->ctx);
+        return true;
+    }
+#if DLOAD_FREESTANDING
+    return false;
+#elif defined(__linux__)
+    for (int i = 0; i < 16; i++) { /* a signal may interrupt it while the system has just started */
+        if (getrandom(hash_key, 2 * sizeof *hash_key, 0) == 2 * sizeof *hash_key)
+            return true;
+    }
+    return false;
+#else
+    return getentropy(hash_key, 2 * sizeof *hash_key) == 0;
+#endif
+}
+
+#endif /* DLOAD_I_DRAW_H */
+
 /* ==== runtime/siphash.h ==== */
 
 /* >>siphash -- a hash with a secret, for keys that somebody else chooses.
@@ -8832,14 +8965,6 @@ DLOAD_I_LOCAL void dload_i_evict_revive(dload_i_evict *e, uint32_t slot, uint32_
 
 #if DLOAD_HASH == DLOAD_HASH_SIP && !defined(DLOAD_I_SIPHASH_H)
 #define DLOAD_I_SIPHASH_H
-
-#if !DLOAD_FREESTANDING
-#if defined(__linux__) || defined(__APPLE__)
-#include <sys/random.h>
-#else
-#include <unistd.h>
-#endif
-#endif
 
 typedef struct dload_i_sip {
     uint64_t v0, v1, v2, v3;
@@ -8934,27 +9059,6 @@ DLOAD_I_UNUSED static uint64_t dload_i_sip_mark(const uint64_t hash_key[2], uint
     return dload_i_sip_end(&s, 0, 0xff, 1, 3);
 }
 
-/* Draws a secret: from env->random, or from the system. False when there is neither. */
-DLOAD_I_LOCAL bool dload_i_draw_hash_key(const dload_env *env, uint64_t hash_key[2])
-{
-    if (env->random != NULL) {
-        hash_key[0] = env->random(env->ctx);
-        hash_key[1] = env->random(env->ctx);
-        return true;
-    }
-#if DLOAD_FREESTANDING
-    return false;
-#elif defined(__linux__)
-    for (int i = 0; i < 16; i++) { /* a signal may interrupt it while the system has just started */
-        if (getrandom(hash_key, 2 * sizeof *hash_key, 0) == 2 * sizeof *hash_key)
-            return true;
-    }
-    return false;
-#else
-    return getentropy(hash_key, 2 * sizeof *hash_key) == 0;
-#endif
-}
-
 #endif /* DLOAD_I_SIPHASH_H */
 
 /* ==== typed/types.h ==== */
@@ -9040,7 +9144,11 @@ typedef struct DLOAD_I_FN(batch) {
     uint32_t second_cap; /* private: places there */
     dload_held *held;    /* private: named locks, a place a stripe */
     uint64_t locked;     /* private: stripes that are held, a bit each */
-    uint8_t stage;       /* private: DLOAD_I_STAGE_ */
+    uint64_t lease[2];   /* private: what its leases in the store are known by */
+    uint64_t ask_in_ns;  /* private: when a lease of somebody else's may end */
+    bool left;     /* private: the function returned DLOAD_PENDING, and nobody looks after it */
+    bool resumes;  /* private: ended by _batch_done, with keys left that others had leases of */
+    uint8_t stage; /* private: DLOAD_I_STAGE_ */
 #endif
 #if DLOAD_I_OWES
     DLOAD_I_FN(i_owed) * owed; /* private: by the same index */
@@ -9127,6 +9235,13 @@ typedef struct DLOAD_I_FN(config) {
     uint64_t
         store_timeout_ns; /* longest request to the store, and no longer than run_limit_ns; default 1 s */
     uint64_t store_ttl_ns; /* life of a value in the store; default 0 = as in the cache */
+    /* A store that knows leases promises a missing key to whoever asks first, for so long; others wait for what it
+     * stores, and only who has the lease still can store. So a key is fetched once by all processes, and not
+     * stored any more when it was cleared meanwhile. With leases DLOAD_FRESH removes the key from the store.
+     * In loops nobody waits: keys that others have a lease of are fetched, and not stored. So it is where a
+     * function returned DLOAD_PENDING: once _batch_done was called for the others it is called from there
+     * with those that are left. default 10 s; DLOAD_NEVER = without leases */
+    uint64_t store_lease_ns;
     /* For values that are more than their bytes; get ctx, run with no lock held, and may be called by several
      * threads. encode puts *value into bytes, *n_bytes of them; where cap_bytes are too few, says how many it
      * takes and is called again. decode makes a value, which is the loader's then. An error: not stored; a miss.
@@ -13056,6 +13171,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_set_bytes)(DLOAD_I_BATCH *b, size_t i,
 /* In run_second.h. */
 DLOAD_I_LOCAL void DLOAD_I_FN(i_fetched)(DLOAD_NAME *l, DLOAD_I_BATCH *b, dload_status status,
                                          uint64_t rest_ttl_ns);
+DLOAD_I_LOCAL bool DLOAD_I_FN(i_resume)(DLOAD_NAME *l, DLOAD_I_BATCH *b, dload_status status,
+                                        uint64_t rest_ttl_ns);
 #endif
 
 /* Was the key, its group or everything cleared after the token was taken? The mutex is held. */
@@ -13136,6 +13253,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_done)(DLOAD_I_BATCH *b, dload_status s
 #if DLOAD_STORE
     if (DLOAD_I_FN(i_has_second)(l) || l->locking.locks != NULL)
         DLOAD_I_FN(i_fetched)(l, b, status, ttl_ns);
+    if (DLOAD_I_FN(i_resume)(l, b, status, ttl_ns))
+        return DLOAD_OK; /* it goes on with other keys */
 #endif
     DLOAD_I_ACQUIRE(&l->mutex);
     b->base.rest_ttl_ns = ttl_ns;
@@ -13259,6 +13378,174 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_locked_give)(DLOAD_I_BATCH *b)
 #endif /* DLOAD_I_BODIES && DLOAD_STORE */
 #endif /* DLOAD_I_HAVE_LOCKED */
 
+/* ==== typed/leased.h ==== */
+
+/* >>leased -- leases of a batch: its own, which it fetches for, and those of others, which it waits for.
+ *
+ * The function is called for what is the batch's own; what it answered is stored and published. Then the store is
+ * asked for the rest, until each key is there, is the batch's own, or nobody wants it any more. Where the
+ * store does not answer the rest is fetched, too, and not stored.
+ */
+#ifndef DLOAD_I_HAVE_LEASED
+#define DLOAD_I_HAVE_LEASED
+
+#if DLOAD_I_BODIES && DLOAD_STORE
+
+/* What a LEASE said of the key of item i, which it gave no value. The mutex is held. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_note_lease)(DLOAD_I_BATCH *b, const dload_i_letter *t, uint32_t i)
+{
+    const dload_store_item *item = &t->items[i];
+    dload_i_flight *f = &b->base.flights[t->marks[i].place];
+    if (item->status == DLOAD_MISSING)
+        f->second |= DLOAD_I_SECOND_MINE;
+    if (item->status != DLOAD_EBUSY)
+        return;
+    f->second |= DLOAD_I_SECOND_BUSY;
+    f->second &= (uint8_t)~DLOAD_I_SECOND_MINE;
+    b->ask_in_ns = item->ttl_ns < b->ask_in_ns ? item->ttl_ns : b->ask_in_ns;
+}
+
+/* The text of a key, to be deleted in the store. The mutex is held. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_delete_place)(DLOAD_NAME *l, const DLOAD_I_BATCH *b, uint32_t place)
+{
+    char text[DLOAD_I_KEYTEXT_MAX];
+    dload_str tail;
+    size_t n = DLOAD_I_FN(i_key_text)(text, b->base.group, &b->own_keys[place], &tail);
+    dload_i_clear_later(&l->second, b->base.flights[place].hash, DLOAD_GROUP ? b->base.group : 0,
+                        false, text, n, tail);
+}
+
+/* After an answer to LEASE. A value that cannot be used stands in the way of leases: it is deleted. The mutex is
+ * held. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_after_lease)(DLOAD_NAME *l, DLOAD_I_BATCH *b,
+                                             const dload_i_letter *t, bool again)
+{
+    for (uint32_t i = 0; i < t->n && t->status >= 0 && t->op.kind == DLOAD_STORE_LEASE; i++) {
+        const dload_status st = (dload_status)t->marks[i].status;
+        DLOAD_I_FN(i_note_lease)(b, t, i);
+        if (t->items[i].status == DLOAD_OK &&
+            (st == DLOAD_ECORRUPT || st == DLOAD_ELAYOUT || st == DLOAD_EDECODE))
+            DLOAD_I_FN(i_delete_place)(l, b, t->marks[i].place);
+        if (t->items[i].status == DLOAD_EBUSY)
+            l->core.stats.leases_waited += !again;
+    }
+}
+
+/* How many places have one of these bits. The mutex is held. */
+DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_count_places)(const DLOAD_I_BATCH *b, uint8_t bits)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < b->base.n; i++)
+        n += (b->base.flights[i].second & bits) != 0 && !b->base.flights[i].answered;
+    return n;
+}
+
+/* Nobody is waited for any more: keys that others have leases of are fetched like those that are nobody's. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_wait_for_none)(DLOAD_NAME *l, DLOAD_I_BATCH *b)
+{
+    DLOAD_I_ACQUIRE(&l->mutex);
+    for (uint32_t i = 0; i < b->base.n; i++)
+        b->base.flights[i].second &= (uint8_t)~DLOAD_I_SECOND_BUSY;
+    DLOAD_I_LEAVE(l);
+}
+
+/* Ends what the batch has leases of and did not fill: mutant LEASE_KEPT. The function is through. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_end_leases)(DLOAD_NAME *l, DLOAD_I_BATCH *b)
+{
+    dload_i_second *s = &l->second;
+    DLOAD_I_ACQUIRE(&l->mutex);
+    dload_i_letter *t = dload_i_letter_take(s, DLOAD_STORE_DROP);
+    for (uint32_t i = 0; i < b->base.n && t != NULL; i++) {
+        dload_i_flight *f = &b->base.flights[i];
+        const uint8_t bits =
+            f->second & (DLOAD_I_SECOND_MINE | DLOAD_I_SECOND_GIVEN | DLOAD_I_SECOND_OVER);
+        char text[DLOAD_I_KEYTEXT_MAX];
+        dload_str tail;
+        if (bits != DLOAD_I_SECOND_MINE)
+            continue;
+        size_t n = DLOAD_I_FN(i_key_text)(text, b->base.group, &b->own_keys[i], &tail);
+        if (dload_i_letter_add(t, text, n, tail) == NULL)
+            break;
+    }
+    if (t != NULL && t->n == 0)
+        dload_i_letter_give(s, t);
+    else if (t != NULL) {
+        dload_i_letter_keys(t);
+        dload_i_letter_close(t);
+        for (uint32_t i = 0; i < t->n; i++)
+            dload_i_lease_item(&t->items[i], b->lease, s->lease_ns);
+        (void)dload_i_letter_send(s, t);
+    }
+    if (!s->is_async)
+        dload_i_send_clears(s, false); /* of values that were in the way, or out of date */
+    DLOAD_I_LEAVE(l);
+}
+
+/* What was fetched without the store's being asked is not what it has any more: that goes. The mutex is held. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_delete_fresh)(DLOAD_NAME *l, DLOAD_I_BATCH *b)
+{
+    for (uint32_t i = 0; i < b->base.n; i++) {
+        const dload_i_flight *f = &b->base.flights[i];
+        if (f->answered &&
+            (f->second & (DLOAD_I_SECOND_FRESH | DLOAD_I_SECOND_OVER)) == DLOAD_I_SECOND_FRESH)
+            DLOAD_I_FN(i_delete_place)(l, b, i);
+    }
+}
+
+/* The function is through with the keys that it was called for: those it left out have their answer, too, and
+ * all are published. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_end_part)(DLOAD_NAME *l, DLOAD_I_BATCH *b, dload_status status,
+                                          uint64_t rest_ttl_ns)
+{
+    const uint8_t out = DLOAD_I_SECOND_HIT | DLOAD_I_SECOND_BUSY | DLOAD_I_SECOND_OVER;
+    for (uint32_t i = 0; i < b->base.n; i++) {
+        if ((b->base.flights[i].second & out) != 0)
+            continue;
+        (void)DLOAD_I_FN(i_answer_at)(b, i, status < 0 ? status : DLOAD_MISSING, NULL, false,
+                                      rest_ttl_ns);
+    }
+    DLOAD_I_ACQUIRE(&l->mutex);
+    for (uint32_t i = 0; i < b->base.n; i++) {
+        if ((b->base.flights[i].second & out) == 0)
+            b->base.flights[i].second |= DLOAD_I_SECOND_OVER;
+    }
+    if (b->base.state == DLOAD_I_RUNNING) {
+        b->base.ended_ns = dload_i_now(l->core.env);
+        dload_i_publish_all(&l->core, &b->base, false, DLOAD_OK);
+    }
+    DLOAD_I_LEAVE(l);
+}
+
+/* Waits a little for those who have the leases: true when the store is to be asked again, false when nobody wants
+ * the keys any more, and then they have an answer. */
+DLOAD_I_LOCAL bool DLOAD_I_FN(i_wait_for_others)(DLOAD_NAME *l, DLOAD_I_BATCH *b,
+                                                 uint64_t *pause_ns)
+{
+    const dload_env *env = l->core.env;
+    uint64_t now_ns = dload_i_now(env);
+    uint64_t span_ns = dload_i_ask_pause(*pause_ns, now_ns ^ b->lease[1] ^ *pause_ns);
+    span_ns = b->ask_in_ns < span_ns ? b->ask_in_ns : span_ns;
+    *pause_ns = *pause_ns * 2 < DLOAD_I_ASK_LAST_NS ? *pause_ns * 2 : DLOAD_I_ASK_LAST_NS;
+    bool wanted = now_ns < b->deadline_ns && DLOAD_I_LOAD_RELAXED(&b->base.n_waiters) != 0;
+    DLOAD_I_ACQUIRE(&l->mutex);
+    bool runs = b->base.state == DLOAD_I_RUNNING;
+    DLOAD_I_LEAVE(l);
+    if (wanted && runs) {
+        uint64_t left_ns = b->deadline_ns - now_ns;
+        dload_i_idle_for(env, span_ns < left_ns ? span_ns + 1 : left_ns);
+        return true;
+    }
+    for (uint32_t i = 0; i < b->base.n; i++) {
+        dload_i_flight *f = &b->base.flights[i];
+        if ((f->second & DLOAD_I_SECOND_BUSY) != 0)
+            (void)DLOAD_I_FN(i_answer_at)(b, i, DLOAD_ETIMEDOUT, NULL, false, 0);
+    }
+    return false;
+}
+
+#endif /* DLOAD_I_BODIES && DLOAD_STORE */
+#endif /* DLOAD_I_HAVE_LEASED */
+
 /* ==== typed/second.h ==== */
 
 /* >>second_level -- a batch asks the store before the function, and gives it what the function answered.
@@ -13350,10 +13637,16 @@ DLOAD_I_LOCAL dload_i_letter *DLOAD_I_FN(i_question)(DLOAD_NAME *l, DLOAD_I_BATC
 {
     dload_i_second *s = &l->second;
     uint64_t group = DLOAD_I_FN(i_group_of)(b);
-    dload_i_letter *t =
-        DLOAD_I_FN(i_second_room)(b) ? dload_i_letter_take(s, DLOAD_STORE_GET) : NULL;
-    for (uint32_t i = 0; i < b->base.n && t != NULL; i++) {
-        const dload_i_flight *f = &b->base.flights[i];
+    const dload_store_kind kind = s->lease_ns != 0 ? DLOAD_STORE_LEASE : DLOAD_STORE_GET;
+    dload_i_letter *t = DLOAD_I_FN(i_second_room)(b) ? dload_i_letter_take(s, kind) : NULL;
+    b->ask_in_ns = DLOAD_NEVER;
+    for (uint32_t i = 0; i < b->base.n; i++) {
+        dload_i_flight *f = &b->base.flights[i];
+        if (again && (f->answered || (f->second & DLOAD_I_SECOND_OVER) != 0))
+            continue;
+        f->second &= (uint8_t)~DLOAD_I_SECOND_BUSY; /* unless the store says so again */
+        if (t == NULL)
+            continue;
         bool fresh = (f->second & DLOAD_I_SECOND_FRESH) != 0; /* mutant FRESH_FROM_STORE */
         bool hit = (f->second & DLOAD_I_SECOND_HIT) != 0;
         if (!fresh && !hit && !dload_i_is_unsent(s, f->hash, group) /* mutant UNSENT_READ */)
@@ -13370,6 +13663,8 @@ DLOAD_I_LOCAL dload_i_letter *DLOAD_I_FN(i_question)(DLOAD_NAME *l, DLOAD_I_BATC
     t->group = group;
     dload_i_letter_keys(t);
     dload_i_letter_close(t);
+    for (uint32_t i = 0; i < t->n && kind == DLOAD_STORE_LEASE; i++)
+        dload_i_lease_item(&t->items[i], b->lease, s->lease_ns);
     s->n_out++;
     return t;
 }
@@ -13434,7 +13729,9 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_take_one)(DLOAD_NAME *l, DLOAD_I_BATCH *
         st = DLOAD_I_FN(i_unpack)(l, &h, body, &value);
     if (st < 0)
         return st == DLOAD_ENOMEM ? st : DLOAD_EDECODE;
+    DLOAD_I_ACQUIRE(&l->mutex);
     b->base.flights[place].second |= DLOAD_I_SECOND_HIT;
+    DLOAD_I_LEAVE(l);
     if (h.kind == DLOAD_I_STORED_STATUS)
         st = DLOAD_I_FN(i_answer_at)(b, place, (dload_status)h.status, NULL, false, left_ns);
     else
@@ -13452,10 +13749,12 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_take_answers)(DLOAD_NAME *l, DLOAD_I_BATCH *b, d
         n_hits += st == DLOAD_OK;
         n_refused += st == DLOAD_ECORRUPT || st == DLOAD_ELAYOUT || st == DLOAD_EDECODE;
         n_failed += st < 0 && st != DLOAD_MISSING && st != DLOAD_ECORRUPT && st != DLOAD_ELAYOUT &&
-                    st != DLOAD_EDECODE && st != DLOAD_ECANCELED;
+                    st != DLOAD_EDECODE && st != DLOAD_ECANCELED && st != DLOAD_EBUSY;
+        t->marks[i].status = st;
     }
     dload_store_release(&t->op);
     DLOAD_I_ACQUIRE(&l->mutex);
+    DLOAD_I_FN(i_after_lease)(l, b, t, again);
     dload_stats *stats = &l->core.stats;
     stats->store_hits += n_hits;
     if (again)
@@ -13474,26 +13773,26 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_take_answers)(DLOAD_NAME *l, DLOAD_I_BATCH *b, d
     DLOAD_I_LEAVE(l);
 }
 
-/* What is left for the function: false when that is nothing. */
+/* What the function is to be called for now: false when that is nothing. Keys that somebody else fetches are left
+ * out. */
 DLOAD_I_LOCAL bool DLOAD_I_FN(i_narrow)(DLOAD_NAME *l, DLOAD_I_BATCH *b)
 {
+    const uint8_t out = DLOAD_I_SECOND_HIT | DLOAD_I_SECOND_BUSY | DLOAD_I_SECOND_OVER;
     DLOAD_I_ACQUIRE(&l->mutex);
-    uint32_t n = 0, n_hits = 0;
+    uint32_t n = 0, n_out = 0;
     for (uint32_t i = 0; i < b->base.n; i++)
-        n_hits += (b->base.flights[i].second & DLOAD_I_SECOND_HIT) != 0;
-    for (uint32_t i = 0; i < b->base.n && n_hits != 0; i++) {
-        if ((b->base.flights[i].second & DLOAD_I_SECOND_HIT) != 0)
+        n_out += (b->base.flights[i].second & out) != 0;
+    for (uint32_t i = 0; i < b->base.n && n_out != 0; i++) {
+        if ((b->base.flights[i].second & out) != 0)
             continue;
         b->places[n] = i; /* mutant PLACES_NOT_MAPPED */
         b->asked[n++] = b->own_keys[i];
     }
-    bool goes_on = b->base.state == DLOAD_I_RUNNING && n_hits < b->base.n;
+    bool goes_on = b->base.state == DLOAD_I_RUNNING && n_out < b->base.n;
     b->stage = goes_on ? DLOAD_I_STAGE_OPEN : DLOAD_I_STAGE_DONE;
     DLOAD_I_LEAVE(l);
-    if (n_hits != 0) {
-        b->keys = b->asked;
-        b->n = n;
-    }
+    b->keys = n_out != 0 ? b->asked : b->own_keys;
+    b->n = n_out != 0 ? n : b->base.n;
     return goes_on;
 }
 
@@ -13541,7 +13840,10 @@ DLOAD_I_LOCAL bool DLOAD_I_FN(i_is_for_store)(DLOAD_NAME *l, DLOAD_I_BATCH *b, u
 #if DLOAD_GROUP
     id.group = b->base.group;
 #endif
-    return (f->second & DLOAD_I_SECOND_HIT) == 0 && f->kept == 0 &&
+    return (f->second & (DLOAD_I_SECOND_HIT | DLOAD_I_SECOND_BUSY | DLOAD_I_SECOND_OVER)) == 0 &&
+           f->kept == 0 &&
+           (l->second.lease_ns == 0 ||
+            (f->second & DLOAD_I_SECOND_MINE) != 0) && /* mutant UNLEASED_WRITTEN */
            !(f->detached ||
              DLOAD_I_FN(i_cleared_since)(l, &id, b->base.token)) /* mutant CLEARED_WRITTEN */
            && !dload_i_is_unsent(&l->second, f->hash, DLOAD_I_FN(i_group_of)(b));
@@ -13553,12 +13855,14 @@ DLOAD_I_LOCAL dload_i_letter *DLOAD_I_FN(i_answers_for)(DLOAD_NAME *l, DLOAD_I_B
                                                         dload_status status, uint64_t rest_ttl_ns)
 {
     dload_i_second *s = &l->second;
-    dload_i_letter *t = dload_i_letter_take(s, DLOAD_STORE_SET);
+    const bool leased = s->lease_ns != 0;
+    dload_i_letter *t = dload_i_letter_take(s, leased ? DLOAD_STORE_FILL : DLOAD_STORE_SET);
     if (t == NULL)
         return NULL;
+    t->batch = s->is_async ? NULL : &b->base;
     t->group = DLOAD_I_FN(i_group_of)(b);
     for (uint32_t i = 0; i < b->base.n; i++) {
-        const dload_i_flight *f = &b->base.flights[i];
+        dload_i_flight *f = &b->base.flights[i];
         dload_status answer = f->answered  ? (dload_status)f->status
                               : status < 0 ? status
                                            : DLOAD_MISSING;
@@ -13571,6 +13875,7 @@ DLOAD_I_LOCAL dload_i_letter *DLOAD_I_FN(i_answers_for)(DLOAD_NAME *l, DLOAD_I_B
             break;
         m->ttl_ns = ttl_ns;
         m->status = answer;
+        f->second |= DLOAD_I_SECOND_GIVEN;
     }
     if (t->n == 0) {
         dload_i_letter_give(s, t);
@@ -13688,6 +13993,8 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_write_back)(DLOAD_NAME *l, DLOAD_I_BATCH *b, dlo
     t->n = n;
     l->core.stats.store_errors += n_lost;
     dload_i_letter_close(t);
+    for (uint32_t i = 0; i < t->n; i++)
+        memcpy(t->items[i].lease, b->lease, sizeof b->lease);
     if (t->n != 0)
         (void)dload_i_letter_send(&l->second, t);
     else
@@ -13734,29 +14041,30 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_ask_store)(DLOAD_NAME *l, DLOAD_I_BATCH 
     return DLOAD_OK;
 }
 
-/* The function is through with a batch: what it answered goes to the store, and then the locks go back. */
+/* The function is through with what it was called for: what it answered goes to the store, leases end, and then the
+ * locks go back. */
 DLOAD_I_LOCAL void DLOAD_I_FN(i_fetched)(DLOAD_NAME *l, DLOAD_I_BATCH *b, dload_status status,
                                          uint64_t rest_ttl_ns)
 {
     bool holds = DLOAD_I_FN(i_holds_locks)(l, b);
+    if (DLOAD_I_FN(i_has_second)(l) && l->second.lease_ns != 0) {
+        DLOAD_I_ACQUIRE(&l->mutex);
+        DLOAD_I_FN(i_delete_fresh)(l, b);
+        DLOAD_I_LEAVE(l);
+    }
     if (DLOAD_I_FN(i_has_second)(l))
         DLOAD_I_FN(i_write_back)(l, b, status, rest_ttl_ns, holds);
+    if (DLOAD_I_FN(i_has_second)(l) && l->second.lease_ns != 0)
+        DLOAD_I_FN(i_end_leases)(l, b);
     DLOAD_I_FN(i_unlock_batch)(l, b);
 }
 
-/* Runs a batch: what the core calls instead of the function, and, when the store took its time, once more. */
-DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_run_second)(DLOAD_NAME *l, DLOAD_I_BATCH *b)
+/* Calls the function for what is to be fetched now, under the locks. DLOAD_PENDING: it goes on elsewhere. */
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_fetch_part)(DLOAD_NAME *l, DLOAD_I_BATCH *b)
 {
-    const bool has_store = DLOAD_I_FN(i_has_second)(l);
-    dload_i_letter *t = b->got;
-    b->got = NULL;
-    if (t != NULL)
-        DLOAD_I_FN(i_take_answers)(l, b, t, true, false);
-    else if (has_store && DLOAD_I_FN(i_ask_store)(l, b, false) == DLOAD_PENDING)
-        return DLOAD_PENDING;
-    bool goes_on = DLOAD_I_FN(i_narrow)(l, b);
-    if (goes_on && DLOAD_I_FN(i_lock_batch)(l, b)) {
-        if (has_store)
+    bool goes_on = true;
+    if (DLOAD_I_FN(i_lock_batch)(l, b)) {
+        if (DLOAD_I_FN(i_has_second)(l))
             (void)DLOAD_I_FN(i_ask_store)(l, b, true); /* where there are locks there is no loop */
         goes_on = DLOAD_I_FN(i_narrow)(l, b);
     }
@@ -13770,6 +14078,105 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_run_second)(DLOAD_NAME *l, DLOAD_I_BATCH
         DLOAD_I_FN(i_fetched)(l, b, st, b->base.rest_ttl_ns);
     }
     return st;
+}
+
+/* Are there keys left that somebody else fetches? The batch's others are through, by status. */
+DLOAD_I_LOCAL bool DLOAD_I_FN(i_has_rest)(DLOAD_NAME *l, DLOAD_I_BATCH *b, dload_status status,
+                                          uint64_t rest_ttl_ns)
+{
+    DLOAD_I_ACQUIRE(&l->mutex);
+    bool has_rest = l->second.lease_ns != 0 && b->base.state == DLOAD_I_RUNNING &&
+                    DLOAD_I_FN(i_count_places)(b, DLOAD_I_SECOND_BUSY) != 0;
+    DLOAD_I_LEAVE(l);
+    if (has_rest)
+        DLOAD_I_FN(i_end_part)(l, b, status, rest_ttl_ns);
+    return has_rest;
+}
+
+/* _batch_done, when keys are left: the batch is run once more, for those. False: it is through, or whoever called
+ * the function goes on with it. */
+DLOAD_I_LOCAL bool DLOAD_I_FN(i_resume)(DLOAD_NAME *l, DLOAD_I_BATCH *b, dload_status status,
+                                        uint64_t rest_ttl_ns)
+{
+    DLOAD_I_ACQUIRE(&l->mutex);
+    bool left = b->left;
+    DLOAD_I_LEAVE(l);
+    if (!left || !DLOAD_I_FN(i_has_rest)(l, b, status, rest_ttl_ns))
+        return false;
+    DLOAD_I_ACQUIRE(&l->mutex);
+    for (unsigned round = 0; b->base.in_fetch; round++) { /* it is just being left */
+        DLOAD_I_LEAVE(l);
+        dload_i_spin_yield(round);
+        DLOAD_I_ACQUIRE(&l->mutex);
+    }
+    b->left = false;
+    b->resumes = true;
+    dload_i_go_on(&l->core, &b->base);
+    DLOAD_I_LEAVE(l);
+    return true;
+}
+
+/* The function returned DLOAD_PENDING: has _batch_done been called all the same? Otherwise that sees to what is
+ * left. */
+DLOAD_I_LOCAL bool DLOAD_I_FN(i_is_done)(DLOAD_NAME *l, DLOAD_I_BATCH *b)
+{
+    DLOAD_I_ACQUIRE(&l->mutex);
+    bool done = b->base.done;
+    b->left = !done;
+    DLOAD_I_LEAVE(l);
+    return done;
+}
+
+/* What to do about keys that somebody else fetches: true when there are some and they are waited for. */
+DLOAD_I_LOCAL bool DLOAD_I_FN(i_waits)(DLOAD_NAME *l, DLOAD_I_BATCH *b, bool may_wait)
+{
+    DLOAD_I_ACQUIRE(&l->mutex);
+    bool busy = l->second.lease_ns != 0 && DLOAD_I_FN(i_count_places)(b, DLOAD_I_SECOND_BUSY) != 0;
+    DLOAD_I_LEAVE(l);
+    if (busy && !may_wait)
+        DLOAD_I_FN(i_wait_for_none)(l, b);
+    return busy && may_wait;
+}
+
+/* Runs a batch: what the core calls instead of the function, and, when the store took its time or others had leases
+ * of some keys, once more. */
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_run_second)(DLOAD_NAME *l, DLOAD_I_BATCH *b)
+{
+    const bool has_store = DLOAD_I_FN(i_has_second)(l);
+    const bool may_wait = dload_i_may_rest(&l->core) && !b->resumes;
+    uint64_t pause_ns = DLOAD_I_ASK_FIRST_NS;
+    dload_i_letter *t = b->got;
+    bool again = b->resumes;
+    b->got = NULL;
+    b->resumes = false;
+    if (!again && t == NULL) {
+        DLOAD_I_ACQUIRE(&l->mutex);
+        b->left = false;
+        dload_i_lease_draw(&l->second, b->lease);
+        DLOAD_I_LEAVE(l);
+    }
+    for (;;) {
+        if (t != NULL)
+            DLOAD_I_FN(i_take_answers)(l, b, t, true, again);
+        else if (has_store && DLOAD_I_FN(i_ask_store)(l, b, again) == DLOAD_PENDING)
+            return DLOAD_PENDING;
+        t = NULL;
+        again = true;
+        bool waits = DLOAD_I_FN(i_waits)(l, b, may_wait);
+        if (DLOAD_I_FN(i_narrow)(l, b)) {
+            dload_status st = DLOAD_I_FN(i_fetch_part)(l, b);
+            if (st == DLOAD_PENDING && !DLOAD_I_FN(i_is_done)(l, b))
+                return st;
+            dload_status ended = st == DLOAD_PENDING ? (dload_status)b->base.done_status : st;
+            if (!DLOAD_I_FN(i_has_rest)(l, b, ended, b->base.rest_ttl_ns))
+                return st;
+            pause_ns = DLOAD_I_ASK_FIRST_NS;
+        } else if (!waits) {
+            return DLOAD_OK;
+        }
+        if (!DLOAD_I_FN(i_wait_for_others)(l, b, &pause_ns))
+            return DLOAD_OK;
+    }
 }
 
 #endif /* DLOAD_I_BODIES && DLOAD_STORE */
@@ -15083,6 +15490,11 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_second_init)(DLOAD_NAME *l)
     if (s->timeout_ns > cfg->run_limit_ns)
         s->timeout_ns = cfg->run_limit_ns; /* a batch that waits longer is given up anyway */
     s->is_async = cfg->wake != NULL && (cfg->store->flags & DLOAD_STORE_ASYNC) != 0;
+    if ((s->store->flags & DLOAD_STORE_LEASES) != 0 && cfg->store_lease_ns != DLOAD_NEVER) {
+        s->lease_ns = cfg->store_lease_ns != 0 ? cfg->store_lease_ns : 10 * DLOAD_SECOND;
+        if (!dload_i_draw_hash_key(cfg->env, s->leases))
+            return DLOAD_EINVAL;
+    }
     part[0] = DLOAD_I_KEY_KIND;
     part[1] = DLOAD_I_IS_STRING ? 0 : sizeof(DLOAD_I_K);
     part[2] = form;
@@ -16251,6 +16663,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(restore_file)(DLOAD_NAME *l, const char *pat
 #undef DLOAD_I_HAVE_ANSWER
 #undef DLOAD_I_HAVE_SECOND
 #undef DLOAD_I_HAVE_LOCKED
+#undef DLOAD_I_HAVE_LEASED
 #undef DLOAD_I_HAVE_RUN_SECOND
 #undef DLOAD_I_HAVE_REFRESH
 #undef DLOAD_I_HAVE_LOAD

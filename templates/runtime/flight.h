@@ -65,9 +65,13 @@ typedef struct dload_i_flight {
 
 #define DLOAD_I_TTL_DEFAULT (DLOAD_NEVER - 1)
 
-#define DLOAD_I_SECOND_FRESH 1u /* the source's answer is wanted: the store is not asked */
-#define DLOAD_I_SECOND_HIT   2u /* the store answered */
-#define DLOAD_I_SECOND_KEPT  4u /* a copy of the value waits to be stored */
+#define DLOAD_I_SECOND_FRESH 1u  /* the source's answer is wanted: the store is not asked */
+#define DLOAD_I_SECOND_HIT   2u  /* the store answered */
+#define DLOAD_I_SECOND_KEPT  4u  /* a copy of the value waits to be stored */
+#define DLOAD_I_SECOND_BUSY  8u  /* somebody else has the lease */
+#define DLOAD_I_SECOND_MINE  16u /* the lease is the batch's */
+#define DLOAD_I_SECOND_GIVEN 32u /* ... and a value was sent to end it */
+#define DLOAD_I_SECOND_OVER  64u /* the function is through with it */
 
 /* The type-free part of a batch. */
 typedef struct dload_i_batch {

@@ -72,6 +72,8 @@ typedef struct dload_i_second {
     char prefix[DLOAD_I_STORE_NAME_MAX + 2]; /* the name and a colon */
     size_t prefix_bytes;
     uint64_t layout;
+    uint64_t lease_ns;  /* 0 = without leases */
+    uint64_t leases[2]; /* the last one's name: nobody else's is near it */
     dload_i_letter *free_;
     dload_i_letter *writing; /* SETs that are under way */
     dload_i_letter *got;     /* GETs that the loop has to go on with */
@@ -226,7 +228,7 @@ DLOAD_I_LOCAL void dload_i_letter_close(dload_i_letter *t)
         dload_store_item *item = &t->items[i];
         item->key = t->bytes + t->marks[i].key_at;
         item->ttl_ns = DLOAD_NEVER;
-        if (t->op.kind == DLOAD_STORE_SET) {
+        if (t->op.kind == DLOAD_STORE_SET || t->op.kind == DLOAD_STORE_FILL) {
             item->value = t->bytes + t->marks[i].value_at;
             item->ttl_ns = t->marks[i].ttl_ns;
         }

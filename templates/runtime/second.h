@@ -112,22 +112,48 @@ DLOAD_I_LOCAL uint64_t dload_i_letter_failures(const dload_i_letter *t, dload_st
 {
     uint64_t n = 0;
     for (uint32_t i = 0; i < t->n && st >= 0; i++)
-        n += t->items[i].status < 0 && t->items[i].status != DLOAD_MISSING;
+        n += t->items[i].status < 0 && t->items[i].status != DLOAD_MISSING &&
+             t->items[i].status != DLOAD_ELOCK;
     return st >= 0 ? n : 1;
 }
 
-/* A SET, DELETE or CLEAR is through, and its letter with it. */
+/* Answers whose lease was lost are delivered, and cached nowhere: mutant LOST_CACHED. Returns how many. */
+DLOAD_I_LOCAL uint32_t dload_i_leases_lost(const dload_i_letter *t)
+{
+    uint32_t n_lost = 0;
+    for (uint32_t i = 0; i < t->n && t->op.kind == DLOAD_STORE_FILL; i++) {
+        if (t->items[i].status != DLOAD_ELOCK)
+            continue;
+        n_lost++;
+        if (t->batch == NULL)
+            continue;
+        dload_i_flight *f = &t->batch->flights[t->marks[i].place];
+        if (!f->answered)
+            f->status = t->marks[i].status;
+        f->answered = 1;
+        f->ttl_ns = 0;
+    }
+    return n_lost;
+}
+
+/* A SET, FILL, DROP, DELETE or CLEAR is through, and its letter with it. */
 DLOAD_I_LOCAL void dload_i_letter_ends(dload_i_second *s, dload_i_letter *t, dload_status st)
 {
     dload_stats *stats = &s->core->stats;
     const uint64_t n_failed = dload_i_letter_failures(t, st);
     stats->store_errors += n_failed;
-    if (t->op.kind == DLOAD_STORE_SET) {
+    if (t->op.kind == DLOAD_STORE_DROP) {
+        dload_i_letter_give(s, t);
+        return;
+    }
+    if (t->op.kind == DLOAD_STORE_SET || t->op.kind == DLOAD_STORE_FILL) {
+        const uint32_t n_lost = st >= 0 ? dload_i_leases_lost(t) : 0;
+        stats->leases_lost += n_lost;
         dload_i_letter **at = &s->writing;
         while (*at != t)
             at = &(*at)->next;
         *at = t->next;
-        stats->store_writes += st >= 0 ? t->n - n_failed : 0;
+        stats->store_writes += st >= 0 ? t->n - n_failed - n_lost : 0;
     } else {
         for (uint32_t i = 0; i < t->n && st < 0; i++)
             t->items[i].status = st;
@@ -154,7 +180,7 @@ DLOAD_I_UNUSED static void dload_i_letter_done(dload_store_op *op, dload_status 
     dload_i_second *s = t->second;
     dload_i_core *c = s->core;
     dload_i_core_lock(c);
-    if (op->kind == DLOAD_STORE_GET) {
+    if (op->kind == DLOAD_STORE_GET || op->kind == DLOAD_STORE_LEASE) {
         t->status = st;
         t->next = NULL;
         dload_i_letter **at = &s->got;

@@ -10,17 +10,10 @@
  */
 #include "env.h"
 #include "hash.h"
+#include "draw.h"
 
 #if DLOAD_HASH == DLOAD_HASH_SIP && !defined(DLOAD_I_SIPHASH_H)
 #define DLOAD_I_SIPHASH_H
-
-#if !DLOAD_FREESTANDING
-#if defined(__linux__) || defined(__APPLE__)
-#include <sys/random.h>
-#else
-#include <unistd.h>
-#endif
-#endif
 
 typedef struct dload_i_sip {
     uint64_t v0, v1, v2, v3;
@@ -113,27 +106,6 @@ DLOAD_I_UNUSED static uint64_t dload_i_sip_mark(const uint64_t hash_key[2], uint
     dload_i_sip_begin(&s, hash_key);
     dload_i_sip_word(&s, group, 1);
     return dload_i_sip_end(&s, 0, 0xff, 1, 3);
-}
-
-/* Draws a secret: from env->random, or from the system. False when there is neither. */
-DLOAD_I_LOCAL bool dload_i_draw_hash_key(const dload_env *env, uint64_t hash_key[2])
-{
-    if (env->random != NULL) {
-        hash_key[0] = env->random(env->ctx);
-        hash_key[1] = env->random(env->ctx);
-        return true;
-    }
-#if DLOAD_FREESTANDING
-    return false;
-#elif defined(__linux__)
-    for (int i = 0; i < 16; i++) { /* a signal may interrupt it while the system has just started */
-        if (getrandom(hash_key, 2 * sizeof *hash_key, 0) == 2 * sizeof *hash_key)
-            return true;
-    }
-    return false;
-#else
-    return getentropy(hash_key, 2 * sizeof *hash_key) == 0;
-#endif
 }
 
 #endif /* DLOAD_I_SIPHASH_H */

@@ -56,6 +56,9 @@ typedef struct dload_stats {
     uint64_t store_writes;  /* answers stored */
     uint64_t store_deletes; /* clears acknowledged */
     uint64_t store_unsent;  /* clears not acknowledged yet */
+    uint64_t leases_waited; /* keys that somebody else was fetching */
+    uint64_t
+        leases_lost; /* answers not stored, because their lease was over: expired, or cleared */
     /* With config.locks, otherwise 0. */
     uint64_t locks_taken;  /* named locks */
     uint64_t locks_missed; /* ... that were not to be had, or not in time: the batch went without */
@@ -175,6 +178,8 @@ DLOAD_I_LOCAL dload_status dload_stats_prometheus(const dload_stats *stats, cons
     dload_i_text_metric(&t, "store_writes_total", counter, name, stats->store_writes);
     dload_i_text_metric(&t, "store_deletes_total", counter, name, stats->store_deletes);
     dload_i_text_metric(&t, "store_unsent", gauge, name, stats->store_unsent);
+    dload_i_text_metric(&t, "leases_waited_total", counter, name, stats->leases_waited);
+    dload_i_text_metric(&t, "leases_lost_total", counter, name, stats->leases_lost);
     dload_i_text_metric(&t, "locks_taken_total", counter, name, stats->locks_taken);
     dload_i_text_metric(&t, "locks_missed_total", counter, name, stats->locks_missed);
     dload_i_text_metric(&t, "locks_lost_total", counter, name, stats->locks_lost);

@@ -103,6 +103,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_set_bytes)(DLOAD_I_BATCH *b, size_t i,
 /* In run_second.h. */
 DLOAD_I_LOCAL void DLOAD_I_FN(i_fetched)(DLOAD_NAME *l, DLOAD_I_BATCH *b, dload_status status,
                                          uint64_t rest_ttl_ns);
+DLOAD_I_LOCAL bool DLOAD_I_FN(i_resume)(DLOAD_NAME *l, DLOAD_I_BATCH *b, dload_status status,
+                                        uint64_t rest_ttl_ns);
 #endif
 
 /* Was the key, its group or everything cleared after the token was taken? The mutex is held. */
@@ -183,6 +185,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_done)(DLOAD_I_BATCH *b, dload_status s
 #if DLOAD_STORE
     if (DLOAD_I_FN(i_has_second)(l) || l->locking.locks != NULL)
         DLOAD_I_FN(i_fetched)(l, b, status, ttl_ns);
+    if (DLOAD_I_FN(i_resume)(l, b, status, ttl_ns))
+        return DLOAD_OK; /* it goes on with other keys */
 #endif
     DLOAD_I_ACQUIRE(&l->mutex);
     b->base.rest_ttl_ns = ttl_ns;

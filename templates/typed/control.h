@@ -82,6 +82,11 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_second_init)(DLOAD_NAME *l)
     if (s->timeout_ns > cfg->run_limit_ns)
         s->timeout_ns = cfg->run_limit_ns; /* a batch that waits longer is given up anyway */
     s->is_async = cfg->wake != NULL && (cfg->store->flags & DLOAD_STORE_ASYNC) != 0;
+    if ((s->store->flags & DLOAD_STORE_LEASES) != 0 && cfg->store_lease_ns != DLOAD_NEVER) {
+        s->lease_ns = cfg->store_lease_ns != 0 ? cfg->store_lease_ns : 10 * DLOAD_SECOND;
+        if (!dload_i_draw_hash_key(cfg->env, s->leases))
+            return DLOAD_EINVAL;
+    }
     part[0] = DLOAD_I_KEY_KIND;
     part[1] = DLOAD_I_IS_STRING ? 0 : sizeof(DLOAD_I_K);
     part[2] = form;

@@ -10,7 +10,7 @@
 #ifndef DLOAD_I_HAVE_SECOND
 #define DLOAD_I_HAVE_SECOND
 
-#include "locked.h"
+#include "leased.h"
 
 #if DLOAD_I_BODIES && DLOAD_STORE
 
@@ -89,10 +89,16 @@ DLOAD_I_LOCAL dload_i_letter *DLOAD_I_FN(i_question)(DLOAD_NAME *l, DLOAD_I_BATC
 {
     dload_i_second *s = &l->second;
     uint64_t group = DLOAD_I_FN(i_group_of)(b);
-    dload_i_letter *t =
-        DLOAD_I_FN(i_second_room)(b) ? dload_i_letter_take(s, DLOAD_STORE_GET) : NULL;
-    for (uint32_t i = 0; i < b->base.n && t != NULL; i++) {
-        const dload_i_flight *f = &b->base.flights[i];
+    const dload_store_kind kind = s->lease_ns != 0 ? DLOAD_STORE_LEASE : DLOAD_STORE_GET;
+    dload_i_letter *t = DLOAD_I_FN(i_second_room)(b) ? dload_i_letter_take(s, kind) : NULL;
+    b->ask_in_ns = DLOAD_NEVER;
+    for (uint32_t i = 0; i < b->base.n; i++) {
+        dload_i_flight *f = &b->base.flights[i];
+        if (again && (f->answered || (f->second & DLOAD_I_SECOND_OVER) != 0))
+            continue;
+        f->second &= (uint8_t)~DLOAD_I_SECOND_BUSY; /* unless the store says so again */
+        if (t == NULL)
+            continue;
         bool fresh = (f->second & DLOAD_I_SECOND_FRESH) != 0; /* mutant FRESH_FROM_STORE */
         bool hit = (f->second & DLOAD_I_SECOND_HIT) != 0;
         if (!fresh && !hit && !dload_i_is_unsent(s, f->hash, group) /* mutant UNSENT_READ */)
@@ -109,6 +115,8 @@ DLOAD_I_LOCAL dload_i_letter *DLOAD_I_FN(i_question)(DLOAD_NAME *l, DLOAD_I_BATC
     t->group = group;
     dload_i_letter_keys(t);
     dload_i_letter_close(t);
+    for (uint32_t i = 0; i < t->n && kind == DLOAD_STORE_LEASE; i++)
+        dload_i_lease_item(&t->items[i], b->lease, s->lease_ns);
     s->n_out++;
     return t;
 }
@@ -173,7 +181,9 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_take_one)(DLOAD_NAME *l, DLOAD_I_BATCH *
         st = DLOAD_I_FN(i_unpack)(l, &h, body, &value);
     if (st < 0)
         return st == DLOAD_ENOMEM ? st : DLOAD_EDECODE;
+    DLOAD_I_ACQUIRE(&l->mutex);
     b->base.flights[place].second |= DLOAD_I_SECOND_HIT;
+    DLOAD_I_LEAVE(l);
     if (h.kind == DLOAD_I_STORED_STATUS)
         st = DLOAD_I_FN(i_answer_at)(b, place, (dload_status)h.status, NULL, false, left_ns);
     else
@@ -191,10 +201,12 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_take_answers)(DLOAD_NAME *l, DLOAD_I_BATCH *b, d
         n_hits += st == DLOAD_OK;
         n_refused += st == DLOAD_ECORRUPT || st == DLOAD_ELAYOUT || st == DLOAD_EDECODE;
         n_failed += st < 0 && st != DLOAD_MISSING && st != DLOAD_ECORRUPT && st != DLOAD_ELAYOUT &&
-                    st != DLOAD_EDECODE && st != DLOAD_ECANCELED;
+                    st != DLOAD_EDECODE && st != DLOAD_ECANCELED && st != DLOAD_EBUSY;
+        t->marks[i].status = st;
     }
     dload_store_release(&t->op);
     DLOAD_I_ACQUIRE(&l->mutex);
+    DLOAD_I_FN(i_after_lease)(l, b, t, again);
     dload_stats *stats = &l->core.stats;
     stats->store_hits += n_hits;
     if (again)
@@ -213,26 +225,26 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_take_answers)(DLOAD_NAME *l, DLOAD_I_BATCH *b, d
     DLOAD_I_LEAVE(l);
 }
 
-/* What is left for the function: false when that is nothing. */
+/* What the function is to be called for now: false when that is nothing. Keys that somebody else fetches are left
+ * out. */
 DLOAD_I_LOCAL bool DLOAD_I_FN(i_narrow)(DLOAD_NAME *l, DLOAD_I_BATCH *b)
 {
+    const uint8_t out = DLOAD_I_SECOND_HIT | DLOAD_I_SECOND_BUSY | DLOAD_I_SECOND_OVER;
     DLOAD_I_ACQUIRE(&l->mutex);
-    uint32_t n = 0, n_hits = 0;
+    uint32_t n = 0, n_out = 0;
     for (uint32_t i = 0; i < b->base.n; i++)
-        n_hits += (b->base.flights[i].second & DLOAD_I_SECOND_HIT) != 0;
-    for (uint32_t i = 0; i < b->base.n && n_hits != 0; i++) {
-        if ((b->base.flights[i].second & DLOAD_I_SECOND_HIT) != 0)
+        n_out += (b->base.flights[i].second & out) != 0;
+    for (uint32_t i = 0; i < b->base.n && n_out != 0; i++) {
+        if ((b->base.flights[i].second & out) != 0)
             continue;
         b->places[n] = i; /* mutant PLACES_NOT_MAPPED */
         b->asked[n++] = b->own_keys[i];
     }
-    bool goes_on = b->base.state == DLOAD_I_RUNNING && n_hits < b->base.n;
+    bool goes_on = b->base.state == DLOAD_I_RUNNING && n_out < b->base.n;
     b->stage = goes_on ? DLOAD_I_STAGE_OPEN : DLOAD_I_STAGE_DONE;
     DLOAD_I_LEAVE(l);
-    if (n_hits != 0) {
-        b->keys = b->asked;
-        b->n = n;
-    }
+    b->keys = n_out != 0 ? b->asked : b->own_keys;
+    b->n = n_out != 0 ? n : b->base.n;
     return goes_on;
 }
 
@@ -280,7 +292,10 @@ DLOAD_I_LOCAL bool DLOAD_I_FN(i_is_for_store)(DLOAD_NAME *l, DLOAD_I_BATCH *b, u
 #if DLOAD_GROUP
     id.group = b->base.group;
 #endif
-    return (f->second & DLOAD_I_SECOND_HIT) == 0 && f->kept == 0 &&
+    return (f->second & (DLOAD_I_SECOND_HIT | DLOAD_I_SECOND_BUSY | DLOAD_I_SECOND_OVER)) == 0 &&
+           f->kept == 0 &&
+           (l->second.lease_ns == 0 ||
+            (f->second & DLOAD_I_SECOND_MINE) != 0) && /* mutant UNLEASED_WRITTEN */
            !(f->detached ||
              DLOAD_I_FN(i_cleared_since)(l, &id, b->base.token)) /* mutant CLEARED_WRITTEN */
            && !dload_i_is_unsent(&l->second, f->hash, DLOAD_I_FN(i_group_of)(b));
@@ -292,12 +307,14 @@ DLOAD_I_LOCAL dload_i_letter *DLOAD_I_FN(i_answers_for)(DLOAD_NAME *l, DLOAD_I_B
                                                         dload_status status, uint64_t rest_ttl_ns)
 {
     dload_i_second *s = &l->second;
-    dload_i_letter *t = dload_i_letter_take(s, DLOAD_STORE_SET);
+    const bool leased = s->lease_ns != 0;
+    dload_i_letter *t = dload_i_letter_take(s, leased ? DLOAD_STORE_FILL : DLOAD_STORE_SET);
     if (t == NULL)
         return NULL;
+    t->batch = s->is_async ? NULL : &b->base;
     t->group = DLOAD_I_FN(i_group_of)(b);
     for (uint32_t i = 0; i < b->base.n; i++) {
-        const dload_i_flight *f = &b->base.flights[i];
+        dload_i_flight *f = &b->base.flights[i];
         dload_status answer = f->answered  ? (dload_status)f->status
                               : status < 0 ? status
                                            : DLOAD_MISSING;
@@ -310,6 +327,7 @@ DLOAD_I_LOCAL dload_i_letter *DLOAD_I_FN(i_answers_for)(DLOAD_NAME *l, DLOAD_I_B
             break;
         m->ttl_ns = ttl_ns;
         m->status = answer;
+        f->second |= DLOAD_I_SECOND_GIVEN;
     }
     if (t->n == 0) {
         dload_i_letter_give(s, t);
@@ -427,6 +445,8 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_write_back)(DLOAD_NAME *l, DLOAD_I_BATCH *b, dlo
     t->n = n;
     l->core.stats.store_errors += n_lost;
     dload_i_letter_close(t);
+    for (uint32_t i = 0; i < t->n; i++)
+        memcpy(t->items[i].lease, b->lease, sizeof b->lease);
     if (t->n != 0)
         (void)dload_i_letter_send(&l->second, t);
     else

@@ -18,11 +18,13 @@
 #include "../runtime/wheel.h"
 #include "../runtime/chance.h"
 #include "../runtime/hash.h"
+#include "../runtime/draw.h"
 #include "../runtime/siphash.h"
 #include "../runtime/flight.h"
 #include "../runtime/registry.h"
 #include "../runtime/second.h"
 #include "../runtime/locking.h"
+#include "../runtime/leasing.h"
 
 /* The key and the value as this loader sees them; a DLOAD_STRING key is a dload_str. */
 #if DLOAD_I_IS_STRING
@@ -101,7 +103,11 @@ typedef struct DLOAD_I_FN(batch) {
     uint32_t second_cap; /* private: places there */
     dload_held *held;    /* private: named locks, a place a stripe */
     uint64_t locked;     /* private: stripes that are held, a bit each */
-    uint8_t stage;       /* private: DLOAD_I_STAGE_ */
+    uint64_t lease[2];   /* private: what its leases in the store are known by */
+    uint64_t ask_in_ns;  /* private: when a lease of somebody else's may end */
+    bool left;     /* private: the function returned DLOAD_PENDING, and nobody looks after it */
+    bool resumes;  /* private: ended by _batch_done, with keys left that others had leases of */
+    uint8_t stage; /* private: DLOAD_I_STAGE_ */
 #endif
 #if DLOAD_I_OWES
     DLOAD_I_FN(i_owed) * owed; /* private: by the same index */
@@ -188,6 +194,13 @@ typedef struct DLOAD_I_FN(config) {
     uint64_t
         store_timeout_ns; /* longest request to the store, and no longer than run_limit_ns; default 1 s */
     uint64_t store_ttl_ns; /* life of a value in the store; default 0 = as in the cache */
+    /* A store that knows leases promises a missing key to whoever asks first, for so long; others wait for what it
+     * stores, and only who has the lease still can store. So a key is fetched once by all processes, and not
+     * stored any more when it was cleared meanwhile. With leases DLOAD_FRESH removes the key from the store.
+     * In loops nobody waits: keys that others have a lease of are fetched, and not stored. So it is where a
+     * function returned DLOAD_PENDING: once _batch_done was called for the others it is called from there
+     * with those that are left. default 10 s; DLOAD_NEVER = without leases */
+    uint64_t store_lease_ns;
     /* For values that are more than their bytes; get ctx, run with no lock held, and may be called by several
      * threads. encode puts *value into bytes, *n_bytes of them; where cap_bytes are too few, says how many it
      * takes and is called again. decode makes a value, which is the loader's then. An error: not stored; a miss.

@@ -1336,11 +1336,11 @@ mutant("sip_group_by_xor", "typed/ident.h",
        "    uint64_t words[3] = {group, 0, 0};",
        "    uint64_t words[3] = {0, 0, 0};",
        "test_siphash")
-mutant("sip_one_secret_for_all", "runtime/siphash.h",
+mutant("sip_one_secret_for_all", "runtime/draw.h",
        "        hash_key[1] = env->random(env->ctx);",
        "        hash_key[1] = 1;",
        "test_siphash")
-mutant("sip_no_secret_is_no_error", "runtime/siphash.h",
+mutant("sip_no_secret_is_no_error", "runtime/draw.h",
        "#if DLOAD_FREESTANDING\n"
        "    return false;",
        "#if DLOAD_FREESTANDING\n"
@@ -1682,7 +1682,7 @@ mutant("sqlite_removed_file_is_used", "adapters/dataloader_sqlite_file.h",
        "test_sqlite_faults")
 # ---- named locks around the function ----
 mutant("locked_unasked", "typed/run_second.h",
-       "        if (has_store)\n            (void)DLOAD_I_FN(i_ask_store)(l, b, true);",
+       "        if (DLOAD_I_FN(i_has_second)(l))\n            (void)DLOAD_I_FN(i_ask_store)(l, b, true);",
        "        if (false)\n            (void)DLOAD_I_FN(i_ask_store)(l, b, true);",
        "test_locked")
 mutant("lost_lock_stored", "typed/locked.h",
@@ -1849,3 +1849,28 @@ mutant("cluster_one_fails_all", "adapters/dataloader_redis_cluster_rounds.h",
        "is_well) != 0)\n",
        "is_well) > 1)\n",
        "test_redis_cluster")
+# ---- leases ----
+mutant("lost_lease_cached", "runtime/second.h",
+       "        f->answered = 1;\n        f->ttl_ns = 0;\n",
+       "        f->answered = 1;\n",
+       "test_leased")
+mutant("lease_kept", "typed/leased.h",
+       "        if (bits != DLOAD_I_SECOND_MINE)\n",
+       "        if (bits != DLOAD_I_SECOND_MINE || b->n != 0)\n",
+       "test_leased")
+mutant("unleased_written", "typed/second.h",
+       "(l->second.lease_ns == 0 ||\n",
+       "(true ||\n",
+       "test_leased")
+mutant("lease_rest_forgotten", "typed/run_second.h",
+       "    if (!left || !DLOAD_I_FN(i_has_rest)(l, b, status, rest_ttl_ns))\n",
+       "    if (status != DLOAD_PENDING)\n",
+       "test_leased")
+mutant("keys_of_the_last_part", "typed/second.h",
+       "    b->keys = n_out != 0 ? b->asked : b->own_keys;\n",
+       "    b->keys = n_out != 0 ? b->asked : b->keys;\n",
+       "test_leased")
+mutant("damaged_value_in_the_way", "typed/leased.h",
+       "            (st == DLOAD_ECORRUPT || st == DLOAD_ELAYOUT || st == DLOAD_EDECODE))\n",
+       "            (st == DLOAD_ECORRUPT && st == DLOAD_ELAYOUT))\n",
+       "test_leased")
