@@ -6429,6 +6429,9 @@ typedef struct dload_sink {
     void (*up)(void *ctx);   /* changes are heard again: forget everything, cache */
     void *ctx;
     struct dload_sink *next; /* the channel's: of the same channel */
+    /* Called by a channel that tells only of what was read from the store (Redis tracking), before its first up: what the
+     * store did not have, or did not take, may not be cached, since nobody would tell of it. NULL = no matter. */
+    void (*only_reads)(void *ctx);
 } dload_sink;
 
 #endif /* DLOAD_STORE */
@@ -6894,6 +6897,7 @@ typedef struct dload_i_second {
     dload_i_core *core;
     uint64_t timeout_ns; /* of a request */
     bool is_async;       /* requests do not block; the loop goes on with what they brought */
+    bool only_hits;      /* the cache takes only what the store had: see dload_sink.only_reads */
     char prefix[DLOAD_I_STORE_NAME_MAX + 2]; /* the name and a colon */
     size_t prefix_bytes;
     uint64_t layout;
@@ -9737,8 +9741,9 @@ DLOAD_I_API dload_status DLOAD_I_FN(clear_all)(DLOAD_NAME *l);
  * the loader. It concerns the cache and the flights of this loader, never the store; keys of other names are
  * ignored. From here on the loader caches nothing until the channel says that it hears (up), and so it is again
  * between each down and up: loads go to the store and the source and are delivered, _prime and its kin return
- * DLOAD_ECANCELED. A channel that tells only of what was read from the store (Redis tracking) tells nothing of
- * what _prime, _put_if, _batch_put and _restore bring.
+ * DLOAD_ECANCELED. Behind a channel that tells only of what was read from the store (Redis tracking) a loader with
+ * that store caches only what the store had: a value that was fetched is cached when it is read there, the next
+ * time. Such a channel tells nothing of what _prime, _put_if, _batch_put and _restore bring.
  * Returns DLOAD_OK; DLOAD_EINVAL for NULL. The sink's functions: any thread under a lock, the loader's own
  * without one; they wait for no fetch. key costs as much as _clear, the others O(shards). */
 DLOAD_I_API dload_status DLOAD_I_FN(sink)(DLOAD_NAME *l, dload_sink *sink);
@@ -12954,6 +12959,9 @@ DLOAD_I_INLINE bool DLOAD_I_FN(i_store_at)(void *owner, dload_i_batch *base, uin
 #endif
 #if DLOAD_STORE
     DLOAD_I_FN(i_keep_answer)(l, b, i);
+    /* What the store never had or did not take could change unheard: mutant untracked_is_cached. */
+    if (l->second.only_hits && DLOAD_I_FN(i_has_second)(l) && (f->second & DLOAD_I_SECOND_HIT) == 0)
+        return false;
 #endif
     uint64_t ttl_ns = f->ttl_ns == DLOAD_I_TTL_DEFAULT ? l->cache.ttl_ns : f->ttl_ns;
     if (ttl_ns == 0 || l->cache.n_shards == 0)
@@ -15387,6 +15395,16 @@ DLOAD_I_UNUSED static void DLOAD_I_FN(i_sink_up)(void *ctx)
     DLOAD_I_FN(i_sink_forget)((DLOAD_NAME *)ctx, false);
 }
 
+DLOAD_I_UNUSED static void DLOAD_I_FN(i_sink_only_reads)(void *ctx)
+{
+    DLOAD_NAME *l = (DLOAD_NAME *)ctx;
+    if (DLOAD_I_FORKED(&l->cache))
+        return;
+    DLOAD_I_ACQUIRE(&l->mutex);
+    l->second.only_hits = true;
+    DLOAD_I_LEAVE(l);
+}
+
 DLOAD_I_API dload_status DLOAD_I_FN(sink)(DLOAD_NAME *l, dload_sink *sink)
 {
     if (l == NULL || sink == NULL)
@@ -15398,6 +15416,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(sink)(DLOAD_NAME *l, dload_sink *sink)
     sink->all = DLOAD_I_FN(i_sink_all);
     sink->down = DLOAD_I_FN(i_sink_down);
     sink->up = DLOAD_I_FN(i_sink_up);
+    sink->only_reads = DLOAD_I_FN(i_sink_only_reads);
     sink->ctx = l;
     DLOAD_I_FN(i_sink_down)(l); /* nothing is heard yet: mutant STARTS_UP */
     return DLOAD_OK;

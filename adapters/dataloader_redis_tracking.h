@@ -41,6 +41,9 @@
  * the answer: it is on one machine; between machines the news of a lost connection may come a moment later
  * than the answer on the other one.
  *
+ * WHAT IS NOT READ  is not tracked: a loader whose second level is this server caches only what was there (see dload_sink's
+ * only_reads). A value that was fetched is cached when the server has taken it and it is read there, the next time.
+ *
  * STILL  Keep a hard time to live on what is cached: a server may be wrong, too.
  *
  * THREADS  One thread of its own from _start to _stop, which calls the sinks; so do _barrier and _remove, by the thread that
@@ -324,6 +327,8 @@ DLOAD_I_UNUSED static void dload_redis_tracking_end(dload_redis_tracking *t)
  * stays until _remove or _end; it is in one listener's list alone. */
 DLOAD_I_UNUSED static void dload_redis_tracking_add(dload_redis_tracking *t, dload_sink *sink)
 {
+    if (sink->only_reads != NULL)
+        sink->only_reads(sink->ctx);
     dload_redis_i_listen_add(&t->listen, sink);
 }
 

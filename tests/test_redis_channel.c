@@ -99,7 +99,7 @@ static void begin(struct program *p, const char *name)
     dload_redis_config where = {.path = rs.path, .pause_ns = 1000000};
     memset(p, 0, sizeof *p);
     (void)pthread_mutex_init(&p->ear.mutex, NULL);
-    p->ear.sink = (dload_sink){ear_key, ear_all, ear_down, ear_up, &p->ear, NULL};
+    p->ear.sink = (dload_sink){ear_key, ear_all, ear_down, ear_up, &p->ear, NULL, NULL};
     must_ok(dload_redis_server_init(&p->server, &where, NULL, 0));
     must_ok(dload_redis_channel_init(&p->channel, &p->server, dload_str_from(name), NULL));
     dload_redis_channel_add(&p->channel, &p->ear.sink);

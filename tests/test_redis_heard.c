@@ -57,7 +57,7 @@ static void ear_up(void *ctx)
     count_up(&ear.n_up);
 }
 
-static dload_sink sink = {ear_key, ear_all, ear_down, ear_up, NULL, NULL};
+static dload_sink sink = {ear_key, ear_all, ear_down, ear_up, NULL, NULL, NULL};
 
 /* Has the ear heard of this key? Forgets all that it heard. */
 static bool heard(const char *key, size_t n)

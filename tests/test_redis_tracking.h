@@ -87,7 +87,7 @@ static void cache_init(struct cache *c)
 {
     memset(c, 0, sizeof *c);
     (void)pthread_mutex_init(&c->mutex, NULL);
-    c->sink = (dload_sink){cache_key, cache_all, cache_down, cache_up, c, NULL};
+    c->sink = (dload_sink){cache_key, cache_all, cache_down, cache_up, c, NULL, NULL};
 }
 
 __attribute__((__unused__)) static uint64_t cache_count(struct cache *c, const uint64_t *counter)

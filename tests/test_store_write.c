@@ -364,9 +364,38 @@ static void encoded(void **state)
     equal(n_boxes, 0);
 }
 
+/* Behind a channel that tells only of what was read from the store: what was fetched is cached when the store has
+ * it, and one that the store did not take never is. */
+static void only_what_the_store_had_is_cached(void **state)
+{
+    struct fixture *x = *state;
+    dload_sink sink = {0};
+    uint64_t value = 0;
+    dload_state peeked = DLOAD_STATE_ABSENT;
+    fixture_open(x);
+    must_ok(tl_sink(&x->l, &sink));
+    sink.only_reads(sink.ctx);
+    sink.up(sink.ctx);
+    must_ok(tl_load(&x->l, 1, &value));
+    must(tl_peek(&x->l, 1, &peeked, NULL), DLOAD_MISSING);
+    must_ok(tl_load(&x->l, 1, &value));
+    must_ok(tl_peek(&x->l, 1, &peeked, &value));
+    equal(value, rec_value(&x->r, 1));
+    text_must(&x->r.calls, "B(1)");
+    script.fails[DLOAD_STORE_SET] = DLOAD_EBACKEND;
+    for (int i = 0; i < 2; i++) {
+        must_ok(tl_load(&x->l, 2, &value));
+        equal(value, rec_value(&x->r, 2));
+        must(tl_peek(&x->l, 2, &peeked, NULL), DLOAD_MISSING);
+        text_must(&x->r.calls, "B(2)");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        STORE_RULE("behind tracking only what the store had is cached",
+                   only_what_the_store_had_is_cached),
         STORE_RULE("46 errors are not written", errors_are_not_written),
         STORE_RULE("46 unless they have a TTL", errors_with_a_ttl_are),
         STORE_RULE("TTLs", ttls),

@@ -268,6 +268,9 @@ typedef struct dload_sink {
     void (*up)(void *ctx);   /* changes are heard again: forget everything, cache */
     void *ctx;
     struct dload_sink *next; /* the channel's: of the same channel */
+    /* Called by a channel that tells only of what was read from the store (Redis tracking), before its first up: what the
+     * store did not have, or did not take, may not be cached, since nobody would tell of it. NULL = no matter. */
+    void (*only_reads)(void *ctx);
 } dload_sink;
 
 #endif /* DLOAD_STORE */

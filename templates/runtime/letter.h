@@ -69,6 +69,7 @@ typedef struct dload_i_second {
     dload_i_core *core;
     uint64_t timeout_ns; /* of a request */
     bool is_async;       /* requests do not block; the loop goes on with what they brought */
+    bool only_hits;      /* the cache takes only what the store had: see dload_sink.only_reads */
     char prefix[DLOAD_I_STORE_NAME_MAX + 2]; /* the name and a colon */
     size_t prefix_bytes;
     uint64_t layout;

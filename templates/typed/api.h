@@ -217,8 +217,9 @@ DLOAD_I_API dload_status DLOAD_I_FN(clear_all)(DLOAD_NAME *l);
  * the loader. It concerns the cache and the flights of this loader, never the store; keys of other names are
  * ignored. From here on the loader caches nothing until the channel says that it hears (up), and so it is again
  * between each down and up: loads go to the store and the source and are delivered, _prime and its kin return
- * DLOAD_ECANCELED. A channel that tells only of what was read from the store (Redis tracking) tells nothing of
- * what _prime, _put_if, _batch_put and _restore bring.
+ * DLOAD_ECANCELED. Behind a channel that tells only of what was read from the store (Redis tracking) a loader with
+ * that store caches only what the store had: a value that was fetched is cached when it is read there, the next
+ * time. Such a channel tells nothing of what _prime, _put_if, _batch_put and _restore bring.
  * Returns DLOAD_OK; DLOAD_EINVAL for NULL. The sink's functions: any thread under a lock, the loader's own
  * without one; they wait for no fetch. key costs as much as _clear, the others O(shards). */
 DLOAD_I_API dload_status DLOAD_I_FN(sink)(DLOAD_NAME *l, dload_sink *sink);

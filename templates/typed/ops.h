@@ -174,6 +174,9 @@ DLOAD_I_INLINE bool DLOAD_I_FN(i_store_at)(void *owner, dload_i_batch *base, uin
 #endif
 #if DLOAD_STORE
     DLOAD_I_FN(i_keep_answer)(l, b, i);
+    /* What the store never had or did not take could change unheard: mutant untracked_is_cached. */
+    if (l->second.only_hits && DLOAD_I_FN(i_has_second)(l) && (f->second & DLOAD_I_SECOND_HIT) == 0)
+        return false;
 #endif
     uint64_t ttl_ns = f->ttl_ns == DLOAD_I_TTL_DEFAULT ? l->cache.ttl_ns : f->ttl_ns;
     if (ttl_ns == 0 || l->cache.n_shards == 0)

@@ -79,6 +79,16 @@ DLOAD_I_UNUSED static void DLOAD_I_FN(i_sink_up)(void *ctx)
     DLOAD_I_FN(i_sink_forget)((DLOAD_NAME *)ctx, false);
 }
 
+DLOAD_I_UNUSED static void DLOAD_I_FN(i_sink_only_reads)(void *ctx)
+{
+    DLOAD_NAME *l = (DLOAD_NAME *)ctx;
+    if (DLOAD_I_FORKED(&l->cache))
+        return;
+    DLOAD_I_ACQUIRE(&l->mutex);
+    l->second.only_hits = true;
+    DLOAD_I_LEAVE(l);
+}
+
 DLOAD_I_API dload_status DLOAD_I_FN(sink)(DLOAD_NAME *l, dload_sink *sink)
 {
     if (l == NULL || sink == NULL)
@@ -90,6 +100,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(sink)(DLOAD_NAME *l, dload_sink *sink)
     sink->all = DLOAD_I_FN(i_sink_all);
     sink->down = DLOAD_I_FN(i_sink_down);
     sink->up = DLOAD_I_FN(i_sink_up);
+    sink->only_reads = DLOAD_I_FN(i_sink_only_reads);
     sink->ctx = l;
     DLOAD_I_FN(i_sink_down)(l); /* nothing is heard yet: mutant STARTS_UP */
     return DLOAD_OK;

@@ -1414,6 +1414,10 @@ mutant("sink_up_keeps_flights", "typed/sink.h",
        "    l->core.clear_all_seq = ++l->core.clear_seq;\n",
        "    l->core.clear_all_seq = deaf ? ++l->core.clear_seq : l->core.clear_all_seq;\n",
        "test_sink")
+mutant("untracked_is_cached", "typed/ops.h",
+       "    if (l->second.only_hits && ",
+       "    if (false && ",
+       "test_store_write")
 mutant("deaf_loader_caches", "typed/store.h",
        "DLOAD_I_UNLIKELY(DLOAD_I_LOAD_RELAXED(&c->deaf))",
        "false",
