@@ -1,4 +1,4 @@
-/* Loaders of several processes over one Redis server, with its locks: what all of them miss at a time is fetched once, also when
+/* Loaders of several processes over one Redis server, by its locks and by its leases: what all of them miss at a time is fetched once, also when
  * the one that fetches is killed, and goes on without the server. */
 /* links: hiredis */
 #define _DEFAULT_SOURCE 1
@@ -24,6 +24,7 @@ struct fleet {
     size_t n_fetches, n_served, n_wrong; /* atomic */
     pid_t first;                         /* atomic: who fetches */
     bool die;                            /* the first one waits to be killed */
+    bool by_locks;                       /* named locks; else the store's leases */
 };
 
 static struct fleet *fleet;
@@ -70,7 +71,10 @@ static void sail(void)
             DLOAD_OK)
         _exit(1);
     loads.store = &redis.store;
-    loads.locks = &locks.locks;
+    loads.store_lease_ns = fleet->by_locks ? DLOAD_NEVER /* without leases */
+                           : fleet->die    ? 1500 * DLOAD_MILLISECOND
+                                           : 10 * DLOAD_SECOND;
+    loads.locks = fleet->by_locks ? &locks.locks : NULL;
     if (users_init(&loader, &loads) != DLOAD_OK)
         _exit(2);
     run_threads(N_THREADS, load_one, NULL);
@@ -80,12 +84,13 @@ static void sail(void)
     _exit(0);
 }
 
-static void run_fleet(bool die, bool server)
+static void run_fleet(bool by_locks, bool die, bool server)
 {
     pid_t pids[N_PROCESSES];
     fleet = mmap(NULL, sizeof *fleet, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     assert_true(fleet != MAP_FAILED);
     fleet->die = die;
+    fleet->by_locks = by_locks;
     if (server)
         must_ok(do_aside(1, "FLUSHALL"));
     for (size_t i = 0; i < N_PROCESSES; i++) {
@@ -117,19 +122,23 @@ static void run_fleet(bool die, bool server)
 static void test_redis_fleet_fetches_once(void **state)
 {
     (void)state;
-    run_fleet(false, true);
-    equal(fleet->n_fetches, 1);
-    equal(fleet->n_served, N_PROCESSES * N_THREADS);
-    (void)munmap(fleet, sizeof *fleet);
+    for (int by_locks = 0; by_locks < 2; by_locks++) {
+        run_fleet(by_locks != 0, false, true);
+        equal(fleet->n_fetches, 1);
+        equal(fleet->n_served, N_PROCESSES * N_THREADS);
+        (void)munmap(fleet, sizeof *fleet);
+    }
 }
 
 static void test_redis_fleet_loses_its_first(void **state)
 {
     (void)state;
-    run_fleet(true, true);
-    equal(fleet->n_fetches, 2);
-    equal(fleet->n_served, (N_PROCESSES - 1) * N_THREADS);
-    (void)munmap(fleet, sizeof *fleet);
+    for (int by_locks = 0; by_locks < 2; by_locks++) {
+        run_fleet(by_locks != 0, true, true);
+        equal(fleet->n_fetches, 2);
+        equal(fleet->n_served, (N_PROCESSES - 1) * N_THREADS);
+        (void)munmap(fleet, sizeof *fleet);
+    }
 }
 
 /* Without a server each fetches for itself, at once. */
@@ -137,12 +146,14 @@ static void test_redis_fleet_without_server(void **state)
 {
     (void)state;
     redis_server_kill(&rs);
-    uint64_t from_ns = real_ns();
-    run_fleet(false, false);
-    assert_true(real_ns() - from_ns < 15 * DLOAD_SECOND); /* nobody waited for a lock */
-    equal(fleet->n_fetches, N_PROCESSES);
-    equal(fleet->n_served, N_PROCESSES * N_THREADS);
-    (void)munmap(fleet, sizeof *fleet);
+    for (int by_locks = 0; by_locks < 2; by_locks++) {
+        uint64_t from_ns = real_ns();
+        run_fleet(by_locks != 0, false, false);
+        assert_true(real_ns() - from_ns < 15 * DLOAD_SECOND); /* nobody waited for a lock */
+        equal(fleet->n_fetches, N_PROCESSES);
+        equal(fleet->n_served, N_PROCESSES * N_THREADS);
+        (void)munmap(fleet, sizeof *fleet);
+    }
     assert_true(redis_server_start(&rs));
 }
 
