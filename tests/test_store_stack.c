@@ -65,6 +65,7 @@ static void node_open(struct fixture *t, struct node *n, bool loop)
     must_ok(dload_tiered_init(&n->tiered, &tiered));
     cfg.fetch = fetch;
     cfg.store = &n->tiered.store;
+    cfg.store_lease_ns = DLOAD_NEVER; /* it is GETs and SETs that are counted here */
     cfg.store_name = "values";
     cfg.wake = loop ? wake : NULL;
     cfg.wake_ctx = t;
