@@ -4,7 +4,7 @@
  *
  * Here: what a caller uses, and the scheduler: the life of tasks, turns, dispatching, what loaders
  * are given. Not here, but in two headers that go along with this one: switching between stacks
- * (dataloader_fiber_stack.h), and what other threads touch (dataloader_fiber_wait.h).
+ * (dataloader_fiber/stack.h), and what other threads touch (dataloader_fiber/wait.h).
  *
  * A task is a function with a stack of its own. A blocking load inside it parks the task; when
  * every task waits, what they asked for goes out, one batch for each loader that has something
@@ -64,8 +64,8 @@
 #error "dataloader_fiber.h: this dataloader.h is older than this adapter"
 #endif
 
-#include "dataloader_fiber_stack.h"
-#include "dataloader_fiber_wait.h"
+#include "dataloader_fiber/stack.h"
+#include "dataloader_fiber/wait.h"
 
 /* ---- types ---- */
 

@@ -57,7 +57,7 @@
 #ifndef DLOAD_POSTGRES_H
 #define DLOAD_POSTGRES_H
 
-#include "dataloader_postgres_array.h"
+#include "dataloader_postgres/array.h"
 
 #define DLOAD_POSTGRES_I_MAX_KEY_BYTES ((size_t)1 << 20)
 /* The statements of one store. Private. */
@@ -122,7 +122,7 @@ typedef struct dload_postgres_job {
     uint64_t deadline_ns;
 } dload_postgres_job;
 
-#include "dataloader_postgres_table.h"
+#include "dataloader_postgres/table.h"
 
 /* ---- parameters ---- */
 
@@ -396,6 +396,6 @@ DLOAD_I_LOCAL dload_status dload_postgres_i_fill_part(dload_postgres_job *j)
     return DLOAD_OK;
 }
 
-#include "dataloader_postgres_store.h"
+#include "dataloader_postgres/store.h"
 
 #endif /* DLOAD_POSTGRES_H */

@@ -54,7 +54,7 @@
 #ifndef DLOAD_POSTGRES_FETCH_H
 #define DLOAD_POSTGRES_FETCH_H
 
-#include "dataloader_postgres_array.h"
+#include "dataloader_postgres/array.h"
 
 #define DLOAD_POSTGRES_INT4  1
 #define DLOAD_POSTGRES_INT8  2
@@ -361,7 +361,7 @@ DLOAD_I_LOCAL dload_status dload_postgres_i_rows(const dload_postgres_ask *a, co
     return worst;
 }
 
-#include "dataloader_postgres_pipeline.h"
+#include "dataloader_postgres/pipeline.h"
 
 #endif /* DLOAD_POSTGRES_FETCH_H */
 

@@ -39,7 +39,7 @@
 #ifndef DLOAD_POSTGRES_LOCK_H
 #define DLOAD_POSTGRES_LOCK_H
 
-#include "dataloader_postgres_array.h"
+#include "dataloader_postgres/array.h"
 
 #ifndef DLOAD_I_NAMED_H
 #error "dataloader_postgres_lock.h: include dataloader.h with DLOAD_STORE 1 before this header"

@@ -52,7 +52,7 @@
 #ifndef DLOAD_POSTGRES_NOTIFY_H
 #define DLOAD_POSTGRES_NOTIFY_H
 
-#include "dataloader_postgres_array.h"
+#include "dataloader_postgres/array.h"
 
 #include <signal.h>
 
@@ -213,6 +213,6 @@ DLOAD_I_LOCAL void dload_postgres_i_heard(dload_postgres_channel *c, char *paylo
     dload_postgres_i_tell(c, DLOAD_POSTGRES_I_TELL_KEY, key);
 }
 
-#include "dataloader_postgres_channel.h"
+#include "dataloader_postgres/channel.h"
 
 #endif /* DLOAD_POSTGRES_NOTIFY_H */

@@ -27,7 +27,7 @@
  * No connection is made before the first request, so that a program starts without its cache server.
  *
  * WHAT IS STORED HOW  A value is a string of its bytes under prefix and key ("dload:users:42"), with PX for
- * its time; a lease is a string of 32 hexadecimal digits beside it, see dataloader_redis_names.h. Nothing else is written.
+ * its time; a lease is a string of 32 hexadecimal digits beside it, see dataloader_redis/names.h. Nothing else is written.
  * Keys and values are arguments with lengths, never part of a command's or a script's text.
  *
  * COMMANDS  GET is an MGET for each config.chunk keys, all of a request in one write. SET revokes the
@@ -51,7 +51,7 @@
  *
  * CHANGES THAT OTHERS MAKE  dataloader_redis_tracking.h tells a loader of them: with this store's server, and its prefix.
  *
- * EVENT LOOPS  dataloader_redis_loop.h is this store without threads that wait, dataloader_redis_uv.h that in libuv.
+ * EVENT LOOPS  dataloader_redis/loop.h is this store without threads that wait, dataloader_redis/uv.h that in libuv.
  *
  * THREADS  Any number of threads may run requests. Each takes a connection for itself, of at most
  * config.max_connections, and waits for one within its request's time. In the child of a fork() requests
@@ -68,14 +68,14 @@
 #error "dataloader_redis.h: hiredis needs a host; it does not go with DLOAD_FREESTANDING 1"
 #endif
 
-#include "dataloader_redis_conn.h"
-#include "dataloader_redis_names.h"
+#include "dataloader_redis/conn.h"
+#include "dataloader_redis/names.h"
 
 #include <pthread.h>
 
 /* Zeros are the defaults. */
 typedef struct dload_redis_store_config {
-    dload_redis_config server; /* where it is, timeouts, TLS; see dataloader_redis_url.h */
+    dload_redis_config server; /* where it is, timeouts, TLS; see dataloader_redis/url.h */
     const char *prefix;        /* of all names; no braces, no '%'; NULL = "dload:", "" = none: then
                                 a CLEAR of everything clears the database */
     uint32_t max_connections;  /* made on demand; default 4, most 1024 */
@@ -223,7 +223,7 @@ DLOAD_I_LOCAL dload_status dload_redis_i_connect(dload_redis_store *r, dload_red
     return st;
 }
 
-#include "dataloader_redis_ops.h"
+#include "dataloader_redis/ops.h"
 
 /* ---- the store's life ---- */
 

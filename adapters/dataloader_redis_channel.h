@@ -26,7 +26,7 @@
  * in which it is sent (a script: INCR and PUBLISH): when one is missing, sinks are told to forget everything. When
  * the connection is lost, sinks are told down() and, once it is back, up(): a reader that is too slow is cut off
  * by the server (client-output-buffer-limit pubsub), which is such a loss. Silence is found out, see
- * dataloader_redis_listen.h. A writer that dies between its change and its message is found out by nobody: keep a hard
+ * dataloader_redis/listen.h. A writer that dies between its change and its message is found out by nobody: keep a hard
  * time to live on what is cached.
  *
  * WHO PUBLISHES  hears its own messages, too. Whoever may PUBLISH at that server can make others forget, but cannot make
@@ -44,7 +44,7 @@
 #ifndef DLOAD_REDIS_CHANNEL_H
 #define DLOAD_REDIS_CHANNEL_H
 
-#include "dataloader_redis_listen.h"
+#include "dataloader_redis/listen.h"
 
 #define DLOAD_REDIS_CHANNEL_NAME_BYTES 200u /* the longest name */
 

@@ -65,7 +65,7 @@
 #define DLOAD_REDIS_CLUSTER_H
 
 #include "dataloader_redis.h"
-#include "dataloader_redis_slots.h"
+#include "dataloader_redis/slots.h"
 
 /* Zeros are the defaults, but for urls. */
 typedef struct dload_redis_cluster_config {
@@ -162,9 +162,9 @@ DLOAD_I_LOCAL void dload_redis_cluster_i_topology(dload_redis_cluster *cl)
         cl->on_topology(cl->topology_ctx);
 }
 
-#include "dataloader_redis_cluster_map.h"
-#include "dataloader_redis_cluster_ops.h"
-#include "dataloader_redis_cluster_rounds.h"
+#include "dataloader_redis/cluster_map.h"
+#include "dataloader_redis/cluster_ops.h"
+#include "dataloader_redis/cluster_rounds.h"
 
 /* ---- the store's life ---- */
 

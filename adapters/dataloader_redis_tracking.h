@@ -49,7 +49,7 @@
  * THREADS  One thread of its own from _start to _stop, which calls the sinks; so do _barrier and _remove, by the thread that
  * calls them, one at a time. The other functions may be called by any thread, but not by a sink. After fork() the child calls dload_redis_tracking_end at most.
  *
- * MEMORY  None of its own but for what the connection needs; see dataloader_redis_conn.h.
+ * MEMORY  None of its own but for what the connection needs; see dataloader_redis/conn.h.
  */
 #ifndef DLOAD_I_BACKEND_H
 #error "dataloader_redis_tracking.h: include dataloader.h with DLOAD_STORE 1 before this header"
@@ -58,8 +58,8 @@
 #ifndef DLOAD_REDIS_TRACKING_H
 #define DLOAD_REDIS_TRACKING_H
 
-#include "dataloader_redis_listen.h"
-#include "dataloader_redis_names.h"
+#include "dataloader_redis/listen.h"
+#include "dataloader_redis/names.h"
 
 /* The caller's; must stay where it is from _init to _end. All fields are private. */
 typedef struct dload_redis_tracking {

@@ -71,8 +71,8 @@
 #error "dataloader_sqlite.h: files need a host; it does not go with DLOAD_FREESTANDING 1"
 #endif
 
-#include "dataloader_sqlite_file.h"
-#include "dataloader_sqlite_ops.h"
+#include "dataloader_sqlite/file.h"
+#include "dataloader_sqlite/ops.h"
 
 #define DLOAD_SQLITE_I_TIMEOUT_NS (5 * DLOAD_SECOND)
 #define DLOAD_SQLITE_I_MIN_BYTES  (1024u * 1024u)

@@ -24,7 +24,7 @@
  * are the lower tier's. An upper tier must end entries by itself (DLOAD_STORE_TTL).
  *
  * WHAT IS PROMISED  Once a SET, FILL, DELETE or CLEAR has returned, no request through the same dload_tiered that
- * begins then reads what was there before (dataloader_tiered_guard.h says how). What others change in the lower tier is
+ * begins then reads what was there before (dataloader_tiered/guard.h says how). What others change in the lower tier is
  * seen here after upper_ttl_ns at the latest; at once where a channel tells (dload_tiered_sink). An upper tier
  * that several processes share is seen by all of them, and so is what one of them puts there late: then upper_ttl_ns is
  * the bound. So let the upper tier be this one's own, in memory.
@@ -50,7 +50,7 @@
 #error "dataloader_tiered.h: it needs threads; it does not go with DLOAD_FREESTANDING 1"
 #endif
 
-#include "dataloader_tiered_guard.h"
+#include "dataloader_tiered/guard.h"
 
 #include <unistd.h>
 
@@ -464,6 +464,6 @@ DLOAD_I_LOCAL void dload_tiered_counters(const dload_tiered *t, dload_tiered_sta
     out->bypassed = DLOAD_I_LOAD_RELAXED(&t->stats.bypassed);
 }
 
-#include "dataloader_tiered_channel.h"
+#include "dataloader_tiered/channel.h"
 
 #endif /* DLOAD_TIERED_H */

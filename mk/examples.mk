@@ -24,7 +24,7 @@ may_link = $(foreach l,$(shell sed -n 's|^/\* may link: *\(.*[^ ]\) *\*/.*|\1|p'
     printf 'int main(void) { return 0; }' | $(CC) -x c - -l$(l) -o /dev/null 2>/dev/null && echo -l$(l)))
 
 define example
-$(EXDIR)/$(1): $(wildcard examples/$(1).c examples/$(1)_*.c examples/*.h adapters/*.h) dataloader.h $(GEN)/.made
+$(EXDIR)/$(1): $(wildcard examples/$(1).c examples/$(1)_*.c examples/*.h adapters/*.h adapters/*/*.h) dataloader.h $(GEN)/.made
 	@mkdir -p $$(@D)
 	$$(CC) -std=c11 $$(CFLAGS) $$(WARN) -I. -Iexamples -I$$(GEN) -o $$@ \
 	    $$(filter %.c,$$^) $$(call links,$$(filter %.c,$$^)) $$(call may_link,$$(filter %.c,$$^)) -lpthread

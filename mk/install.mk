@@ -8,7 +8,8 @@ PRIVATE  := $(SHARE)/dataloader
 # mkloader looks for its parts beside itself: share/dataloader is laid out as this tree is.
 CARRIED  := $(sort gen/amalgamate gen/mkloader $(wildcard gen/mkloader_lib/*.py templates/*.in \
     templates/*/*.h templates/wrapper/*))
-ADAPTERS := $(sort $(wildcard adapters/*.h))
+ADAPTERS := $(sort $(wildcard adapters/*.h adapters/*/*.h))
+ADAPTER_PARTS := $(patsubst adapters/%/,%,$(sort $(dir $(wildcard adapters/*/*.h))))
 AT_BUILD := build/install
 
 $(AT_BUILD)/%: %.in dataloader.h
@@ -25,7 +26,11 @@ install: fresh-templates
 	    $(AT_BUILD)/cmake/dataloader-config.cmake $(AT_BUILD)/cmake/dataloader-config-version.cmake
 	$(INSTALL) -d '$(DESTDIR)$(PREFIX)/include' '$(DESTDIR)$(PREFIX)/bin' \
 	    '$(DESTDIR)$(SHARE)/pkgconfig' '$(DESTDIR)$(SHARE)/cmake/dataloader'
-	$(INSTALL) -m 644 dataloader.h $(ADAPTERS) '$(DESTDIR)$(PREFIX)/include/'
+	$(INSTALL) -m 644 dataloader.h '$(DESTDIR)$(PREFIX)/include/'
+	for f in $(ADAPTERS:adapters/%=%); do \
+	    $(INSTALL) -d "$(DESTDIR)$(PREFIX)/include/$$(dirname "$$f")" && \
+	    $(INSTALL) -m 644 "adapters/$$f" "$(DESTDIR)$(PREFIX)/include/$$f" || exit 1; \
+	done
 	$(INSTALL) -m 644 $(AT_BUILD)/dataloader.pc '$(DESTDIR)$(SHARE)/pkgconfig/dataloader.pc'
 	$(INSTALL) -m 644 $(AT_BUILD)/cmake/dataloader-config.cmake \
 	    $(AT_BUILD)/cmake/dataloader-config-version.cmake '$(DESTDIR)$(SHARE)/cmake/dataloader/'
@@ -40,4 +45,5 @@ uninstall:
 	rm -f '$(DESTDIR)$(PREFIX)/include/dataloader.h' '$(DESTDIR)$(PREFIX)/bin/mkloader' \
 	    '$(DESTDIR)$(SHARE)/pkgconfig/dataloader.pc' \
 	    $(ADAPTERS:adapters/%='$(DESTDIR)$(PREFIX)/include/%')
-	rm -rf '$(DESTDIR)$(PRIVATE)' '$(DESTDIR)$(SHARE)/cmake/dataloader'
+	rm -rf '$(DESTDIR)$(PRIVATE)' '$(DESTDIR)$(SHARE)/cmake/dataloader' \
+	    $(ADAPTER_PARTS:%='$(DESTDIR)$(PREFIX)/include/%')

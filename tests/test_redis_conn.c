@@ -8,7 +8,7 @@
 #define DLOAD_REDIS_TLS 1
 #endif
 #include "dataloader.h"
-#include "adapters/dataloader_redis_conn.h"
+#include "adapters/dataloader_redis/conn.h"
 
 #include "support.h"
 #include "servers/redis_server.h"

@@ -5,7 +5,7 @@
 #define _POSIX_C_SOURCE 200809L
 #define DLOAD_STORE     1
 #include "dataloader.h"
-#include "adapters/dataloader_redis_uv.h"
+#include "adapters/dataloader_redis/uv.h"
 
 #include "support.h"
 #include "servers/redis_server.h"

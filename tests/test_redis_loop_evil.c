@@ -5,7 +5,7 @@
 #define _POSIX_C_SOURCE 200809L
 #define DLOAD_STORE     1
 #include "dataloader.h"
-#include "adapters/dataloader_redis_loop.h"
+#include "adapters/dataloader_redis/loop.h"
 
 #include "support.h"
 #include "servers/evil_server.h"

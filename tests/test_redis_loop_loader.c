@@ -10,7 +10,7 @@
 #include "dataloader.h"
 #define DLOAD_UV_NAME users
 #include "adapters/dataloader_uv.h"
-#include "adapters/dataloader_redis_uv.h"
+#include "adapters/dataloader_redis/uv.h"
 
 #include "support.h"
 #include "servers/redis_server.h"

@@ -3,7 +3,7 @@
 #define _POSIX_C_SOURCE 200809L
 #define DLOAD_STORE     1
 #include "dataloader.h"
-#include "adapters/dataloader_redis_slots.h"
+#include "adapters/dataloader_redis/slots.h"
 
 #include "support.h"
 

@@ -3,7 +3,7 @@
 BENCH_TARGETS += bench-backends
 
 BENCH_BACKENDS_ALL := $(addprefix $(BENCH_OUT)/backends_,ours stampede hiredis)
-BENCH_BACKENDS_NEEDS := bench/backends.h dataloader.h $(wildcard adapters/*.h) $(BENCH_OUT)/harness.o
+BENCH_BACKENDS_NEEDS := bench/backends.h dataloader.h $(wildcard adapters/*.h adapters/*/*.h) $(BENCH_OUT)/harness.o
 # Of these libraries, those that can be linked.
 BENCH_BACKENDS_LIBS = $(foreach l,sqlite3 hiredis ssl crypto pq,$(shell printf 'int main(void) { return 0; }' | $(BENCH_CC) -x c - -l$(l) -o /dev/null 2>/dev/null && echo -l$(l)))
 

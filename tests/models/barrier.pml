@@ -1,4 +1,4 @@
-/* Own writes are read: the barrier of Redis tracking (adapters/dataloader_redis_sinks.h, _listen.h, _tracking.h) in
+/* Own writes are read: the barrier of Redis tracking (adapters/dataloader_redis/sinks.h, _listen.h, _tracking.h) in
  * front of a loader's flights and cache, as far as tracking.pml has them. One key; W writes, waits for the barrier, and
  * loads; R loads. Reads go over D, which the server tracks for I; W writes over a connection of its own.
  *

@@ -1537,55 +1537,55 @@ mutant("destroyed_with_letters_out", "typed/control.h",
        "",
        "test_store_async")
 # ---- the Redis store, its connections and its locks ----
-mutant("redis_delete_keeps_leases", "adapters/dataloader_redis_ops.h",
+mutant("redis_delete_keeps_leases", "adapters/dataloader_redis/ops.h",
        "what == DLOAD_REDIS_I_UNLINK || what == DLOAD_REDIS_I_REVOKE);",
        "what == DLOAD_REDIS_I_REVOKE);",
        "test_redis")
-mutant("redis_set_keeps_leases", "adapters/dataloader_redis_ops.h",
+mutant("redis_set_keeps_leases", "adapters/dataloader_redis/ops.h",
        "    dload_redis_i_queue_many(j, DLOAD_REDIS_I_REVOKE, false, at, end, wanted);\n",
        "",
        "test_redis")
-mutant("redis_clears_values_first", "adapters/dataloader_redis_clear.h",
+mutant("redis_clears_values_first", "adapters/dataloader_redis/clear.h",
        "w->pass == 0, &w->pattern_bytes,",
        "w->pass != 0, &w->pattern_bytes,",
        "test_redis")
-mutant("redis_clears_what_is_not_its_own", "adapters/dataloader_redis_clear.h",
+mutant("redis_clears_what_is_not_its_own", "adapters/dataloader_redis/clear.h",
        "    return dload_redis_key_of_name(r->prefix.ptr, p, n, NULL, &key_bytes);\n",
        "    return (void)p, (void)key_bytes, true;\n",
        "test_redis")
-mutant("redis_patterns_match", "adapters/dataloader_redis_names.h",
+mutant("redis_patterns_match", "adapters/dataloader_redis/names.h",
        "name[i] == '*' || ",
        "",
        "test_redis")
-mutant("redis_braces_in_names", "adapters/dataloader_redis_names.h",
+mutant("redis_braces_in_names", "adapters/dataloader_redis/names.h",
        "key[i] == '%' || key[i] == '{' || key[i] == '}'",
        "key[i] == '%' || key[i] == '{'",
        "test_redis")
-mutant("redis_scripts_are_known", "adapters/dataloader_redis_run.h",
+mutant("redis_scripts_are_known", "adapters/dataloader_redis/run.h",
        "    p->by_text = j->pass % 2 != 0;\n",
        "    p->by_text = false;\n",
        "test_redis")
-mutant("redis_counts_no_elements", "adapters/dataloader_redis_ops.h",
+mutant("redis_counts_no_elements", "adapters/dataloader_redis/ops.h",
        "    if (all->type != REDIS_REPLY_ARRAY || all->elements != n * step)\n",
        "    if (all->type != REDIS_REPLY_ARRAY || all->elements < n * step)\n",
        "test_redis_evil")
-mutant("redis_believes_types", "adapters/dataloader_redis_ops.h",
+mutant("redis_believes_types", "adapters/dataloader_redis/ops.h",
        "        else if (value->type != REDIS_REPLY_STRING ||\n",
        "        else if ((value->type != REDIS_REPLY_STRING && value->type != REDIS_REPLY_STATUS) ||\n",
        "test_redis_evil")
-mutant("redis_keeps_a_late_reply", "adapters/dataloader_redis_wire.h",
+mutant("redis_keeps_a_late_reply", "adapters/dataloader_redis/wire.h",
        "        c->reader->pos != c->reader->len) /* a reply that nobody asked for came with the last one */\n",
        "        false)\n",
        "test_redis_evil")
-mutant("redis_timeout_keeps_connection", "adapters/dataloader_redis_run.h",
+mutant("redis_timeout_keeps_connection", "adapters/dataloader_redis/run.h",
        "                 : dload_redis_close(c, DLOAD_ETIMEDOUT, \"no reply in time\");\n",
        "                 : (c->n_owed = 0, DLOAD_ETIMEDOUT);\n",
        "test_redis_evil")
-mutant("redis_stays_with_a_replica", "adapters/dataloader_redis_ops.h",
+mutant("redis_stays_with_a_replica", "adapters/dataloader_redis/ops.h",
        "        j->hang_up = true;\n",
        "        ;\n",
        "test_redis_failover")
-mutant("redis_refused_is_well", "adapters/dataloader_redis_run.h",
+mutant("redis_refused_is_well", "adapters/dataloader_redis/run.h",
        "    return n_refused != 0 && n_refused == n_sent ? DLOAD_EBACKEND : DLOAD_OK;\n",
        "    return DLOAD_OK;\n",
        "test_redis_evil")
@@ -1593,11 +1593,11 @@ mutant("redis_attempts_without_pauses", "adapters/dataloader_redis.h",
        "        r->pause_until_ns = now_ns + dload_redis_pause(&r->server, r->n_attempts, r);\n",
        "",
        "test_redis_faults")
-mutant("redis_loop_queues_without_end", "adapters/dataloader_redis_loop.h",
+mutant("redis_loop_queues_without_end", "adapters/dataloader_redis/loop.h",
        "p->n_waiting >= p->queue_cap",
        "p->n_waiting > p->queue_cap",
        "test_redis_loop")
-mutant("redis_loop_believes_idle_connections", "adapters/dataloader_redis_loop.h",
+mutant("redis_loop_believes_idle_connections", "adapters/dataloader_redis/loop.h",
        " && !dload_redis_usable(c)) {",
        " && false) {",
        "test_redis_loop_evil")
@@ -1636,51 +1636,51 @@ mutant("sqlite_child_goes_on", "adapters/dataloader_sqlite.h",
        "    if (getpid() != q->pid)\n        return DLOAD_EFORK;\n    const uint64_t timeout_ns",
        "    const uint64_t timeout_ns",
        "test_sqlite")
-mutant("sqlite_late_lease_fills", "adapters/dataloader_sqlite_ops.h",
+mutant("sqlite_late_lease_fills", "adapters/dataloader_sqlite/ops.h",
        "late ? -1 : now_ms)",
        "-1)",
        "test_sqlite")
-mutant("sqlite_expired_is_found", "adapters/dataloader_sqlite_ops.h",
+mutant("sqlite_expired_is_found", "adapters/dataloader_sqlite/ops.h",
        "expires_ms <= now_ms || ",
        "",
        "test_sqlite")
-mutant("sqlite_clock_set_back_is_ignored", "adapters/dataloader_sqlite_ops.h",
+mutant("sqlite_clock_set_back_is_ignored", "adapters/dataloader_sqlite/ops.h",
        " || written_ms - now_ms > DLOAD_SQLITE_I_BACK_MS",
        "",
        "test_sqlite")
-mutant("sqlite_prefix_of_ff", "adapters/dataloader_sqlite_ops.h",
+mutant("sqlite_prefix_of_ff", "adapters/dataloader_sqlite/ops.h",
        "    while (n_bytes != 0 && (unsigned char)item->key[n_bytes - 1] == 0xff)\n        n_bytes--;\n",
        "",
        "test_sqlite")
-mutant("sqlite_nothing_is_taken_back", "adapters/dataloader_sqlite_ops.h",
+mutant("sqlite_nothing_is_taken_back", "adapters/dataloader_sqlite/ops.h",
        "        (void)dload_sqlite_i_do(c, DLOAD_SQLITE_I_ROLLBACK);\n",
        "",
        "test_sqlite_faults")
-mutant("sqlite_never_evicts", "adapters/dataloader_sqlite_ops.h",
+mutant("sqlite_never_evicts", "adapters/dataloader_sqlite/ops.h",
        "max_bytes != 0 && turn < DLOAD_SQLITE_I_EVICT_TURNS",
        "max_bytes != 0 && turn < 0",
        "test_sqlite")
-mutant("sqlite_newest_evicted", "adapters/dataloader_sqlite_conn.h",
+mutant("sqlite_newest_evicted", "adapters/dataloader_sqlite/conn.h",
        "ORDER BY id LIMIT ?1)",
        "ORDER BY id DESC LIMIT ?1)",
        "test_sqlite")
-mutant("sqlite_lease_for_everybody", "adapters/dataloader_sqlite_conn.h",
+mutant("sqlite_lease_for_everybody", "adapters/dataloader_sqlite/conn.h",
        "OR l.token=?2",
        "OR 1",
        "test_sqlite")
-mutant("sqlite_any_table_is_ours", "adapters/dataloader_sqlite_open.h",
+mutant("sqlite_any_table_is_ours", "adapters/dataloader_sqlite/open.h",
        "if (n_there == 3 && ours == 7)",
        "if (n_there >= 3)",
        "test_sqlite")
-mutant("sqlite_log_waits_for_readers_for_ever", "adapters/dataloader_sqlite_open.h",
+mutant("sqlite_log_waits_for_readers_for_ever", "adapters/dataloader_sqlite/open.h",
        "SQLITE_CHECKPOINT_RESTART",
        "SQLITE_CHECKPOINT_PASSIVE",
        "test_sqlite_processes")
-mutant("sqlite_spoilt_connection_stays", "adapters/dataloader_sqlite_file.h",
+mutant("sqlite_spoilt_connection_stays", "adapters/dataloader_sqlite/file.h",
        "        (void)dload_sqlite_i_put_aside(c);\n    dload_sqlite_i_close(c);\n",
        "        (void)dload_sqlite_i_put_aside(c);\n",
        "test_sqlite_faults")
-mutant("sqlite_removed_file_is_used", "adapters/dataloader_sqlite_file.h",
+mutant("sqlite_removed_file_is_used", "adapters/dataloader_sqlite/file.h",
        "        if (dload_sqlite_i_moved(c)) {",
        "        if (false) {",
        "test_sqlite_faults")
@@ -1744,23 +1744,23 @@ mutant("worker_fails_nobody", "adapters/dataloader_worker.h",
        "        if (mode == DLOAD_FAIL) {\n",
        "        if (mode == 0) {\n",
        "test_store_worker_close")
-mutant("tiered_refill_unchecked", "adapters/dataloader_tiered_guard.h",
+mutant("tiered_refill_unchecked", "adapters/dataloader_tiered/guard.h",
        "        dload_tiered_i_unchanged(g, pass->stripes, pass->gen); /* mutant",
        "        pass->stripes; /*",
        "test_store_tiered_races")
-mutant("tiered_write_does_not_wait", "adapters/dataloader_tiered_guard.h",
+mutant("tiered_write_does_not_wait", "adapters/dataloader_tiered/guard.h",
        "    dload_tiered_i_drain(g);\n    alone &=",
        "    alone &=",
        "test_store_tiered_races")
-mutant("tiered_write_counts_before_only", "adapters/dataloader_tiered_guard.h",
+mutant("tiered_write_counts_before_only", "adapters/dataloader_tiered/guard.h",
        "    pass->gen = dload_tiered_i_change(g, pass->stripes);\n    dload_tiered_i_drain(g);\n",
        "    dload_tiered_i_drain(g);\n",
        "test_store_tiered_races")
-mutant("tiered_write_waits_for_later_reads", "adapters/dataloader_tiered_guard.h",
+mutant("tiered_write_waits_for_later_reads", "adapters/dataloader_tiered/guard.h",
        "    const uint32_t old = g->epoch++ & 1;",
        "    const uint32_t old = g->epoch & 1;",
        "test_store_tiered_races")
-mutant("tiered_two_writes_both_fill", "adapters/dataloader_tiered_guard.h",
+mutant("tiered_two_writes_both_fill", "adapters/dataloader_tiered/guard.h",
        "    uint64_t alone = dload_tiered_i_unchanged(g, pass->stripes, pass->gen);",
        "    uint64_t alone = pass->stripes;",
        "test_store_tiered_races")
@@ -1780,76 +1780,76 @@ mutant("tiered_refill_lives_on", "adapters/dataloader_tiered.h",
        "        if (from->ttl_ns > t->upper_ttl_ns)\n            j->upper_items[n].ttl_ns = t->upper_ttl_ns;\n",
        "",
        "test_store_tiered")
-mutant("tiered_up_without_a_clear", "adapters/dataloader_tiered_channel.h",
+mutant("tiered_up_without_a_clear", "adapters/dataloader_tiered/channel.h",
        "    dload_tiered_i_clear_above(t);\n",
        "",
        "test_store_tiered_channel")
-mutant("tiered_told_and_not_counted", "adapters/dataloader_tiered_guard.h",
+mutant("tiered_told_and_not_counted", "adapters/dataloader_tiered/guard.h",
        "    (void)dload_tiered_i_change(g, stripes);\n",
        "    (void)stripes;\n",
        "test_store_tiered_channel")
 # ---- the Redis Cluster store ----
-mutant("slots_overlap", "adapters/dataloader_redis_slots.h",
+mutant("slots_overlap", "adapters/dataloader_redis/slots.h",
        "        if (map->of[slot] != DLOAD_REDIS_I_NO_MASTER)\n            return DLOAD_EBACKEND;\n",
        "",
        "test_redis_slots")
-mutant("slots_masters_without_end", "adapters/dataloader_redis_slots.h",
+mutant("slots_masters_without_end", "adapters/dataloader_redis/slots.h",
        "    if (map->n_masters == DLOAD_REDIS_I_NODES)\n        return DLOAD_EBACKEND;\n",
        "",
        "test_redis_slots")
-mutant("slots_tag_may_be_empty", "adapters/dataloader_redis_slots.h",
+mutant("slots_tag_may_be_empty", "adapters/dataloader_redis/slots.h",
        "if (shut != NULL && shut != open + 1)",
        "if (shut != NULL)",
        "test_redis_slots")
-mutant("cluster_half_moved_lease_stays", "adapters/dataloader_redis_cluster_ops.h",
+mutant("cluster_half_moved_lease_stays", "adapters/dataloader_redis/cluster_ops.h",
        "        w->stage = command->what == DLOAD_REDIS_I_SET ? 2 : 1;\n",
        "        w->stage = 2;\n",
        "test_redis_cluster_moves")
-mutant("cluster_half_moved_delete_stays", "adapters/dataloader_redis_cluster_ops.h",
+mutant("cluster_half_moved_delete_stays", "adapters/dataloader_redis/cluster_ops.h",
        "            w->stage = 1; /* one name is here and one is there */\n",
        "",
        "test_redis_cluster_moves")
-mutant("cluster_does_not_say_asking", "adapters/dataloader_redis_cluster_ops.h",
+mutant("cluster_does_not_say_asking", "adapters/dataloader_redis/cluster_ops.h",
        "    w->asking = !moved;\n",
        "",
        "test_redis_cluster_moves")
-mutant("cluster_moved_is_not_told", "adapters/dataloader_redis_cluster_rounds.h",
+mutant("cluster_moved_is_not_told", "adapters/dataloader_redis/cluster_rounds.h",
        "    if (q->moved)\n        dload_redis_cluster_i_topology(q->cl);\n",
        "",
        "test_redis_cluster_moves")
-mutant("cluster_other_map_is_not_told", "adapters/dataloader_redis_cluster_map.h",
+mutant("cluster_other_map_is_not_told", "adapters/dataloader_redis/cluster_map.h",
        "        dload_redis_cluster_i_topology(cl);\n",
        "",
        "test_redis_cluster")
-mutant("cluster_moved_is_news_each_time", "adapters/dataloader_redis_cluster_ops.h",
+mutant("cluster_moved_is_news_each_time", "adapters/dataloader_redis/cluster_ops.h",
        "        q->moved = dload_redis_i_map_moved(q->map, w->slot, &at) || q->moved;\n",
        "        q->moved = true;\n",
        "test_redis_cluster_loader")
-mutant("cluster_asks_for_maps_each_time", "adapters/dataloader_redis_cluster_map.h",
+mutant("cluster_asks_for_maps_each_time", "adapters/dataloader_redis/cluster_map.h",
        "forced || ((!cl->renewing || cl->map == NULL)",
        "forced || true || ((!cl->renewing || cl->map == NULL)",
        "test_redis_cluster_evil")
-mutant("cluster_redirects_without_end", "adapters/dataloader_redis_cluster_ops.h",
+mutant("cluster_redirects_without_end", "adapters/dataloader_redis/cluster_ops.h",
        "w->n_redirects > q->cl->max_redirects || ",
        "",
        "test_redis_cluster_evil")
-mutant("cluster_retries_without_end", "adapters/dataloader_redis_cluster_ops.h",
+mutant("cluster_retries_without_end", "adapters/dataloader_redis/cluster_ops.h",
        " || w->n_retries > q->cl->max_retries)\n            dload",
        ")\n            dload",
        "test_redis_cluster_evil")
-mutant("cluster_clears_once", "adapters/dataloader_redis_cluster_clear.h",
+mutant("cluster_clears_once", "adapters/dataloader_redis/cluster_clear.h",
        "    if (st == DLOAD_OK && moves)\n",
        "    if (st == DLOAD_OK && again)\n",
        "test_redis_cluster_moves")
-mutant("cluster_clear_does_not_ask", "adapters/dataloader_redis_clear.h",
+mutant("cluster_clear_does_not_ask", "adapters/dataloader_redis/clear.h",
        "            (void)dload_redis_text(c, \"ASKING\");\n",
        "            (void)dload_redis_text(c, \"READWRITE\");\n",
        "test_redis_cluster_moves")
-mutant("cluster_takes_nobody_over", "adapters/dataloader_redis_cluster_rounds.h",
+mutant("cluster_takes_nobody_over", "adapters/dataloader_redis/cluster_rounds.h",
        "        if (in_time && which",
        "        if (in_time && !in_time && which",
        "test_redis_cluster")
-mutant("cluster_one_fails_all", "adapters/dataloader_redis_cluster_rounds.h",
+mutant("cluster_one_fails_all", "adapters/dataloader_redis/cluster_rounds.h",
        "is_well) != 0)\n",
        "is_well) > 1)\n",
        "test_redis_cluster")

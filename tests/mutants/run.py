@@ -64,8 +64,9 @@ def mutate(files, mutant):
 def read_files():
     """dataloader.h and the adapters, by their names below the root."""
     files = {}
-    adapters = os.listdir(os.path.join(ROOT, "adapters"))
-    for name in ["dataloader.h"] + ["adapters/" + a for a in sorted(adapters) if a.endswith(".h")]:
+    adapters = [os.path.relpath(os.path.join(folder, a), ROOT).replace(os.sep, "/")
+                for folder, _, inside in os.walk(os.path.join(ROOT, "adapters")) for a in inside]
+    for name in ["dataloader.h"] + sorted(a for a in adapters if a.endswith(".h")):
         with open(os.path.join(ROOT, *name.split("/")), encoding="utf-8") as f:
             files[name] = f.read()
     return files
@@ -110,8 +111,8 @@ def verdict(program):
 
 def build_and_run(folder, files, suites, support):
     """The first suite that goes red on these headers, and why; None when none does."""
-    os.makedirs(os.path.join(folder, "adapters"))
     for name, text in files.items():
+        os.makedirs(os.path.join(folder, *name.split("/")[:-1]), exist_ok=True)
         with open(os.path.join(folder, *name.split("/")), "w", encoding="utf-8") as f:
             f.write(text)
     for suite, lock in suites:
