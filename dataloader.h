@@ -13083,22 +13083,18 @@ DLOAD_I_UNUSED static const dload_i_ops *DLOAD_I_FN(i_ops)(void)
 #if DLOAD_I_BODIES
 
 /* Records the answer at place i, and publishes it when the function has returned already. With st < 0 there
- * is no value. moved says that *value is ours whatever happens. */
-DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_answer_at)(DLOAD_I_BATCH *b, size_t i, dload_status status,
-                                                   const DLOAD_I_V *value, bool moved,
-                                                   uint64_t ttl_ns)
+ * is no value. *moved says that *value is ours whatever happens, and afterwards, whether it is to be released. The
+ * mutex is held. */
+DLOAD_I_INLINE dload_status DLOAD_I_FN(i_answer_held)(DLOAD_I_BATCH *b, size_t i,
+                                                      dload_status status, const DLOAD_I_V *value,
+                                                      bool *moved, uint64_t ttl_ns)
 {
-    if (status >= 0 && value == NULL)
-        return DLOAD_EINVAL;
     struct DLOAD_NAME *l = b->owner;
-    if (DLOAD_I_FORKED(&l->cache))
-        return DLOAD_EFORK;
-    DLOAD_I_ACQUIRE(&l->mutex);
     dload_status st = dload_i_may_answer(&l->core, &b->base, i);
     if (st == DLOAD_OK) {
         dload_i_flight *f = &b->base.flights[i];
         if (status >= 0) {
-            if (moved)
+            if (*moved)
                 b->values[i] = *value;
             else
                 st = DLOAD_I_FN(i_copy)(&b->values[i], value);
@@ -13110,18 +13106,38 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_answer_at)(DLOAD_I_BATCH *b, size_t i, d
         f->status = st < 0 ? st : status;
         f->ttl_ns = st < 0 ? 0 : ttl_ns;
         f->answered = 1;
-        moved = false;
+        *moved = false;
         dload_i_answered(&l->core, &b->base, (uint32_t)i);
     }
-    DLOAD_I_LEAVE(l);
+    return st;
+}
+
+DLOAD_I_INLINE void DLOAD_I_FN(i_unwanted)(const DLOAD_I_V *value, bool moved)
+{
 #if DLOAD_I_OWNED
     if (moved) {
         DLOAD_I_V unwanted = *value;
         DLOAD_I_FN(i_release)(&unwanted);
     }
 #else
+    (void)value;
     (void)moved;
 #endif
+}
+
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_answer_at)(DLOAD_I_BATCH *b, size_t i, dload_status status,
+                                                   const DLOAD_I_V *value, bool moved,
+                                                   uint64_t ttl_ns)
+{
+    if (status >= 0 && value == NULL)
+        return DLOAD_EINVAL;
+    struct DLOAD_NAME *l = b->owner;
+    if (DLOAD_I_FORKED(&l->cache))
+        return DLOAD_EFORK;
+    DLOAD_I_ACQUIRE(&l->mutex);
+    dload_status st = DLOAD_I_FN(i_answer_held)(b, i, status, value, &moved, ttl_ns);
+    DLOAD_I_LEAVE(l);
+    DLOAD_I_FN(i_unwanted)(value, moved);
     return st;
 }
 
@@ -13737,13 +13753,13 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_take_one)(DLOAD_NAME *l, DLOAD_I_BATCH *
         st = DLOAD_I_FN(i_unpack)(l, &h, body, &value);
     if (st < 0)
         return st == DLOAD_ENOMEM ? st : DLOAD_EDECODE;
+    bool moved = h.kind != DLOAD_I_STORED_STATUS;
     DLOAD_I_ACQUIRE(&l->mutex);
     b->base.flights[place].second |= DLOAD_I_SECOND_HIT;
+    st = DLOAD_I_FN(i_answer_held)(b, place, moved ? DLOAD_OK : (dload_status)h.status, &value,
+                                   &moved, left_ns);
     DLOAD_I_LEAVE(l);
-    if (h.kind == DLOAD_I_STORED_STATUS)
-        st = DLOAD_I_FN(i_answer_at)(b, place, (dload_status)h.status, NULL, false, left_ns);
-    else
-        st = DLOAD_I_FN(i_answer_at)(b, place, DLOAD_OK, &value, true, left_ns);
+    DLOAD_I_FN(i_unwanted)(&value, moved);
     return st;
 }
 

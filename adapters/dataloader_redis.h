@@ -208,6 +208,7 @@ DLOAD_I_LOCAL dload_status dload_redis_i_connect(dload_redis_store *r, dload_red
             return DLOAD_EBACKEND;
         l->connect_until_ns = dload_i_add_ns(dload_redis_now(), r->server.connect_timeout_ns);
         st = dload_redis_start(&l->conn, &r->server, NULL, 0);
+        l->conn.lean = true;
     }
     if (st == DLOAD_OK)
         st = dload_redis_enter(&l->conn,

@@ -124,7 +124,7 @@ DLOAD_I_LOCAL dload_status dload_redis_i_ask_lock(dload_redis_link *l,
         const bool ok = reply->type == REDIS_REPLY_INTEGER;
         const bool refused = reply->type == REDIS_REPLY_ERROR;
         *answer = ok ? reply->integer : 0;
-        freeReplyObject(reply);
+        dload_redis_reply_free(reply);
         if (ok)
             return DLOAD_OK;
         if (!refused)

@@ -164,7 +164,7 @@ DLOAD_I_LOCAL dload_status dload_redis_i_take_of_walk(dload_redis_i_job *j, dloa
     } else {
         st = dload_redis_i_take_page(j, w, reply);
     }
-    freeReplyObject(reply);
+    dload_redis_reply_free(reply);
     if (!ok)
         return dload_redis_close(&j->l->conn, DLOAD_EBACKEND,
                                  "a reply of another kind than asked for");

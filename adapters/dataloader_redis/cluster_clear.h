@@ -55,7 +55,7 @@ DLOAD_I_LOCAL dload_status dload_redis_cluster_i_is_open(dload_redis_cluster_i_j
         *open = *open || memchr(line, '[', strcspn(line, "\n")) != NULL;
     else
         st = DLOAD_EBACKEND;
-    freeReplyObject(reply);
+    dload_redis_reply_free(reply);
     return st;
 }
 

@@ -177,7 +177,9 @@ DLOAD_I_LOCAL dload_status dload_redis_cluster_i_connect(dload_redis_cluster_i_j
         return DLOAD_OK;
     m->link.connect_until_ns =
         dload_i_add_ns(dload_redis_now(), q->cl->node.server.connect_timeout_ns);
-    return dload_redis_start(c, &q->cl->node.server, m->at.host, m->at.port);
+    dload_status st = dload_redis_start(c, &q->cl->node.server, m->at.host, m->at.port);
+    c->lean = true;
+    return st;
 }
 
 /* ---- maps ---- */
@@ -297,7 +299,7 @@ DLOAD_I_LOCAL dload_status dload_redis_cluster_i_ask(dload_redis_cluster_i_job *
     }
     if (st == DLOAD_OK) {
         st = dload_redis_i_read_map(q->cl->store.env, reply, at->host, &map);
-        freeReplyObject(reply);
+        dload_redis_reply_free(reply);
         if (st == DLOAD_OK) {
             dload_redis_cluster_i_well(q, m);
             dload_redis_cluster_i_install(q, map);

@@ -284,7 +284,7 @@ DLOAD_I_LOCAL void dload_redis_cluster_i_advance(dload_redis_cluster_i_job *q,
         while (ok && dload_redis_next(c, &reply) == DLOAD_OK) {
             ok = m->n_taken < m->job.n_commands && dload_redis_cluster_i_reply(q, m, &reply);
             if (reply != NULL)
-                freeReplyObject(reply);
+                dload_redis_reply_free(reply);
         }
         if (!ok)
             (void)dload_redis_close(c, DLOAD_EBACKEND, "a reply of another kind than asked for");

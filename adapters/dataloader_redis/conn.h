@@ -91,13 +91,13 @@ typedef struct dload_redis_conn {
     dload_status status; /* why it is closed; DLOAD_OK = nobody said */
     char error[160];     /* the same in words; no secret, no key */
     size_t n_owed;       /* replies that did not come yet, without those of hello */
+    bool lean;           /* set by who frees replies by dload_redis_reply_free alone */
     bool subscribed;     /* set by who subscribes: replies come without being owed */
     /* private */
     redisReader *reader;
-    redisReplyObjectFunctions fn; /* the reader's, but for ours that looks at an array's size */
-    void *(*make_array)(const redisReadTask *task,
-                        dload_redis_count n); /* what ours stands before */
-    size_t n_elements;                        /* of the reply that is being read */
+    redisReplyObjectFunctions fn;   /* the reader's: ours, see dataloader_redis/reply.h */
+    redisReplyObjectFunctions made; /* hiredis's own */
+    size_t n_elements;              /* of the reply that is being read */
     size_t n_hello;
     char *out; /* out_at .. out_len is to be sent */
     size_t out_at, out_len, out_cap;
@@ -339,6 +339,7 @@ DLOAD_I_UNUSED static dload_status dload_redis_number(dload_redis_conn *c, uint6
     return dload_redis_text(c, text);
 }
 
+#include "reply.h"
 #include "wire.h" /* connecting, sending, receiving */
 
 #endif /* DLOAD_REDIS_CONN_H */

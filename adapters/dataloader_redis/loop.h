@@ -175,6 +175,7 @@ DLOAD_I_LOCAL dload_status dload_redis_loop_i_enter(dload_redis_loop *p,
             dload_i_add_ns(dload_redis_now(), r->server.connect_timeout_ns);
         slot->renewed = true;
         st = dload_redis_start(c, &r->server, NULL, 0);
+        c->lean = true;
     }
     if (st == DLOAD_OK)
         st = dload_redis_enter(c, 0); /* what can be done without waiting */

@@ -71,7 +71,7 @@ DLOAD_I_LOCAL void dload_redis_i_release(dload_store *s, dload_store_op *op)
 {
     dload_redis_i_results *results = (dload_redis_i_results *)op->results;
     for (size_t i = 0; i < results->n; i++)
-        freeReplyObject(results->replies[i]);
+        dload_redis_reply_free(results->replies[i]);
     dload_i_free(s->env, results, sizeof *results + results->cap * sizeof(redisReply *));
 }
 

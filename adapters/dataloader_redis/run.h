@@ -52,7 +52,7 @@ DLOAD_I_LOCAL dload_status dload_redis_i_take_one(dload_redis_i_job *j, dload_st
         return st;
     bool ok = dload_redis_i_accept(j, &j->l->commands[j->n_taken++], wanted, &reply);
     if (reply != NULL)
-        freeReplyObject(reply);
+        dload_redis_reply_free(reply);
     return ok ? DLOAD_OK
               : dload_redis_close(&j->l->conn, DLOAD_EBACKEND,
                                   "a reply of another kind than asked for");

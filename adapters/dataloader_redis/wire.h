@@ -19,31 +19,6 @@
 
 /* ---- replies ---- */
 
-/* hiredis makes room for as many elements as an array announces: ours looks first. */
-DLOAD_I_LOCAL void *dload_redis_i_array(const redisReadTask *task, dload_redis_count n)
-{
-    dload_redis_conn *c = (dload_redis_conn *)task->privdata;
-    if (n < 0 || (size_t)n > c->server->max_elements - c->n_elements)
-        return NULL; /* hiredis calls that out of memory */
-    c->n_elements += (size_t)n;
-    return c->make_array(task, n);
-}
-
-DLOAD_I_LOCAL dload_status dload_redis_i_reader(dload_redis_conn *c)
-{
-    c->reader = redisReaderCreate();
-    if (c->reader == NULL)
-        return DLOAD_ENOMEM;
-    c->fn = *c->reader->fn;
-    c->make_array = c->fn.createArray;
-    c->fn.createArray = dload_redis_i_array;
-    c->reader->fn = &c->fn;
-    c->reader->privdata = c;
-    c->reader->maxbuf = 1u << 20;
-    c->n_elements = 0;
-    return DLOAD_OK;
-}
-
 /* Takes an answer to our hello; DLOAD_OK, or the connection is closed. The server's words are not passed on
  * but for the first, which is a code: an unknown command comes back with its arguments. */
 DLOAD_I_LOCAL dload_status dload_redis_i_welcome(dload_redis_conn *c, redisReply *reply)
@@ -58,7 +33,7 @@ DLOAD_I_LOCAL dload_status dload_redis_i_welcome(dload_redis_conn *c, redisReply
     }
     (void)snprintf(text, sizeof text, "the server refused the connection: %.*s", (int)len,
                    len != 0 ? reply->str : "");
-    freeReplyObject(reply);
+    dload_redis_reply_free(reply);
     if (!ok)
         return dload_redis_close(c, DLOAD_EBACKEND, text);
     if (--c->n_hello != 0)
@@ -72,7 +47,8 @@ DLOAD_I_LOCAL dload_status dload_redis_i_welcome(dload_redis_conn *c, redisReply
 
 /* A reply that has been received, without waiting.
  *
- * Returns DLOAD_OK and *reply, the caller's, for freeReplyObject; its type is for the caller to check.
+ * Returns DLOAD_OK and *reply, the caller's, for freeReplyObject (of a lean connection for dload_redis_reply_free);
+ * its type is for the caller to check.
  * DLOAD_PENDING: none is complete, poll and dload_redis_step. Otherwise why the connection is closed. */
 DLOAD_I_UNUSED static dload_status dload_redis_next(dload_redis_conn *c, redisReply **reply)
 {
@@ -95,7 +71,7 @@ DLOAD_I_UNUSED static dload_status dload_redis_next(dload_redis_conn *c, redisRe
             continue;
         }
         if (c->n_owed == 0 && !c->subscribed) {
-            freeReplyObject(got);
+            dload_redis_reply_free(got);
             return dload_redis_close(c, DLOAD_EBACKEND, "a reply that nobody asked for");
         }
         c->n_owed -= c->n_owed != 0;
@@ -410,7 +386,7 @@ DLOAD_I_UNUSED static dload_status dload_redis_do(dload_redis_conn *c, uint64_t 
     if (st == DLOAD_OK && reply->type != REDIS_REPLY_STATUS)
         st = DLOAD_EBACKEND;
     if (reply != NULL)
-        freeReplyObject(reply);
+        dload_redis_reply_free(reply);
     return st;
 }
 
@@ -429,7 +405,7 @@ DLOAD_I_UNUSED static dload_status dload_redis_enter(dload_redis_conn *c, uint64
         if (dload_redis_step(c) == DLOAD_OK && c->state == DLOAD_REDIS_HELLO)
             st = dload_redis_next(c, &none);
         if (none != NULL) {
-            freeReplyObject(none);
+            dload_redis_reply_free(none);
             return dload_redis_close(c, DLOAD_EBACKEND, "a reply that nobody asked for");
         }
         if (st != DLOAD_PENDING)

@@ -181,13 +181,13 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_take_one)(DLOAD_NAME *l, DLOAD_I_BATCH *
         st = DLOAD_I_FN(i_unpack)(l, &h, body, &value);
     if (st < 0)
         return st == DLOAD_ENOMEM ? st : DLOAD_EDECODE;
+    bool moved = h.kind != DLOAD_I_STORED_STATUS;
     DLOAD_I_ACQUIRE(&l->mutex);
     b->base.flights[place].second |= DLOAD_I_SECOND_HIT;
+    st = DLOAD_I_FN(i_answer_held)(b, place, moved ? DLOAD_OK : (dload_status)h.status, &value,
+                                   &moved, left_ns);
     DLOAD_I_LEAVE(l);
-    if (h.kind == DLOAD_I_STORED_STATUS)
-        st = DLOAD_I_FN(i_answer_at)(b, place, (dload_status)h.status, NULL, false, left_ns);
-    else
-        st = DLOAD_I_FN(i_answer_at)(b, place, DLOAD_OK, &value, true, left_ns);
+    DLOAD_I_FN(i_unwanted)(&value, moved);
     return st;
 }
 
