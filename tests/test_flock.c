@@ -371,7 +371,7 @@ static void child_does_not_keep(void (*body)(void), bool waits)
     server_end(pid, SIGKILL);
     pid_t child = __atomic_load_n(&board->child, __ATOMIC_ACQUIRE);
     assert_true(child > 0 && kill(child, 0) == 0); /* it lives */
-    must_ok(take("a", 0, &held));
+    must_ok(take("a", 20 * DLOAD_SECOND, &held));  /* and closes its copies as soon as it runs */
     must_ok(give(&held));
     equal(kill(child, SIGKILL), 0);
 }

@@ -19,7 +19,7 @@ static struct leases {
     size_t n;
     struct text log;
     void (*act)(void); /* in each LEASE, before it is carried out */
-    dload_status lease_fails;
+    dload_status lease_fails, fill_fails;
     size_t n_leases, n_fills, n_drops; /* keys */
 } k;
 
@@ -102,7 +102,9 @@ static dload_status run_leased(dload_store *s, dload_store_op *op)
         if (kind == DLOAD_STORE_FILL) {
             k.n_fills++;
             item->status = mine ? DLOAD_OK : DLOAD_ELOCK;
-            if (mine) {
+            if (mine && k.fill_fails < 0) {
+                item->status = k.fill_fails;
+            } else if (mine) {
                 script_put(t, item->key, item->key_bytes, item->value, item->value_bytes,
                            item->ttl_ns);
             }
@@ -110,7 +112,8 @@ static dload_status run_leased(dload_store *s, dload_store_op *op)
             k.n_drops++;
             item->status = DLOAD_OK;
         }
-        if (mine || kind == DLOAD_STORE_DELETE) {
+        bool kept = kind == DLOAD_STORE_FILL && k.fill_fails < 0;
+        if ((mine && !kept) || kind == DLOAD_STORE_DELETE) {
             lease_end(lease);
         }
     }
@@ -428,6 +431,23 @@ static void a_damaged_value_is_deleted(void **state)
     equal(stats_now(x).store_refused, 1);
 }
 
+/* ... and the lease of one that the store does not take would keep everybody waiting until it ends. */
+static void a_refused_value_ends_its_lease(void **state)
+{
+    struct fixture *x = *state;
+    fixture_open(x);
+    k.fill_fails = DLOAD_ETOOBIG;
+    text_clear(&k.log);
+    equal(load(x, 1), 10);
+    text_must(&k.log, "LEASE1 FILL1 DROP1");
+    equal(k.n, 0);
+    equal(stats_now(x).store_errors, 1);
+    forget(x);
+    k.fill_fails = DLOAD_OK;
+    equal(load(x, 1), 10);
+    assert_true(script_has(&script, "tl:1"));
+}
+
 static void a_fresh_answer_removes_the_old_one(void **state)
 {
     struct fixture *x = *state;
@@ -558,6 +578,7 @@ int main(void)
         LEASE_RULE("until the deadline", until_the_deadline),
         LEASE_RULE("fetches when the store is gone", fetches_when_the_store_is_gone),
         LEASE_RULE("a damaged value is deleted", a_damaged_value_is_deleted),
+        LEASE_RULE("a refused value ends its lease", a_refused_value_ends_its_lease),
         LEASE_RULE("a fresh answer removes the old one", a_fresh_answer_removes_the_old_one),
         LEASE_RULE("pending with own and others", pending_with_own_and_others),
         LEASE_RULE("pending but done", pending_but_done),

@@ -131,7 +131,8 @@ DLOAD_I_LOCAL void dload_redis_i_cond_wait(dload_redis_listen *l, uint64_t until
     (void)pthread_cond_timedwait(&l->changed, &l->mutex, &ts);
 }
 
-/* One at a time tells; meanwhile nobody comes or goes. mutex is held, before and after, but not between. */
+/* One at a time tells; meanwhile nobody comes or goes. mutex is held, before and after, but not between. The lists of
+ * sinks are changed by who tells, with the mutex: others look at them with it alone. */
 DLOAD_I_LOCAL void dload_redis_i_begin_telling(dload_redis_listen *l)
 {
     while (l->telling)
@@ -166,13 +167,16 @@ DLOAD_I_LOCAL void dload_redis_i_tell_fresh(dload_redis_listen *l)
     pthread_mutex_lock(&l->mutex);
     while (l->fresh != NULL) {
         dload_redis_i_begin_telling(l);
+        pthread_mutex_lock(&l->mutex);
         dload_sink *s = l->fresh;
         if (s != NULL) {
             l->fresh = s->next;
             s->next = l->sinks;
             l->sinks = s;
-            s->up(s->ctx);
         }
+        pthread_mutex_unlock(&l->mutex);
+        if (s != NULL)
+            s->up(s->ctx);
         dload_redis_i_end_telling(l);
     }
     pthread_mutex_unlock(&l->mutex);
@@ -204,8 +208,10 @@ DLOAD_I_LOCAL void dload_redis_i_listen_add(dload_redis_listen *l, dload_sink *s
 {
     pthread_mutex_lock(&l->mutex);
     dload_redis_i_begin_telling(l);
+    pthread_mutex_lock(&l->mutex);
     sink->next = l->fresh;
     l->fresh = sink;
+    pthread_mutex_unlock(&l->mutex);
     dload_redis_i_end_telling(l);
     dload_redis_i_poke(l);
     pthread_mutex_unlock(&l->mutex);
@@ -222,7 +228,9 @@ DLOAD_I_LOCAL void dload_redis_i_listen_remove(dload_redis_listen *l, dload_sink
             at = &(*at)->next;
         if (*at == NULL)
             continue;
+        pthread_mutex_lock(&l->mutex);
         *at = sink->next;
+        pthread_mutex_unlock(&l->mutex);
         if (i == 0)
             sink->down(sink->ctx);
     }

@@ -117,17 +117,22 @@ DLOAD_I_LOCAL uint64_t dload_i_letter_failures(const dload_i_letter *t, dload_st
     return st >= 0 ? n : 1;
 }
 
-/* Answers whose lease was lost are delivered, and cached nowhere: mutant LOST_CACHED. Returns how many. */
+/* Answers whose lease was lost are delivered, and cached nowhere: mutant LOST_CACHED. Returns how many. Those that
+ * the store did not take leave their leases to be dropped: others would wait for them until they end. */
 DLOAD_I_LOCAL uint32_t dload_i_leases_lost(const dload_i_letter *t)
 {
     uint32_t n_lost = 0;
     for (uint32_t i = 0; i < t->n && t->op.kind == DLOAD_STORE_FILL; i++) {
-        if (t->items[i].status != DLOAD_ELOCK)
-            continue;
-        n_lost++;
+        const bool lost = t->items[i].status == DLOAD_ELOCK;
+        n_lost += lost;
         if (t->batch == NULL)
             continue;
         dload_i_flight *f = &t->batch->flights[t->marks[i].place];
+        if (!lost) {
+            if (t->items[i].status < 0)
+                f->second &= (uint8_t)~DLOAD_I_SECOND_GIVEN;
+            continue;
+        }
         if (!f->answered)
             f->status = t->marks[i].status;
         f->answered = 1;

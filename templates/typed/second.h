@@ -439,7 +439,8 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_write_back)(DLOAD_NAME *l, DLOAD_I_BATCH *b, dlo
         if (has_value) {
             t->items[n] = t->items[i];
             t->marks[n++] = t->marks[i];
-        }
+        } else
+            b->base.flights[t->marks[i].place].second &= (uint8_t)~DLOAD_I_SECOND_GIVEN;
         n_lost += !has_value;
     }
     t->n = n;

@@ -1854,6 +1854,11 @@ mutant("cluster_one_fails_all", "adapters/dataloader_redis/cluster_rounds.h",
        "is_well) > 1)\n",
        "test_redis_cluster")
 # ---- leases ----
+mutant("refused_keeps_its_lease", "runtime/second.h",
+       "            if (t->items[i].status < 0)\n"
+       "                f->second &= (uint8_t)~DLOAD_I_SECOND_GIVEN;",
+       "            (void)f;",
+       "test_leased")
 mutant("lost_lease_cached", "runtime/second.h",
        "        f->answered = 1;\n        f->ttl_ns = 0;\n",
        "        f->answered = 1;\n",
