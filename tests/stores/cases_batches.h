@@ -6,13 +6,6 @@
 
 /* ---- many keys ---- */
 
-static dload_str store_key_of(struct store_bytes *b, uint64_t number)
-{
-    char *p = store_room(b, 24);
-    int n_bytes = snprintf(p, 24, "key %" PRIu64, number);
-    return str_of(p, (size_t)n_bytes);
-}
-
 /* n keys of which every third was never stored and every fifth is the one before again. */
 static void store_batch_of(struct store_case *x, size_t n)
 {

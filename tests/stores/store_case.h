@@ -254,4 +254,12 @@ __attribute__((__unused__)) static struct store_case *store_begin(void **state)
     return x;
 }
 
+/* The bytes of the number's key, in b. */
+static inline dload_str store_key_of(struct store_bytes *b, uint64_t number)
+{
+    char *p = store_room(b, 24);
+    int n_bytes = snprintf(p, 24, "key %" PRIu64, number);
+    return str_of(p, (size_t)n_bytes);
+}
+
 #endif /* DLOAD_TESTS_STORE_CASE_H */
