@@ -1623,7 +1623,7 @@ mutant("sqlite_delete_keeps_lease", "adapters/dataloader_sqlite.h",
 mutant("sqlite_set_keeps_lease", "adapters/dataloader_sqlite.h",
        "        if (leases)\n            rc = dload_sqlite_i_about(c, DLOAD_SQLITE_I_LEASE_DELETE, item);\n",
        "",
-       "test_sqlite")
+       "test_sqlite_ends")
 mutant("sqlite_clear_keeps_leases", "adapters/dataloader_sqlite.h",
        "return rc == SQLITE_OK && leases ? dload_sqlite_i_clear(c, item, true) : rc;",
        "return rc;",
@@ -1631,7 +1631,7 @@ mutant("sqlite_clear_keeps_leases", "adapters/dataloader_sqlite.h",
 mutant("sqlite_lease_without_second_look", "adapters/dataloader_sqlite.h",
        "    rc = dload_sqlite_i_get(c, op); /* somebody may have filled it in since */\n",
        "",
-       "test_sqlite")
+       "test_sqlite_ends")
 mutant("sqlite_child_goes_on", "adapters/dataloader_sqlite.h",
        "    if (getpid() != q->pid)\n        return DLOAD_EFORK;\n    const uint64_t timeout_ns",
        "    const uint64_t timeout_ns",
@@ -1647,7 +1647,7 @@ mutant("sqlite_expired_is_found", "adapters/dataloader_sqlite/ops.h",
 mutant("sqlite_clock_set_back_is_ignored", "adapters/dataloader_sqlite/ops.h",
        " || written_ms - now_ms > DLOAD_SQLITE_I_BACK_MS",
        "",
-       "test_sqlite")
+       "test_sqlite_ends")
 mutant("sqlite_prefix_of_ff", "adapters/dataloader_sqlite/ops.h",
        "    while (n_bytes != 0 && (unsigned char)item->key[n_bytes - 1] == 0xff)\n        n_bytes--;\n",
        "",
@@ -1659,11 +1659,11 @@ mutant("sqlite_nothing_is_taken_back", "adapters/dataloader_sqlite/ops.h",
 mutant("sqlite_never_evicts", "adapters/dataloader_sqlite/ops.h",
        "max_bytes != 0 && turn < DLOAD_SQLITE_I_EVICT_TURNS",
        "max_bytes != 0 && turn < 0",
-       "test_sqlite")
+       "test_sqlite_ends")
 mutant("sqlite_newest_evicted", "adapters/dataloader_sqlite/conn.h",
        "ORDER BY id LIMIT ?1)",
        "ORDER BY id DESC LIMIT ?1)",
-       "test_sqlite")
+       "test_sqlite_ends")
 mutant("sqlite_lease_for_everybody", "adapters/dataloader_sqlite/conn.h",
        "OR l.token=?2",
        "OR 1",
