@@ -52,19 +52,9 @@
 #error "dataloader_locks.h: threads need a host; it does not go with DLOAD_FREESTANDING 1"
 #endif
 
-#include <pthread.h>
-#include <unistd.h>
+#include "dataloader_threads/pair.h"
 
-/* A strict -std=c11 with <pthread.h> included before us hid this one. */
-#if defined(__GLIBC__) && !defined(__USE_XOPEN2K)
-#ifdef __cplusplus
-extern "C" {
-#endif
-int pthread_condattr_setclock(pthread_condattr_t *attr, int clock_id);
-#ifdef __cplusplus
-}
-#endif
-#endif
+#include <unistd.h>
 
 /* Who waits for a name: on its own stack. Private. */
 typedef struct dload_mutexes_i_waiter {
@@ -180,18 +170,6 @@ DLOAD_I_LOCAL void dload_mutexes_i_forget(dload_mutexes *m, dload_mutexes_i_name
 
 /* ---- waiting ---- */
 
-/* A condition variable on the monotonic clock. */
-DLOAD_I_LOCAL bool dload_mutexes_i_cond_init(pthread_cond_t *cond)
-{
-    pthread_condattr_t attr;
-    if (pthread_condattr_init(&attr) != 0)
-        return false;
-    bool ok = pthread_condattr_setclock(&attr, DLOAD_I_CLOCK_PRECISE) == 0 &&
-              pthread_cond_init(cond, &attr) == 0;
-    (void)pthread_condattr_destroy(&attr);
-    return ok;
-}
-
 DLOAD_I_LOCAL void dload_mutexes_i_leave_line(dload_mutexes_i_name *name,
                                               const dload_mutexes_i_waiter *w)
 {
@@ -214,17 +192,12 @@ DLOAD_I_LOCAL dload_status dload_mutexes_i_wait(dload_mutexes *m, dload_mutexes_
     w.next = NULL;
     if (now_ns >= until_ns)
         return DLOAD_ETIMEDOUT;
-    if (!dload_mutexes_i_cond_init(&w.cond))
+    if (!dload_threads_i_cond_init(&w.cond))
         return DLOAD_ENOMEM;
     *(name->last != NULL ? &name->last->next : &name->first) = &w;
     name->last = &w;
     while (!w.granted && now_ns < until_ns) {
-        uint64_t end_ns = dload_i_add_ns(now_ns, 100 * DLOAD_MILLISECOND);
-        end_ns = end_ns < until_ns ? end_ns : until_ns;
-        struct timespec ts;
-        ts.tv_sec = (time_t)(end_ns / DLOAD_SECOND);
-        ts.tv_nsec = (long)(end_ns % DLOAD_SECOND);
-        (void)pthread_cond_timedwait(&w.cond, &m->mutex, &ts);
+        dload_threads_i_wait(&w.cond, &m->mutex, until_ns);
         now_ns = dload_i_clock_precise(NULL);
     }
     if (!w.granted) /* one that was handed the lock in its last moment has it: else it were lost */

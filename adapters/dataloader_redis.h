@@ -71,7 +71,7 @@
 #include "dataloader_redis/conn.h"
 #include "dataloader_redis/names.h"
 
-#include <pthread.h>
+#include "dataloader_threads/pair.h"
 
 /* Zeros are the defaults. */
 typedef struct dload_redis_store_config {
@@ -137,15 +137,9 @@ DLOAD_I_LOCAL dload_redis_link *dload_redis_i_take_link(dload_redis_store *r, ui
 {
     (void)pthread_mutex_lock(&r->mutex);
     while (r->idle == NULL) {
-        uint64_t now_ns = dload_redis_now();
-        if (now_ns >= until_ns)
+        if (dload_redis_now() >= until_ns)
             break;
-        uint64_t wake_ns = dload_i_add_ns(now_ns, 100 * DLOAD_MILLISECOND);
-        wake_ns = wake_ns < until_ns ? wake_ns : until_ns;
-        struct timespec ts;
-        ts.tv_sec = (time_t)(wake_ns / DLOAD_SECOND);
-        ts.tv_nsec = (long)(wake_ns % DLOAD_SECOND);
-        (void)pthread_cond_timedwait(&r->idle_cond, &r->mutex, &ts);
+        dload_threads_i_wait(&r->idle_cond, &r->mutex, until_ns);
     }
     dload_redis_link *l = r->idle;
     if (l != NULL)
@@ -250,22 +244,6 @@ DLOAD_I_UNUSED static void dload_redis_store_end(dload_redis_store *r)
     memset(r, 0, sizeof *r);
 }
 
-/* The mutex, and a condition variable on the clock that deadlines are on. */
-DLOAD_I_LOCAL bool dload_redis_i_init_locks(dload_redis_store *r)
-{
-    pthread_condattr_t attr;
-    if (pthread_condattr_init(&attr) != 0)
-        return false;
-    bool ok = pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0 &&
-              pthread_cond_init(&r->idle_cond, &attr) == 0;
-    (void)pthread_condattr_destroy(&attr);
-    if (ok && pthread_mutex_init(&r->mutex, NULL) != 0) {
-        (void)pthread_cond_destroy(&r->idle_cond);
-        ok = false;
-    }
-    return ok;
-}
-
 /* The links, all idle, none connected. */
 DLOAD_I_LOCAL bool dload_redis_i_init_links(dload_redis_store *r, const char *prefix)
 {
@@ -327,7 +305,7 @@ DLOAD_I_UNUSED static dload_status dload_redis_store_init(dload_redis_store *r,
     r->store.run = dload_redis_i_run;
     r->store.release = dload_redis_i_release;
     r->store.hooks = cfg->hooks;
-    if (!dload_redis_i_init_locks(r)) {
+    if (!dload_threads_i_pair_init(&r->mutex, &r->idle_cond)) {
         dload_redis_server_end(&r->server);
         return DLOAD_ENOMEM;
     }

@@ -77,17 +77,6 @@
 #define DLOAD_SQLITE_I_TIMEOUT_NS (5 * DLOAD_SECOND)
 #define DLOAD_SQLITE_I_MIN_BYTES  (1024u * 1024u)
 
-#ifndef _POSIX_C_SOURCE
-#ifdef __cplusplus
-extern "C" {
-#endif
-/* A strict -std=c11 hides it. */
-int pthread_condattr_setclock(pthread_condattr_t *attr, int clock_id);
-#ifdef __cplusplus
-}
-#endif
-#endif
-
 /* How a store is made. Zero it; all but path (or db) may stay 0. Strings are copied. */
 typedef struct dload_sqlite_config {
     /* The file; made when it is not there, its folder is not. Not empty, not ":memory:"; one that begins with "file:"
@@ -297,21 +286,6 @@ DLOAD_I_LOCAL char *dload_sqlite_i_copy(const dload_env *env, const char *text, 
     return copy;
 }
 
-DLOAD_I_LOCAL bool dload_sqlite_i_sync_init(dload_sqlite *q)
-{
-    pthread_condattr_t attr;
-    if (pthread_condattr_init(&attr) != 0)
-        return false;
-    bool ok = pthread_condattr_setclock(&attr, DLOAD_I_CLOCK_PRECISE) == 0 &&
-              pthread_cond_init(&q->given, &attr) == 0;
-    (void)pthread_condattr_destroy(&attr);
-    if (ok && pthread_mutex_init(&q->mutex, NULL) != 0) {
-        (void)pthread_cond_destroy(&q->given);
-        ok = false;
-    }
-    return ok;
-}
-
 DLOAD_I_LOCAL void dload_sqlite_i_free_texts(dload_sqlite *q)
 {
     dload_i_free(q->store.env, q->path, q->path_bytes);
@@ -403,7 +377,7 @@ DLOAD_I_UNUSED static dload_status dload_sqlite_init(dload_sqlite *q,
     q->path = dload_sqlite_i_copy(q->store.env, config->path, &q->path_bytes);
     q->vfs = dload_sqlite_i_copy(q->store.env, config->vfs, &q->vfs_bytes);
     if ((config->path != NULL && q->path == NULL) || (config->vfs != NULL && q->vfs == NULL) ||
-        !dload_sqlite_i_sync_init(q)) {
+        !dload_threads_i_pair_init(&q->mutex, &q->given)) {
         dload_sqlite_i_free_texts(q);
         return DLOAD_ENOMEM;
     }

@@ -47,11 +47,10 @@
 #error "dataloader_worker.h: it needs threads; it does not go with DLOAD_FREESTANDING 1"
 #endif
 
-#include <pthread.h>
+#include "dataloader_threads/pair.h"
+
 #include <signal.h>
 #include <unistd.h>
-
-#define DLOAD_WORKER_I_CAP_NS (100 * DLOAD_MILLISECOND) /* of a wait: then it looks again */
 
 #define DLOAD_WORKER_I_OPEN   0
 #define DLOAD_WORKER_I_DRAINS 1 /* refuses; what is queued is done */
@@ -124,16 +123,11 @@ DLOAD_I_LOCAL void dload_worker_i_end(dload_worker *w, dload_worker_i_job *job, 
     outer->done(outer, st);
 }
 
-/* Waits for a signal, for span_ns at most and never long; time is env's, so that the rest of a wait that was
- * cut short is somebody else's to compute. The mutex is held. */
+/* Waits for a signal, for span_ns at most and never long; the caller's time is env's, so that the rest of a wait
+ * that was cut short is the caller's to compute. The mutex is held. */
 DLOAD_I_LOCAL void dload_worker_i_wait(dload_worker *w, pthread_cond_t *cond, uint64_t span_ns)
 {
-    const uint64_t at_ns = dload_i_clock_precise(NULL) +
-                           (span_ns < DLOAD_WORKER_I_CAP_NS ? span_ns : DLOAD_WORKER_I_CAP_NS);
-    struct timespec ts;
-    ts.tv_sec = (time_t)(at_ns / DLOAD_SECOND);
-    ts.tv_nsec = (long)(at_ns % DLOAD_SECOND);
-    (void)pthread_cond_timedwait(cond, &w->mutex, &ts);
+    dload_threads_i_wait(cond, &w->mutex, dload_i_add_ns(dload_i_clock_precise(NULL), span_ns));
 }
 
 /* ---- threads ---- */
@@ -324,22 +318,12 @@ DLOAD_I_LOCAL dload_status dload_worker_close(dload_worker *w, dload_close_mode 
 
 DLOAD_I_LOCAL bool dload_worker_i_init_conds(dload_worker *w)
 {
-    pthread_condattr_t attr;
-    if (pthread_condattr_init(&attr) != 0)
+    if (!dload_threads_i_cond_init(&w->watch))
         return false;
-    bool ok = pthread_condattr_setclock(&attr, DLOAD_I_CLOCK_PRECISE) == 0 &&
-              pthread_cond_init(&w->work, &attr) == 0;
-    if (ok && pthread_cond_init(&w->watch, &attr) != 0) {
-        (void)pthread_cond_destroy(&w->work);
-        ok = false;
-    }
-    (void)pthread_condattr_destroy(&attr);
-    if (ok && pthread_mutex_init(&w->mutex, NULL) != 0) {
-        (void)pthread_cond_destroy(&w->work);
-        (void)pthread_cond_destroy(&w->watch);
-        ok = false;
-    }
-    return ok;
+    if (dload_threads_i_pair_init(&w->mutex, &w->work))
+        return true;
+    (void)pthread_cond_destroy(&w->watch);
+    return false;
 }
 
 /* Starts all threads, or none. */

@@ -10,22 +10,10 @@
 #ifndef DATALOADER_FIBER_WAIT_H
 #define DATALOADER_FIBER_WAIT_H
 
+#include "../dataloader_threads/pair.h"
 #include "stack.h"
 
-#include <pthread.h>
 #include <string.h>
-#include <time.h>
-
-#ifndef __USE_XOPEN2K
-#ifdef __cplusplus
-extern "C" {
-#endif
-/* A strict -std=c11 hides it. */
-extern int pthread_condattr_setclock(pthread_condattr_t *attr, int clock_id);
-#ifdef __cplusplus
-}
-#endif
-#endif
 
 /* One task; lies above its stack. Private. */
 typedef struct dload_fiber_i_task {
@@ -98,18 +86,8 @@ DLOAD_FIBER_I_FN dload_fiber_i_task **dload_fiber_i_bucket(dload_fiber_i_waits *
 /* w is zeros but for parent. */
 DLOAD_FIBER_I_FN bool dload_fiber_i_waits_init(dload_fiber_i_waits *w)
 {
-    pthread_condattr_t attr;
     w->until_ns = DLOAD_NEVER;
-    if (pthread_condattr_init(&attr) != 0)
-        return false;
-    bool ok = pthread_condattr_setclock(&attr, 1 /* CLOCK_MONOTONIC, hidden by strict C */) == 0 &&
-              pthread_cond_init(&w->cond, &attr) == 0;
-    (void)pthread_condattr_destroy(&attr);
-    if (ok && pthread_mutex_init(&w->mutex, NULL) != 0) {
-        (void)pthread_cond_destroy(&w->cond);
-        return false;
-    }
-    return ok;
+    return dload_threads_i_pair_init(&w->mutex, &w->cond);
 }
 
 DLOAD_FIBER_I_FN void dload_fiber_i_waits_destroy(dload_fiber_i_waits *w)
@@ -152,23 +130,18 @@ DLOAD_FIBER_I_FN bool dload_fiber_i_grow(dload_fiber_i_waits *w, size_t n_tasks)
 
 /* ---- waiting ---- */
 
-/* Sleeps until somebody wakes or until_ns, 100 ms at a time: the clock of the env may be another
- * than the system's. The mutex is held before and after. */
+/* Sleeps until somebody wakes or until_ns, never long: the clock of the env may be another than the
+ * system's. The mutex is held before and after. */
 DLOAD_FIBER_I_FN void dload_fiber_i_sleep(dload_fiber_i_waits *w, uint64_t until_ns)
 {
-    const dload_env *host = dload_env_default();
-    uint64_t span_ns = 100 * DLOAD_MILLISECOND;
+    uint64_t end_ns = DLOAD_NEVER;
     if (until_ns != DLOAD_NEVER && w->parent.now != NULL) {
         uint64_t now_ns = dload_fiber_i_parent_now(w);
         uint64_t left_ns = until_ns > now_ns ? until_ns - now_ns : 0;
-        span_ns = left_ns < span_ns ? left_ns : span_ns;
+        end_ns = dload_i_add_ns(dload_i_clock_precise(NULL), left_ns);
     }
-    uint64_t end_ns = host->now(host->ctx) + span_ns;
-    struct timespec ts;
-    ts.tv_sec = (time_t)(end_ns / DLOAD_SECOND);
-    ts.tv_nsec = (long)(end_ns % DLOAD_SECOND);
     w->n_sleepers++;
-    (void)pthread_cond_timedwait(&w->cond, &w->mutex, &ts);
+    dload_threads_i_wait(&w->cond, &w->mutex, end_ns);
     w->n_sleepers--;
 }
 

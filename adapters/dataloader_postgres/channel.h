@@ -144,18 +144,6 @@ DLOAD_I_LOCAL bool dload_postgres_i_life(dload_postgres_channel *c)
     return st == DLOAD_OK;
 }
 
-/* Waits on changed for a while, never long: a wake-up that the C library loses costs a tenth of a second. mutex is
- * held. */
-DLOAD_I_LOCAL void dload_postgres_i_cond_wait(dload_postgres_channel *c, uint64_t until_ns)
-{
-    const uint64_t cap_ns = dload_postgres_i_now() + 100 * DLOAD_MILLISECOND;
-    const uint64_t at_ns = until_ns < cap_ns ? until_ns : cap_ns;
-    struct timespec ts;
-    ts.tv_sec = (time_t)(at_ns / DLOAD_SECOND);
-    ts.tv_nsec = (long)(at_ns % DLOAD_SECOND);
-    (void)pthread_cond_timedwait(&c->changed, &c->mutex, &ts);
-}
-
 DLOAD_I_LOCAL void *dload_postgres_i_thread(void *arg)
 {
     dload_postgres_channel *c = (dload_postgres_channel *)arg;
@@ -167,7 +155,7 @@ DLOAD_I_LOCAL void *dload_postgres_i_thread(void *arg)
         (void)pthread_mutex_unlock(&c->pool.mutex);
         (void)pthread_mutex_lock(&c->mutex);
         while (!c->stopping && dload_postgres_i_now() < until_ns)
-            dload_postgres_i_cond_wait(c, until_ns);
+            dload_threads_i_wait(&c->changed, &c->mutex, until_ns);
         stopping = c->stopping;
         (void)pthread_mutex_unlock(&c->mutex);
     }
@@ -196,7 +184,7 @@ DLOAD_I_LOCAL dload_status dload_postgres_channel_init(dload_postgres_channel *c
     if (st != DLOAD_OK)
         return st;
     c->pool.conns[0].busy = true; /* the thread's: nobody else is given it */
-    if (!dload_postgres_i_pair_init(&c->mutex, &c->changed)) {
+    if (!dload_threads_i_pair_init(&c->mutex, &c->changed)) {
         dload_postgres_destroy(&c->pool);
         return DLOAD_ENOMEM;
     }
@@ -285,7 +273,7 @@ DLOAD_I_LOCAL void dload_postgres_channel_remove(dload_postgres_channel *c, dloa
     bool heard = false;
     (void)pthread_mutex_lock(&c->mutex);
     while (c->telling)
-        dload_postgres_i_cond_wait(c, DLOAD_NEVER);
+        dload_threads_i_wait(&c->changed, &c->mutex, DLOAD_NEVER);
     for (size_t i = 0; i < 2; i++) {
         dload_sink **at = lists[i];
         while (*at != NULL && *at != sink)
@@ -308,7 +296,7 @@ DLOAD_I_LOCAL dload_status dload_postgres_channel_wait(dload_postgres_channel *c
     (void)pthread_mutex_lock(&c->mutex);
     while ((!c->up || c->fresh != NULL || c->telling) && !c->stopping &&
            dload_postgres_i_now() < until_ns)
-        dload_postgres_i_cond_wait(c, until_ns);
+        dload_threads_i_wait(&c->changed, &c->mutex, until_ns);
     dload_status st = c->stopping                                ? DLOAD_ECLOSED
                       : c->up && c->fresh == NULL && !c->telling ? DLOAD_OK
                                                                  : DLOAD_ETIMEDOUT;
@@ -333,7 +321,7 @@ DLOAD_I_LOCAL dload_status dload_postgres_channel_barrier(dload_postgres_channel
     const uint64_t n_up = c->stats.n_up;
     while (c->up && c->stats.n_up == n_up && c->answered < mine &&
            dload_postgres_i_now() < until_ns)
-        dload_postgres_i_cond_wait(c, until_ns);
+        dload_threads_i_wait(&c->changed, &c->mutex, until_ns);
     const bool known = !c->up || c->stats.n_up != n_up || c->answered >= mine;
     (void)pthread_mutex_unlock(&c->mutex);
     return known ? DLOAD_OK : DLOAD_ETIMEDOUT;

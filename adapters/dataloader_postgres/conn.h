@@ -40,7 +40,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
+#include "../dataloader_threads/pair.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,17 +58,6 @@
 
 #ifndef LIBPQ_HAS_PIPELINING
 #error "dataloader_postgres: libpq 14 or newer is needed"
-#endif
-
-/* A strict -std=c11 with <pthread.h> included before dataloader.h hides this one. */
-#if defined(__GLIBC__) && !defined(__USE_XOPEN2K)
-#ifdef __cplusplus
-extern "C" {
-#endif
-int pthread_condattr_setclock(pthread_condattr_t *attr, int clock_id);
-#ifdef __cplusplus
-}
-#endif
 #endif
 
 #define DLOAD_POSTGRES_I_MAX_CONNS    64u

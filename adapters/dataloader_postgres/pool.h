@@ -257,13 +257,7 @@ DLOAD_I_LOCAL dload_status dload_postgres_i_take(dload_postgres *p, uint64_t dea
         uint64_t now_ns = dload_postgres_i_now();
         if (c != NULL || now_ns >= deadline_ns)
             break;
-        /* Never long: a wake-up that the C library loses costs a tenth of a second. */
-        uint64_t until_ns = now_ns + 100 * DLOAD_MILLISECOND;
-        until_ns = until_ns < deadline_ns ? until_ns : deadline_ns;
-        struct timespec ts;
-        ts.tv_sec = (time_t)(until_ns / DLOAD_SECOND);
-        ts.tv_nsec = (long)(until_ns % DLOAD_SECOND);
-        (void)pthread_cond_timedwait(&p->freed, &p->mutex, &ts);
+        dload_threads_i_wait(&p->freed, &p->mutex, deadline_ns);
     }
     if (c != NULL)
         c->busy = true;
@@ -353,22 +347,6 @@ DLOAD_I_LOCAL void dload_postgres_i_free_texts(dload_postgres *p)
     p->url = p->password = NULL;
 }
 
-/* A mutex, and a condition on the monotonic clock. */
-DLOAD_I_LOCAL bool dload_postgres_i_pair_init(pthread_mutex_t *mutex, pthread_cond_t *cond)
-{
-    pthread_condattr_t attr;
-    if (pthread_condattr_init(&attr) != 0)
-        return false;
-    bool ok = pthread_condattr_setclock(&attr, DLOAD_I_CLOCK_PRECISE) == 0 &&
-              pthread_cond_init(cond, &attr) == 0;
-    (void)pthread_condattr_destroy(&attr);
-    if (ok && pthread_mutex_init(mutex, NULL) != 0) {
-        (void)pthread_cond_destroy(cond);
-        ok = false;
-    }
-    return ok;
-}
-
 /* Prepares a pool; connects to nobody yet, so that a program starts while its server does not run.
  * Returns DLOAD_OK; DLOAD_EINVAL: no url, one that cannot be parsed, a number out of range; DLOAD_ENOMEM. */
 DLOAD_I_LOCAL dload_status dload_postgres_init(dload_postgres *p,
@@ -392,7 +370,7 @@ DLOAD_I_LOCAL dload_status dload_postgres_init(dload_postgres *p,
     for (size_t i = 0; i < DLOAD_POSTGRES_I_MAX_CONNS; i++)
         p->conns[i].pool = p;
     dload_status st = dload_postgres_i_parse(p, config->url);
-    if (st == DLOAD_OK && !dload_postgres_i_pair_init(&p->mutex, &p->freed))
+    if (st == DLOAD_OK && !dload_threads_i_pair_init(&p->mutex, &p->freed))
         st = DLOAD_ENOMEM;
     if (st != DLOAD_OK)
         dload_postgres_i_free_texts(p);

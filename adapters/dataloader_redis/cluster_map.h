@@ -371,23 +371,14 @@ DLOAD_I_LOCAL dload_status dload_redis_cluster_i_renew(dload_redis_cluster_i_job
 
 /* ---- lanes ---- */
 
-/* A lane for one request. NULL: all were in use until then. Waits 100 ms at a time: see dload_i_pthread_park. */
+/* A lane for one request. NULL: all were in use until then. */
 DLOAD_I_LOCAL dload_redis_lane *dload_redis_cluster_i_take_lane(dload_redis_cluster *cl,
                                                                 uint64_t until_ns)
 {
     dload_redis_store *r = &cl->node;
     (void)pthread_mutex_lock(&r->mutex);
-    while (cl->idle == NULL) {
-        const uint64_t now_ns = dload_redis_now();
-        if (now_ns >= until_ns)
-            break;
-        uint64_t wake_ns = dload_i_add_ns(now_ns, 100 * DLOAD_MILLISECOND);
-        wake_ns = wake_ns < until_ns ? wake_ns : until_ns;
-        struct timespec ts;
-        ts.tv_sec = (time_t)(wake_ns / DLOAD_SECOND);
-        ts.tv_nsec = (long)(wake_ns % DLOAD_SECOND);
-        (void)pthread_cond_timedwait(&r->idle_cond, &r->mutex, &ts);
-    }
+    while (cl->idle == NULL && dload_redis_now() < until_ns)
+        dload_threads_i_wait(&r->idle_cond, &r->mutex, until_ns);
     dload_redis_lane *lane = cl->idle;
     if (lane != NULL)
         cl->idle = lane->next;

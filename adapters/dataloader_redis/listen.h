@@ -224,7 +224,7 @@ DLOAD_I_LOCAL void *dload_redis_i_thread(void *arg)
         const uint64_t until_ns = dload_redis_now() + dload_redis_pause(l->server, n, l);
         pthread_mutex_lock(&l->mutex);
         while (!l->stopping && dload_redis_now() < until_ns)
-            dload_redis_i_cond_wait(l, until_ns);
+            dload_threads_i_wait(&l->changed, &l->mutex, until_ns);
         pthread_mutex_unlock(&l->mutex);
     }
     return NULL;
@@ -237,7 +237,6 @@ DLOAD_I_LOCAL dload_status dload_redis_i_listen_init(dload_redis_listen *l,
                                                      dload_redis_server *server,
                                                      const dload_redis_listen_config *cfg)
 {
-    pthread_condattr_t attr;
     memset(l, 0, sizeof *l);
     l->ops = ops;
     l->server = server;
@@ -254,12 +253,11 @@ DLOAD_I_LOCAL dload_status dload_redis_i_listen_init(dload_redis_listen *l,
         (void)fcntl(l->wake[i], F_SETFD, FD_CLOEXEC);
         (void)fcntl(l->wake[i], F_SETFL, O_NONBLOCK);
     }
-    (void)pthread_condattr_init(&attr);
-    (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    (void)pthread_mutex_init(&l->mutex, NULL);
-    (void)pthread_cond_init(&l->changed, &attr);
-    (void)pthread_condattr_destroy(&attr);
-    return DLOAD_OK;
+    if (dload_threads_i_pair_init(&l->mutex, &l->changed))
+        return DLOAD_OK;
+    (void)close(l->wake[0]);
+    (void)close(l->wake[1]);
+    return DLOAD_ENOMEM;
 }
 
 DLOAD_I_LOCAL dload_status dload_redis_i_listen_start(dload_redis_listen *l)

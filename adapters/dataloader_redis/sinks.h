@@ -8,9 +8,9 @@
 #ifndef DLOAD_REDIS_SINKS_H
 #define DLOAD_REDIS_SINKS_H
 
+#include "../dataloader_threads/pair.h"
 #include "conn.h"
 
-#include <pthread.h>
 #include <signal.h>
 
 /* Counters since a listener was started. */
@@ -119,24 +119,12 @@ DLOAD_I_LOCAL void dload_redis_i_tell_one(const dload_sink *s, int what, const c
         s->up(s->ctx);
 }
 
-/* Waits on changed for at most until until_ns; capped, because a wake-up may be lost in the C library. mutex
- * is held. */
-DLOAD_I_LOCAL void dload_redis_i_cond_wait(dload_redis_listen *l, uint64_t until_ns)
-{
-    const uint64_t cap_ns = dload_redis_now() + 100 * DLOAD_MILLISECOND;
-    const uint64_t at_ns = until_ns < cap_ns ? until_ns : cap_ns;
-    struct timespec ts;
-    ts.tv_sec = (time_t)(at_ns / DLOAD_SECOND);
-    ts.tv_nsec = (long)(at_ns % DLOAD_SECOND);
-    (void)pthread_cond_timedwait(&l->changed, &l->mutex, &ts);
-}
-
 /* One at a time tells; meanwhile nobody comes or goes. mutex is held, before and after, but not between. The lists of
  * sinks are changed by who tells, with the mutex: others look at them with it alone. */
 DLOAD_I_LOCAL void dload_redis_i_begin_telling(dload_redis_listen *l)
 {
     while (l->telling)
-        dload_redis_i_cond_wait(l, DLOAD_NEVER);
+        dload_threads_i_wait(&l->changed, &l->mutex, DLOAD_NEVER);
     l->telling = true;
     pthread_mutex_unlock(&l->mutex);
 }
@@ -245,7 +233,7 @@ DLOAD_I_LOCAL dload_status dload_redis_i_listen_wait(dload_redis_listen *l, uint
     pthread_mutex_lock(&l->mutex);
     while ((!l->up || l->fresh != NULL || l->telling) && !l->stopping &&
            dload_redis_now() < until_ns)
-        dload_redis_i_cond_wait(l, until_ns);
+        dload_threads_i_wait(&l->changed, &l->mutex, until_ns);
     dload_status st = l->up && l->fresh == NULL ? DLOAD_OK
                       : l->stopping             ? DLOAD_ECLOSED
                                                 : DLOAD_ETIMEDOUT;
@@ -277,7 +265,7 @@ DLOAD_I_LOCAL dload_status dload_redis_i_listen_barrier(dload_redis_listen *l, u
         const uint64_t mine = ++l->asked;
         dload_redis_i_poke(l);
         while (l->answered < mine && dload_redis_now() < until_ns)
-            dload_redis_i_cond_wait(l, until_ns);
+            dload_threads_i_wait(&l->changed, &l->mutex, until_ns);
         st = l->answered >= mine ? DLOAD_OK : DLOAD_ETIMEDOUT;
     }
     pthread_mutex_unlock(&l->mutex);

@@ -9,7 +9,8 @@
 #ifndef DATALOADER_SQLITE_CONN_H
 #define DATALOADER_SQLITE_CONN_H
 
-#include <pthread.h>
+#include "../dataloader_threads/pair.h"
+
 #include <sqlite3.h>
 #include <stdio.h>
 #include <sys/types.h>

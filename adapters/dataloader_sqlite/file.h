@@ -25,34 +25,21 @@
 
 /* ---- who uses a connection ---- */
 
-/* Waits for another thread to give a connection back; false: for too long. The mutex is held. */
-DLOAD_I_LOCAL bool dload_sqlite_i_wait(dload_sqlite *q, uint64_t left_ns)
-{
-    const uint64_t until_ns = dload_i_add_ns(dload_i_clock_precise(NULL), left_ns);
-    struct timespec ts;
-    if (left_ns == 0)
-        return false;
-    ts.tv_sec = (time_t)(until_ns / DLOAD_SECOND);
-    ts.tv_nsec = (long)(until_ns % DLOAD_SECOND);
-    return pthread_cond_timedwait(&q->given, &q->mutex, &ts) == 0;
-}
-
 /* A connection for a request, within its time; NULL = there was none. One request writes at a time: SQLite
  * would have the others ask again and again. */
 DLOAD_I_LOCAL dload_sqlite_i_conn *dload_sqlite_i_take(dload_sqlite *q, uint64_t timeout_ns,
                                                        bool writes)
 {
-    const uint64_t start_ns = dload_i_clock_precise(NULL);
+    const uint64_t until_ns = dload_i_add_ns(dload_i_clock_precise(NULL), timeout_ns);
     dload_sqlite_i_conn *c = NULL;
     (void)pthread_mutex_lock(&q->mutex);
     for (;;) {
         /* The one used last time is warm: the first free one, not the next. */
         for (uint32_t i = 0; c == NULL && i < q->n_conns && !(writes && q->writing); i++)
             c = !q->conn[i].taken ? &q->conn[i] : NULL;
-        uint64_t passed_ns = dload_i_clock_precise(NULL) - start_ns;
-        if (c != NULL || passed_ns >= timeout_ns)
+        if (c != NULL || dload_i_clock_precise(NULL) >= until_ns)
             break;
-        (void)dload_sqlite_i_wait(q, timeout_ns - passed_ns);
+        dload_threads_i_wait(&q->given, &q->mutex, until_ns);
     }
     if (c != NULL) {
         c->taken = true;

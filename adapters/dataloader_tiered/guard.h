@@ -20,7 +20,7 @@
 #ifndef DLOAD_TIERED_GUARD_H
 #define DLOAD_TIERED_GUARD_H
 
-#include <pthread.h>
+#include "../dataloader_threads/pair.h"
 
 #define DLOAD_TIERED_I_STRIPES 64u
 #define DLOAD_TIERED_I_ALL     UINT64_MAX
@@ -101,13 +101,9 @@ DLOAD_I_LOCAL uint64_t dload_tiered_i_unchanged(const dload_tiered_i_guard *g, u
 /* Waits, and lets a lost wake-up cost 100 ms. The mutex is held. */
 DLOAD_I_LOCAL void dload_tiered_i_wait(dload_tiered_i_guard *g)
 {
-    const uint64_t at_ns = dload_i_clock_precise(NULL) + 100 * DLOAD_MILLISECOND;
-    struct timespec ts;
     int before = 0;
-    ts.tv_sec = (time_t)(at_ns / DLOAD_SECOND);
-    ts.tv_nsec = (long)(at_ns % DLOAD_SECOND);
     (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
-    (void)pthread_cond_timedwait(&g->quiet, &g->mutex, &ts);
+    dload_threads_i_wait(&g->quiet, &g->mutex, DLOAD_NEVER);
     (void)pthread_setcancelstate(before, &before);
 }
 
@@ -225,18 +221,8 @@ DLOAD_I_LOCAL bool dload_tiered_i_trust(dload_tiered_i_guard *g, uint32_t n)
 
 DLOAD_I_LOCAL bool dload_tiered_i_guard_init(dload_tiered_i_guard *g)
 {
-    pthread_condattr_t attr;
     memset(g, 0, sizeof *g);
-    if (pthread_condattr_init(&attr) != 0)
-        return false;
-    bool ok = pthread_condattr_setclock(&attr, DLOAD_I_CLOCK_PRECISE) == 0 &&
-              pthread_cond_init(&g->quiet, &attr) == 0;
-    (void)pthread_condattr_destroy(&attr);
-    if (ok && pthread_mutex_init(&g->mutex, NULL) != 0) {
-        (void)pthread_cond_destroy(&g->quiet);
-        ok = false;
-    }
-    return ok;
+    return dload_threads_i_pair_init(&g->mutex, &g->quiet);
 }
 
 #endif /* DLOAD_TIERED_GUARD_H */
