@@ -200,11 +200,11 @@
  *                            >>nest >>batch >>pace
  *                            >>run >>crew >>drive >>registry >>carry >>backend >>named >>stored >>store_stats
  *                            >>letter >>second >>locking >>leasing
- *   once a loader: >>params >>fork >>lock_pthread >>snapshot >>snapshot_file >>worth >>draw >>siphash >>types >>api
- *                  >>leave >>ident >>table >>keytext >>stale >>removed >>weight >>read >>reach >>store >>cache >>shards >>many
- *                  >>pin >>owed >>ops >>answer >>locked >>leased >>second_level >>run_second
- *                  >>refresh >>load >>outside >>sink >>control >>save >>restore
- *                  >>undef
+ *   once a loader: >>params >>fork >>lock_pthread >>snapshot >>snapshot_file >>worth >>draw >>siphash >>types
+ *                  >>slots >>loader >>api >>leave >>ident >>entry >>table >>keytext >>stale >>removed >>weight
+ *                  >>read >>reach >>store >>cache >>shards >>many >>pin >>owed >>ops
+ *                  >>answer >>locked >>leased >>second_level >>run_second >>refresh >>load >>outside >>sink
+ *                  >>control >>save >>restore >>undef
  */
 /* A name of the user's own, or -Wshadow, never decides whether this compiles without warnings. */
 #pragma GCC diagnostic push
@@ -9308,6 +9308,14 @@ typedef struct DLOAD_I_FN(i_ident) {
 #endif
 } DLOAD_I_FN(i_ident);
 
+#endif /* DLOAD_I_HAVE_TYPES */
+
+/* ==== typed/slots.h ==== */
+
+/* >>slots -- where one loader's entries live: slots, shards, and the cache that has them. All fields are private. */
+#ifndef DLOAD_I_HAVE_SLOTS
+#define DLOAD_I_HAVE_SLOTS
+
 /* What readers without the lock copy word by word is aligned for the widest. */
 #if DLOAD_I_LOCKLESS
 #define DLOAD_I_SHARED(type) __attribute__((__aligned__(sizeof(type) >= 8 ? 8 : 1)))
@@ -9449,6 +9457,14 @@ typedef struct DLOAD_I_FN(cache) {
 #endif
 } DLOAD_I_FN(cache);
 
+#endif /* DLOAD_I_HAVE_SLOTS */
+
+/* ==== typed/loader.h ==== */
+
+/* >>loader -- one loader: the struct itself, and what its calls work with. */
+#ifndef DLOAD_I_HAVE_LOADER
+#define DLOAD_I_HAVE_LOADER
+
 /* A value on its way into the cache. Private. */
 typedef struct DLOAD_I_FN(item) {
     DLOAD_I_FN(i_ident) id;
@@ -9525,7 +9541,7 @@ typedef struct DLOAD_NAME {
 #endif
 } DLOAD_NAME;
 
-#endif /* DLOAD_I_HAVE_TYPES */
+#endif /* DLOAD_I_HAVE_LOADER */
 
 /* ==== typed/api.h ==== */
 
@@ -10086,21 +10102,16 @@ DLOAD_I_INLINE DLOAD_I_ID DLOAD_I_FN(i_id)(const DLOAD_I_CACHE *c, DLOAD_I_K key
 #endif /* DLOAD_I_BODIES */
 #endif /* DLOAD_I_HAVE_IDENT */
 
-/* ==== typed/table.h ==== */
+/* ==== typed/entry.h ==== */
 
-/* >>table -- keys and entries of one loader: hash, compare, find, put, remove.
+/* >>entry -- what an entry is made of, in whatever table: its key in its one form, its value, the time.
  *
- * Everything here works on one shard whose lock is held. No user code runs but the REF and COPY
- * hooks of owned values; what has to be released goes back to the caller, who does it unlocked.
+ * No user code runs but the REF and COPY hooks of owned values.
  */
-#ifndef DLOAD_I_HAVE_TABLE
-#define DLOAD_I_HAVE_TABLE
+#ifndef DLOAD_I_HAVE_ENTRY
+#define DLOAD_I_HAVE_ENTRY
 
 #if DLOAD_I_BODIES
-
-/* An entry's meta word: readers without the lock may count a use at any time. */
-#define DLOAD_I_META(e)           DLOAD_I_LOAD_RELAXED(&(e)->meta)
-#define DLOAD_I_META_WRITE(e, to) DLOAD_I_STORE_RELEASE(&(e)->meta, (to))
 
 /* ---- keys ---- */
 
@@ -10131,51 +10142,6 @@ DLOAD_I_INLINE bool DLOAD_I_FN(i_same)(const DLOAD_I_K *a, const DLOAD_I_K *b)
     return *a == *b;
 #else
     return memcmp(a, b, sizeof *a) == 0;
-#endif
-}
-
-/* Is this entry the one? */
-DLOAD_I_INLINE bool DLOAD_I_FN(i_is)(const DLOAD_I_SLOT *e, const DLOAD_I_ID *id)
-{
-#if DLOAD_GROUP
-    if (e->group != id->group)
-        return false;
-#endif
-#if DLOAD_I_IS_STRING
-    const DLOAD_I_K *key = &id->key;
-    return e->key.hash_hi == (uint32_t)(id->hash >> 32) && e->key.len == key->len &&
-           (key->len == 0 || memcmp(e->key.ptr, key->ptr, key->len) == 0);
-#else
-    return DLOAD_I_FN(i_same)(&e->key, &id->key);
-#endif
-}
-
-/* The hash of an entry's key. */
-DLOAD_I_UNUSED static uint64_t DLOAD_I_FN(i_hash_of)(const void *slot, const uint64_t *hash_key)
-{
-    const DLOAD_I_SLOT *e = (const DLOAD_I_SLOT *)slot;
-    DLOAD_I_K key;
-#if DLOAD_I_IS_STRING
-    key.ptr = e->key.ptr;
-    key.len = e->key.len;
-#else
-    key = e->key;
-#endif
-#if DLOAD_GROUP
-    return DLOAD_I_FN(i_hash_in)(hash_key, key, e->group);
-#else
-    return DLOAD_I_FN(i_hash_in)(hash_key, key, 0);
-#endif
-}
-
-/* ... or as much of it as finding its home takes. */
-DLOAD_I_INLINE uint64_t DLOAD_I_FN(i_home_hash)(const DLOAD_I_SHARD *s, const DLOAD_I_SLOT *e)
-{
-#if DLOAD_I_IS_STRING
-    (void)s;
-    return (uint64_t)e->key.hash_hi << 32;
-#else
-    return DLOAD_I_FN(i_hash_of)(e, s->evict.hash_key);
 #endif
 }
 
@@ -10232,6 +10198,98 @@ DLOAD_I_INLINE uint64_t DLOAD_I_FN(i_now)(const DLOAD_I_CACHE *c)
 
 #if DLOAD_TTL
 
+DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_random)(DLOAD_I_CACHE *c)
+{
+    if (c->env->random != NULL)
+        return c->env->random(c->env->ctx);
+    /* a fixed sequence: Weyl's, mixed; a lost update between threads does no harm */
+    uint64_t r = DLOAD_I_LOAD_RELAXED(&c->seed) + UINT64_C(0x9e3779b97f4a7c15);
+    DLOAD_I_STORE_RELAXED(&c->seed, r);
+    return dload_i_mix64(r);
+}
+
+/* A TTL in ns, shortened by up to jitter_pct percent. */
+DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_jitter)(DLOAD_I_CACHE *c, uint64_t ttl_ns)
+{
+    if (c->jitter_pct == 0)
+        return ttl_ns;
+    uint64_t r = DLOAD_I_FN(i_random)(c);
+    uint64_t span_ns = ttl_ns / 100 * c->jitter_pct;
+    return ttl_ns - (span_ns / 65536 * (r >> 48) + span_ns % 65536 * (r >> 48) / 65536);
+}
+
+#endif /* DLOAD_TTL */
+
+#endif /* DLOAD_I_BODIES */
+#endif /* DLOAD_I_HAVE_ENTRY */
+
+/* ==== typed/table.h ==== */
+
+/* >>table -- the entries of one shard: compare, expire, find, read.
+ *
+ * Everything here works on one shard whose lock is held. No user code runs but the REF and COPY
+ * hooks of owned values; what has to be released goes back to the caller, who does it unlocked.
+ */
+#ifndef DLOAD_I_HAVE_TABLE
+#define DLOAD_I_HAVE_TABLE
+
+#if DLOAD_I_BODIES
+
+/* An entry's meta word: readers without the lock may count a use at any time. */
+#define DLOAD_I_META(e)           DLOAD_I_LOAD_RELAXED(&(e)->meta)
+#define DLOAD_I_META_WRITE(e, to) DLOAD_I_STORE_RELEASE(&(e)->meta, (to))
+
+/* ---- entries ---- */
+
+/* Is this entry the one? */
+DLOAD_I_INLINE bool DLOAD_I_FN(i_is)(const DLOAD_I_SLOT *e, const DLOAD_I_ID *id)
+{
+#if DLOAD_GROUP
+    if (e->group != id->group)
+        return false;
+#endif
+#if DLOAD_I_IS_STRING
+    const DLOAD_I_K *key = &id->key;
+    return e->key.hash_hi == (uint32_t)(id->hash >> 32) && e->key.len == key->len &&
+           (key->len == 0 || memcmp(e->key.ptr, key->ptr, key->len) == 0);
+#else
+    return DLOAD_I_FN(i_same)(&e->key, &id->key);
+#endif
+}
+
+/* The hash of an entry's key. */
+DLOAD_I_UNUSED static uint64_t DLOAD_I_FN(i_hash_of)(const void *slot, const uint64_t *hash_key)
+{
+    const DLOAD_I_SLOT *e = (const DLOAD_I_SLOT *)slot;
+    DLOAD_I_K key;
+#if DLOAD_I_IS_STRING
+    key.ptr = e->key.ptr;
+    key.len = e->key.len;
+#else
+    key = e->key;
+#endif
+#if DLOAD_GROUP
+    return DLOAD_I_FN(i_hash_in)(hash_key, key, e->group);
+#else
+    return DLOAD_I_FN(i_hash_in)(hash_key, key, 0);
+#endif
+}
+
+/* ... or as much of it as finding its home takes. */
+DLOAD_I_INLINE uint64_t DLOAD_I_FN(i_home_hash)(const DLOAD_I_SHARD *s, const DLOAD_I_SLOT *e)
+{
+#if DLOAD_I_IS_STRING
+    (void)s;
+    return (uint64_t)e->key.hash_hi << 32;
+#else
+    return DLOAD_I_FN(i_hash_of)(e, s->evict.hash_key);
+#endif
+}
+
+/* ---- time ---- */
+
+#if DLOAD_TTL
+
 #if DLOAD_REFRESH
 #define DLOAD_I_DUE gone /* the field that the wheel goes by */
 
@@ -10274,26 +10332,6 @@ DLOAD_I_INLINE bool DLOAD_I_FN(i_expired)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD 
 #else
     return DLOAD_I_FN(i_expired_far)(c, s, e);
 #endif
-}
-
-DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_random)(DLOAD_I_CACHE *c)
-{
-    if (c->env->random != NULL)
-        return c->env->random(c->env->ctx);
-    /* a fixed sequence: Weyl's, mixed; a lost update between threads does no harm */
-    uint64_t r = DLOAD_I_LOAD_RELAXED(&c->seed) + UINT64_C(0x9e3779b97f4a7c15);
-    DLOAD_I_STORE_RELAXED(&c->seed, r);
-    return dload_i_mix64(r);
-}
-
-/* A TTL in ns, shortened by up to jitter_pct percent. */
-DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_jitter)(DLOAD_I_CACHE *c, uint64_t ttl_ns)
-{
-    if (c->jitter_pct == 0)
-        return ttl_ns;
-    uint64_t r = DLOAD_I_FN(i_random)(c);
-    uint64_t span_ns = ttl_ns / 100 * c->jitter_pct;
-    return ttl_ns - (span_ns / 65536 * (r >> 48) + span_ns % 65536 * (r >> 48) / 65536);
 }
 
 #if !DLOAD_REFRESH
@@ -16662,6 +16700,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(restore_file)(DLOAD_NAME *l, const char *pat
 #undef DLOAD_I_V
 #undef DLOAD_I_FINGERPRINT
 #undef DLOAD_I_HAVE_API
+#undef DLOAD_I_HAVE_SLOTS
+#undef DLOAD_I_HAVE_LOADER
 #undef DLOAD_I_HAVE_LEAVE
 #undef DLOAD_I_WEIGHT_MAX
 #undef DLOAD_I_WEIGHT_PIN
@@ -16670,6 +16710,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(restore_file)(DLOAD_NAME *l, const char *pat
 #undef DLOAD_I_SLOT
 #undef DLOAD_I_CACHE
 #undef DLOAD_I_HASH_KEY
+#undef DLOAD_I_HAVE_ENTRY
 #undef DLOAD_I_HAVE_TABLE
 #undef DLOAD_I_HAVE_KEYTEXT
 #undef DLOAD_I_SIGNED

@@ -11,7 +11,7 @@
 #ifndef DLOAD_I_HAVE_API
 #define DLOAD_I_HAVE_API
 
-#include "types.h"
+#include "loader.h"
 
 #if DLOAD_LINKAGE != DLOAD_LINKAGE_STATIC && defined(__cplusplus)
 extern "C" {

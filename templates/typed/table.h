@@ -1,4 +1,4 @@
-/* >>table -- keys and entries of one loader: hash, compare, find, put, remove.
+/* >>table -- the entries of one shard: compare, expire, find, read.
  *
  * Everything here works on one shard whose lock is held. No user code runs but the REF and COPY
  * hooks of owned values; what has to be released goes back to the caller, who does it unlocked.
@@ -6,8 +6,7 @@
 #ifndef DLOAD_I_HAVE_TABLE
 #define DLOAD_I_HAVE_TABLE
 
-#include "ident.h"
-#include "leave.h"
+#include "entry.h"
 
 #if DLOAD_I_BODIES
 
@@ -15,37 +14,7 @@
 #define DLOAD_I_META(e)           DLOAD_I_LOAD_RELAXED(&(e)->meta)
 #define DLOAD_I_META_WRITE(e, to) DLOAD_I_STORE_RELEASE(&(e)->meta, (to))
 
-/* ---- keys ---- */
-
-/* Brings a key to its one form; DLOAD_EKEY or DLOAD_ETOOBIG when it cannot be a key. */
-DLOAD_I_INLINE dload_status DLOAD_I_FN(i_canon)(DLOAD_I_K *key, size_t max_key_bytes)
-{
-#if DLOAD_I_KEY_KIND == DLOAD_I_KIND_FLOAT || DLOAD_I_KEY_KIND == DLOAD_I_KIND_DOUBLE
-    if (!(*key <= 0) && !(*key > 0))
-        return DLOAD_EKEY; /* NaN is not even equal to itself */
-    if (!(*key < 0) && !(*key > 0))
-        *key = 0; /* -0.0 */
-#elif DLOAD_I_IS_STRING
-    if (key->ptr == NULL && key->len != 0)
-        return DLOAD_EKEY;
-    if (key->len > max_key_bytes)
-        return DLOAD_ETOOBIG;
-#endif
-    (void)key;
-    (void)max_key_bytes;
-    return DLOAD_OK;
-}
-
-DLOAD_I_INLINE bool DLOAD_I_FN(i_same)(const DLOAD_I_K *a, const DLOAD_I_K *b)
-{
-#if DLOAD_I_IS_STRING
-    return a->len == b->len && (a->len == 0 || memcmp(a->ptr, b->ptr, a->len) == 0);
-#elif DLOAD_I_KEY_KIND == DLOAD_I_KIND_INTEGER || DLOAD_I_KEY_KIND == DLOAD_I_KIND_BOOL
-    return *a == *b;
-#else
-    return memcmp(a, b, sizeof *a) == 0;
-#endif
-}
+/* ---- entries ---- */
 
 /* Is this entry the one? */
 DLOAD_I_INLINE bool DLOAD_I_FN(i_is)(const DLOAD_I_SLOT *e, const DLOAD_I_ID *id)
@@ -92,56 +61,7 @@ DLOAD_I_INLINE uint64_t DLOAD_I_FN(i_home_hash)(const DLOAD_I_SHARD *s, const DL
 #endif
 }
 
-/* ---- values ---- */
-
-/* Another owner of the same value, or a copy of it. */
-DLOAD_I_INLINE dload_status DLOAD_I_FN(i_copy)(DLOAD_I_V *to, const DLOAD_I_V *from)
-{
-#if DLOAD_I_VALUE_IS_BLOB
-    *to = dload_blob_retain(*from);
-#elif defined(DLOAD_VALUE_COPY)
-    if (!(DLOAD_VALUE_COPY(to, from)))
-        return DLOAD_ENOMEM;
-#else
-    *to = *from;
-#if defined(DLOAD_VALUE_REF)
-    DLOAD_VALUE_REF(to);
-#endif
-#endif
-    return DLOAD_OK;
-}
-
-/* The end of an owned value; no lock is held. */
-DLOAD_I_INLINE void DLOAD_I_FN(i_release)(DLOAD_I_V *value)
-{
-#if DLOAD_I_VALUE_IS_BLOB
-    dload_blob_release(value);
-#elif defined(DLOAD_VALUE_FREE)
-    DLOAD_VALUE_FREE(value);
-#elif defined(DLOAD_VALUE_UNREF)
-    DLOAD_VALUE_UNREF(value);
-#endif
-    (void)value;
-}
-
 /* ---- time ---- */
-
-DLOAD_I_INLINE uint64_t DLOAD_I_FN(i_now)(const DLOAD_I_CACHE *c)
-{
-#if DLOAD_CLOCK == DLOAD_CLOCK_COARSE
-    (void)c;
-    return dload_i_clock_coarse(NULL);
-#elif DLOAD_CLOCK == DLOAD_CLOCK_PRECISE
-    (void)c;
-    return dload_i_clock_precise(NULL);
-#else
-#if DLOAD_CLOCK == DLOAD_CLOCK_ENV
-    if (c->env->now != NULL)
-        return c->env->now(c->env->ctx);
-#endif
-    return DLOAD_I_LOAD_RELAXED(&c->manual_ns);
-#endif
-}
 
 #if DLOAD_TTL
 
@@ -187,26 +107,6 @@ DLOAD_I_INLINE bool DLOAD_I_FN(i_expired)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD 
 #else
     return DLOAD_I_FN(i_expired_far)(c, s, e);
 #endif
-}
-
-DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_random)(DLOAD_I_CACHE *c)
-{
-    if (c->env->random != NULL)
-        return c->env->random(c->env->ctx);
-    /* a fixed sequence: Weyl's, mixed; a lost update between threads does no harm */
-    uint64_t r = DLOAD_I_LOAD_RELAXED(&c->seed) + UINT64_C(0x9e3779b97f4a7c15);
-    DLOAD_I_STORE_RELAXED(&c->seed, r);
-    return dload_i_mix64(r);
-}
-
-/* A TTL in ns, shortened by up to jitter_pct percent. */
-DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_jitter)(DLOAD_I_CACHE *c, uint64_t ttl_ns)
-{
-    if (c->jitter_pct == 0)
-        return ttl_ns;
-    uint64_t r = DLOAD_I_FN(i_random)(c);
-    uint64_t span_ns = ttl_ns / 100 * c->jitter_pct;
-    return ttl_ns - (span_ns / 65536 * (r >> 48) + span_ns % 65536 * (r >> 48) / 65536);
 }
 
 #if !DLOAD_REFRESH

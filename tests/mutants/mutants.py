@@ -35,11 +35,11 @@ mutant("tag_may_be_zero", "runtime/group.h",
        "test_table")
 
 # ---- keys ----
-mutant("minus_zero_kept", "typed/table.h",
+mutant("minus_zero_kept", "typed/entry.h",
        "        *key = 0; /* -0.0 */",
        "        (void)0;",
        "test_keys")
-mutant("nan_accepted", "typed/table.h",
+mutant("nan_accepted", "typed/entry.h",
        "        return DLOAD_EKEY; /* NaN is not even equal to itself */",
        "        return DLOAD_OK;",
        "test_keys")
@@ -213,7 +213,7 @@ mutant("expiry_late_by_a_tick", "typed/table.h",
        "(int32_t)((uint32_t)tick - e->expiry) < 0",
        "(int32_t)((uint32_t)tick - e->expiry) <= 0",
        "test_cache_model", "test_kept")
-mutant("jitter_lengthens", "typed/table.h",
+mutant("jitter_lengthens", "typed/entry.h",
        "    return ttl_ns - (span_ns / 65536",
        "    return ttl_ns + (span_ns / 65536",
        "test_kept")

@@ -1,0 +1,148 @@
+/* >>slots -- where one loader's entries live: slots, shards, and the cache that has them. All fields are private. */
+#ifndef DLOAD_I_HAVE_SLOTS
+#define DLOAD_I_HAVE_SLOTS
+
+#include "types.h"
+
+/* What readers without the lock copy word by word is aligned for the widest. */
+#if DLOAD_I_LOCKLESS
+#define DLOAD_I_SHARED(type) __attribute__((__aligned__(sizeof(type) >= 8 ? 8 : 1)))
+#else
+#define DLOAD_I_SHARED(type)
+#endif
+
+/* Where an entry lives: what a hit touches and nothing else. Private.
+ *
+ *   meta  bits 0..7 uses since the policy last looked, 8 in the main queue (S3-FIFO), 9 expires,
+ *         10 pinned (with bit 8: dead, see weight.h), 11 somebody is to refresh it early,
+ *         15 an error instead of a value, 16..31 epoch (an entry of another epoch was cleared by
+ *         clear_all and is not there)
+ */
+typedef struct DLOAD_I_FN(slot) {
+    uint32_t meta;
+#if DLOAD_TTL
+    uint32_t
+        expiry; /* tick before which it is fresh; exact when near, see _wheel_arm; with bit 9 */
+#endif
+#if DLOAD_REFRESH
+    /* expiry says here how far a hit need not look at the rest, all of it with bit 9 of meta; see stale.h */
+    uint32_t gone;  /* tick after which the entry is gone */
+    uint32_t retry; /* tick until which a refresh that failed is not tried again */
+    uint64_t end;   /* tick at which its TTL ends */
+#endif
+#if DLOAD_GROUP
+    uint64_t group;
+#endif
+#if DLOAD_I_IS_STRING
+    dload_i_skey key;
+#else
+    DLOAD_I_K key DLOAD_I_SHARED(DLOAD_I_K);
+#endif
+    union {
+        DLOAD_I_V value DLOAD_I_SHARED(DLOAD_I_V);
+        int32_t status; /* with bit 15 of meta */
+    } u;
+} DLOAD_I_FN(slot);
+
+/* Between threads, what many read and what few write lie on cache lines of their own. */
+#if DLOAD_I_THREADED
+#define DLOAD_I_APART __attribute__((__aligned__(64)))
+#else
+#define DLOAD_I_APART
+#endif
+
+/* A part of the cache with a lock of its own. Private. */
+typedef struct DLOAD_I_FN(shard) {
+    /* what a hit looks at */
+    dload_i_group *groups DLOAD_I_APART; /* n_groups of 32 tags each, 64-byte aligned */
+    DLOAD_I_FN(slot) * slots;            /* by the same number */
+    uint32_t n_groups;
+    uint32_t epoch;    /* of live entries, in the place it has in meta */
+    uint32_t max_uses; /* where a hit stops counting; 0 = the policy does not ask */
+#if DLOAD_TTL
+    uint64_t tick; /* the wheel's time */
+#endif
+    /* what only writers do */
+    DLOAD_I_LOCK_T lock DLOAD_I_APART;
+    uint32_t n_live;        /* entries of this epoch */
+    uint32_t n_used;        /* ... and of older ones not reaped yet */
+    uint32_t n_pinned;      /* of these, entries that are in no queue */
+    uint32_t n_live_pinned; /* ... and of this epoch */
+    uint32_t cap;           /* n_live never exceeds it */
+    uint32_t reach; /* no entry lives further than so many groups from home, itself one of them */
+    uint32_t reap_group; /* next group to look at for entries of older epochs */
+    uint32_t since_reap; /* clear_all calls since the last complete reap */
+    void *block;         /* what groups and slots and the side arrays were carved from */
+    size_t block_bytes;
+#if DLOAD_I_LOCKLESS
+    void *outgrown; /* blocks of smaller tables, which a reader may still look at: a list */
+    size_t outgrown_bytes;
+#endif
+    dload_i_evict evict;
+#if DLOAD_TTL
+    dload_i_wheel wheel;
+#endif
+#if DLOAD_I_IS_STRING
+    dload_i_arena arena;
+#endif
+#if DLOAD_I_WEIGHED
+    uint32_t *weights;      /* by slot; see weight.h */
+    uint64_t max_weight;    /* weight never exceeds it; UINT64_MAX = no limit */
+    uint64_t weight;        /* of the entries of this epoch */
+    uint64_t pinned_weight; /* of those that a call pinned */
+    uint64_t too_heavy;     /* values over max_weight */
+#endif
+#if DLOAD_I_KILLS
+    uint32_t dead; /* chain of evicted entries whose values wait to be released; see weight.h */
+    uint32_t n_dead;
+#endif
+    uint64_t hits;        /* DLOAD_STATS; under the lock; see also cache.stripes */
+    uint64_t evictions;   /* entries the policy removed to make room */
+    uint64_t expired;     /* entries removed because their TTL passed */
+    uint64_t long_probes; /* entries that had to be put far from home; see reach.h */
+    uint64_t skipped;     /* values not cached: no room, or no memory */
+} DLOAD_I_FN(shard);
+
+/* A cache: the same one inside every loader, and usable alone. Private fields. */
+typedef struct DLOAD_I_FN(cache) {
+#if !DLOAD_I_THREADED
+    DLOAD_I_FN(shard) one; /* without locks one shard is enough, and a hit need not look for it */
+#endif
+    DLOAD_I_FN(shard) * shard;
+#if DLOAD_I_THREADED
+    void *block; /* what the shards were carved from */
+#endif
+#if DLOAD_I_LOCKLESS && DLOAD_STATS
+    dload_i_stripe *stripes; /* hits without the lock, a counter a thread */
+#endif
+    uint32_t n_shards; /* 2^n; 0 = caching is off */
+    uint32_t jitter_pct;
+    uint64_t ttl_ns;
+    size_t max_key_bytes;
+    bool unbounded;
+    uint32_t fork_epoch; /* with a lock: of the process it was made in */
+#if DLOAD_STORE
+    bool deaf; /* changes in the store may go unheard: nothing is cached; atomic, see sink.h */
+#endif
+    const dload_env *env;
+    uint64_t manual_ns; /* DLOAD_CLOCK_MANUAL: what _cache_advance said last */
+    uint64_t seed;      /* of the jitter when env->random is NULL */
+#if DLOAD_REFRESH
+    uint64_t stale_ticks; /* an entry may be handed out after its TTL for so long, */
+    uint64_t error_ticks; /* for so long when its fetch failed, */
+    uint64_t keep_ticks;  /* and stays for so long: the longer of both */
+    uint64_t idle_ticks;
+    uint32_t retry_ticks;
+    uint32_t ahead_pct;
+    uint64_t ahead_ns; /* XFetch's beta * delta; atomic */
+#endif
+#if DLOAD_ON_REMOVE
+    void (*on_remove)(void *ctx, DLOAD_I_FN(removed) * removed);
+    void *remove_ctx;
+#endif
+#if DLOAD_HASH == DLOAD_HASH_SIP
+    uint64_t hash_key[2];
+#endif
+} DLOAD_I_FN(cache);
+
+#endif /* DLOAD_I_HAVE_SLOTS */
