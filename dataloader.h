@@ -195,7 +195,7 @@
  * it. A fetch that was running serves those who waited for it, and is cached nowhere. With a store: SECOND LEVEL.
  *
  * CONTENTS (search for the marks)
- *   once a translation unit: >>port >>status >>key >>env >>pool >>blob >>hash >>lock >>arena >>group
+ *   once a translation unit: >>port >>status >>key >>env >>pool >>block >>ticks >>blob >>hash >>lock >>arena >>group
  *                            >>ghost >>fifo >>past >>evict >>adaptive >>wheel >>chance >>stats >>flight
  *                            >>nest >>batch >>pace
  *                            >>run >>crew >>drive >>registry >>carry >>backend >>named >>stored >>store_stats
@@ -1030,6 +1030,128 @@ DLOAD_I_LOCAL void dload_pool_reset(dload_pool *pool)
 }
 
 #endif /* DLOAD_I_POOL_H */
+
+/* ==== runtime/block.h ==== */
+
+/* >>block -- an allocator over one block of the caller's, for machines without malloc.
+ *
+ * A loader that was made for it (see DLOAD_BYTES) asks for its memory in _init, a few times, and gives it
+ * back in _destroy, so that advancing a mark is all it takes. What is freed last comes back at once, and all
+ * of it when nothing is out any more: the same block serves the next _init. There is no parent to fall back
+ * on: what does not fit is DLOAD_ENOMEM.
+ */
+#ifndef DLOAD_I_BLOCK_H
+#define DLOAD_I_BLOCK_H
+
+/* One block of memory as an env. Several loaders and caches may share it. */
+typedef struct dload_block {
+    dload_env env;    /* pass &block.env as config.env; set env.now, whose ctx is the dload_block */
+    char *memory;     /* private, as all that follows */
+    size_t cap_bytes; /* may be read: what there is, */
+    size_t n_used_bytes; /* ... and what of it is out */
+    size_t n_out;        /* pieces that are out */
+} dload_block;
+
+/* Pieces begin on multiples of this: enough for anything but values that are aligned to 16. */
+#define DLOAD_I_BLOCK_ALIGN 8u
+
+/* What a piece of n bytes takes. A macro, because array sizes are made of it. */
+#define DLOAD_I_BLOCK_UP(n) \
+    (((n) + (DLOAD_I_BLOCK_ALIGN - 1u)) & ~(size_t)(DLOAD_I_BLOCK_ALIGN - 1u))
+
+DLOAD_I_LOCAL void *dload_i_block_alloc(void *ctx, size_t n_bytes)
+{
+    dload_block *block = (dload_block *)ctx;
+    size_t left = block->cap_bytes - block->n_used_bytes; /* whole steps, both of them */
+    if (n_bytes > left)
+        return NULL;
+    void *p = block->memory + block->n_used_bytes;
+    block->n_used_bytes += DLOAD_I_BLOCK_UP(n_bytes);
+    block->n_out++;
+    return p;
+}
+
+DLOAD_I_LOCAL void dload_i_block_free(void *ctx, void *p, size_t n_bytes)
+{
+    dload_block *block = (dload_block *)ctx;
+    size_t from = (size_t)((char *)p - block->memory);
+    if (from + DLOAD_I_BLOCK_UP(n_bytes) == block->n_used_bytes)
+        block->n_used_bytes = from; /* the last one out is the first one back */
+    if (--block->n_out == 0)
+        block->n_used_bytes = 0;
+}
+
+/* Makes an env of the n_bytes at memory, which stay the caller's, may be static, and must outlive every loader
+ * on them. They are best aligned to 8: of others the bytes up to the next multiple of 8 are not used. Values that
+ * are aligned to 16 need another env. The clock stands still until env.now is set. One thread at a time. O(1). */
+DLOAD_I_LOCAL void dload_block_init(dload_block *block, void *memory, size_t n_bytes)
+{
+    size_t skip = (size_t)(0u - (uintptr_t)memory) & (DLOAD_I_BLOCK_ALIGN - 1u);
+    memset(block, 0, sizeof *block);
+    block->env.alloc = dload_i_block_alloc;
+    block->env.free = dload_i_block_free;
+    block->env.ctx = block;
+    block->memory = (char *)memory + skip;
+    block->cap_bytes = n_bytes < skip ? 0 : (n_bytes - skip) & ~(size_t)(DLOAD_I_BLOCK_ALIGN - 1u);
+}
+
+#endif /* DLOAD_I_BLOCK_H */
+
+/* ==== runtime/ticks.h ==== */
+
+/* >>ticks -- a counter of 32 bits that wraps, as the nanoseconds that everything here is measured in.
+ *
+ * Timers of microcontrollers count up and start over after 2^32 ticks, 49 days of milliseconds or 71 minutes
+ * of microseconds. Differences between two looks are right as long as no more than one round lies between them;
+ * they are summed up.
+ */
+#ifndef DLOAD_I_TICKS_H
+#define DLOAD_I_TICKS_H
+
+/* A counter that is extended. Zero it, set tick_ns; for an env it belongs beside the counter:
+ *
+ *     static dload_ticks clock = {1000000, 0, 0};            // a tick is a millisecond
+ *     static uint64_t now(void *ctx) { (void)ctx; return dload_ticks_ns(&clock, millis()); }
+ */
+typedef struct dload_ticks {
+    uint32_t tick_ns;    /* ns a tick */
+    uint32_t last_ticks; /* private: the counter at the last look */
+    uint64_t total_ns;   /* private: time until then */
+} dload_ticks;
+
+/* a * b in four parts, for cores that multiply 32 bits into 32. */
+DLOAD_I_INLINE uint64_t dload_i_mul_halves(uint32_t a, uint32_t b)
+{
+    uint32_t low = (a & 0xffffu) * (b & 0xffffu);
+    uint32_t left = (a >> 16) * (b & 0xffffu);
+    uint32_t right = (a & 0xffffu) * (b >> 16);
+    uint32_t middle = (low >> 16) + (left & 0xffffu) + (right & 0xffffu);
+    uint32_t high = (a >> 16) * (b >> 16) + (left >> 16) + (right >> 16) + (middle >> 16);
+    return (uint64_t)high << 32 | (middle << 16 | (low & 0xffffu));
+}
+
+/* a * b, without the compiler's library. */
+DLOAD_I_INLINE uint64_t dload_i_mul_wide(uint32_t a, uint32_t b)
+{
+#if DLOAD_FREESTANDING && (defined(__ARM_ARCH_6M__) || defined(__ARM_ARCH_8M_BASE__))
+    return dload_i_mul_halves(a, b);
+#else
+    return (uint64_t)a * b;
+#endif
+}
+
+/* The time in ns since the counter was 0, at a look that finds it at now_ticks: what env.now returns. It never
+ * goes back, and wraps after 584 years, as long as somebody looks once in 2^32 ticks; a loader looks when it
+ * is called. A look that interrupts another one spoils it: where interrupt handlers ask for the time, too, as
+ * _cache_get does, it goes into a critical section. Allocates nothing; O(1). */
+DLOAD_I_LOCAL uint64_t dload_ticks_ns(dload_ticks *t, uint32_t now_ticks)
+{
+    t->total_ns += dload_i_mul_wide(now_ticks - t->last_ticks, t->tick_ns);
+    t->last_ticks = now_ticks;
+    return t->total_ns;
+}
+
+#endif /* DLOAD_I_TICKS_H */
 
 /* ==== runtime/blob.h ==== */
 
