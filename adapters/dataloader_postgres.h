@@ -87,6 +87,12 @@ typedef struct dload_postgres_store_config {
     const dload_store_hooks *hooks; /* see dload_store */
 } dload_postgres_store_config;
 
+/* How far a walk over the table is. Private. */
+typedef struct dload_postgres_cursor {
+    char at[2048]; /* the id from which the next step goes on */
+    size_t n_bytes;
+} dload_postgres_cursor;
+
 /* A store. Must not be moved between _init and _destroy. */
 typedef struct dload_postgres_store {
     dload_store store; /* what loaders are given */
@@ -101,9 +107,8 @@ typedef struct dload_postgres_store {
     uint64_t n_written; /* atomic: keys, since the last step of the purge */
     uint64_t n_purged;  /* atomic */
     uint64_t n_retries; /* atomic: requests that the server gave up for another one's sake */
-    pthread_mutex_t purge_mutex;
-    char purge_at[2048]; /* id from which the next step goes on */
-    size_t purge_at_bytes;
+    uint32_t purging;   /* atomic: somebody's is the cursor */
+    dload_postgres_cursor purge;
 } dload_postgres_store;
 
 /* A result of the server's that values of a request lie in. Private. */
@@ -112,14 +117,44 @@ typedef struct dload_postgres_kept {
     struct dload_postgres_kept *next;
 } dload_postgres_kept;
 
-/* One request on its way, or a part of it. Private. */
+/* Where a request stands: at which statement. Private. */
+typedef enum dload_postgres_stage {
+    DLOAD_POSTGRES_I_AT_SHAPE, /* is there a table, and is it ours? */
+    DLOAD_POSTGRES_I_AT_INDEX, /* ... and its index? */
+    DLOAD_POSTGRES_I_AT_CREATE,
+    DLOAD_POSTGRES_I_AT_PART, /* no statement: the next part of the items begins */
+    DLOAD_POSTGRES_I_AT_LOOK,
+    DLOAD_POSTGRES_I_AT_CLAIM, /* LEASE: what nobody has */
+    DLOAD_POSTGRES_I_AT_AGAIN, /* ... and what became of that */
+    DLOAD_POSTGRES_I_AT_WRITE,
+    DLOAD_POSTGRES_I_AT_PURGE, /* after writing: whatever comes of it, the request is done */
+    DLOAD_POSTGRES_I_AT_END
+} dload_postgres_stage;
+
+/* A request on its way: one statement after the other. Private. */
 typedef struct dload_postgres_job {
     dload_postgres_store *s;
-    dload_store_op *op;
-    dload_store_item **order; /* the request's items, sorted by key */
-    size_t first, n;          /* the part that is worked at: order[first .. first + n - 1] */
-    dload_postgres_conn *c;
-    uint64_t deadline_ns;
+    dload_store_op *op; /* NULL = none: only the table is looked at, or purged */
+    uint64_t *block;    /* what the items' ttl_ns were; behind that order and scratch */
+    size_t block_bytes;
+    dload_store_item **order; /* the items that are not too big, sorted by key */
+    size_t n_order;
+    size_t first, n;            /* the part that is worked at: order[first .. first + n - 1] */
+    dload_store_item **scratch; /* a choice of the part: 2 * its items */
+    dload_store_item **about;   /* what the statement under way is about */
+    size_t n_about;
+    dload_store_item **rest; /* LEASE: those that LOOK did not find */
+    size_t n_rest;
+    dload_postgres_stage stage;
+    unsigned n_tries;             /* of the statement, that were given up for another one's sake */
+    bool created;                 /* the table was to be made */
+    bool purges;                  /* s->purge is ours */
+    dload_postgres_cursor *sweep; /* without op: purge all of the table */
+    /* the statement under way */
+    int which;
+    dload_postgres_bytes bytes[4]; /* what v points at */
+    dload_postgres_values v;
+    char n_rows[8]; /* to purge, in the server's form */
 } dload_postgres_job;
 
 #include "dataloader_postgres/table.h"
@@ -145,13 +180,14 @@ DLOAD_I_LOCAL int64_t dload_postgres_i_us(uint64_t ttl_ns)
     return us != 0 ? (int64_t)us : 1;
 }
 
+/* Writes one array: a column of the items that the statement is about. False = no memory. */
 DLOAD_I_LOCAL bool dload_postgres_i_part(const dload_postgres_job *j, dload_postgres_part part,
                                          dload_postgres_bytes *b)
 {
     const dload_env *env = j->s->store.env;
     size_t n_bytes = 0;
-    for (size_t i = 0; i < j->n; i++) {
-        const dload_store_item *item = j->order[j->first + i];
+    for (size_t i = 0; i < j->n_about; i++) {
+        const dload_store_item *item = j->about[i];
         n_bytes += part == DLOAD_POSTGRES_I_KEYS     ? item->key_bytes
                    : part == DLOAD_POSTGRES_I_VALUES ? item->value_bytes
                    : part == DLOAD_POSTGRES_I_LEASES ? 16
@@ -159,10 +195,10 @@ DLOAD_I_LOCAL bool dload_postgres_i_part(const dload_postgres_job *j, dload_post
     }
     if (!dload_postgres_i_array(
             b, env, part == DLOAD_POSTGRES_I_TTLS ? DLOAD_POSTGRES_I_INT8 : DLOAD_POSTGRES_I_BYTEA,
-            j->n, n_bytes))
+            j->n_about, n_bytes))
         return false;
-    for (size_t i = 0; i < j->n; i++) {
-        const dload_store_item *item = j->order[j->first + i];
+    for (size_t i = 0; i < j->n_about; i++) {
+        const dload_store_item *item = j->about[i];
         if (part == DLOAD_POSTGRES_I_KEYS) {
             dload_postgres_i_element(b, item->key, item->key_bytes);
         } else if (part == DLOAD_POSTGRES_I_VALUES) {
@@ -178,224 +214,8 @@ DLOAD_I_LOCAL bool dload_postgres_i_part(const dload_postgres_job *j, dload_post
     return true;
 }
 
-/* Runs one statement over the job's part, with these arrays. */
-DLOAD_I_LOCAL dload_status dload_postgres_i_run_part(dload_postgres_job *j, int which,
-                                                     const dload_postgres_part *parts, int n_parts,
-                                                     PGresult **out)
-{
-    const dload_env *env = j->s->store.env;
-    dload_postgres_bytes b[4] = {{NULL, 0, 0}, {NULL, 0, 0}, {NULL, 0, 0}, {NULL, 0, 0}};
-    dload_postgres_values v;
-    dload_status st = DLOAD_OK;
-    memset(&v, 0, sizeof v);
-    for (int i = 0; i < n_parts && st == DLOAD_OK; i++) {
-        if (!dload_postgres_i_part(j, parts[i], &b[i]))
-            st = DLOAD_ENOMEM;
-        v.value[i] = b[i].at;
-        v.n_bytes[i] = (int)b[i].n_bytes;
-    }
-    for (int attempt = 0; st == DLOAD_OK; attempt++) {
-        st = dload_postgres_i_ask(j->c, &j->s->statements[which], &v, j->deadline_ns, out);
-        if (attempt == 3 || j->c->pg == NULL || strncmp(j->c->sqlstate, "40", 2) != 0)
-            break;
-        st =
-            DLOAD_OK; /* given up for another one's sake: a deadlock, which the other has left now */
-        (void)__atomic_add_fetch(&j->s->n_retries, 1, __ATOMIC_RELAXED);
-    }
-    for (int i = 0; i < n_parts; i++)
-        dload_postgres_i_free_bytes(&b[i], env);
-    return st;
-}
-
-/* The item that a row of a result speaks of; NULL = it is none of ours. */
-DLOAD_I_LOCAL dload_store_item *dload_postgres_i_item(const dload_postgres_job *j,
-                                                      const PGresult *r, int row)
-{
-    int64_t place = 0;
-    if (!dload_postgres_i_int(r, row, 0, &place) || place < 1 || (uint64_t)place > j->n)
-        return NULL;
-    return j->order[j->first + (size_t)place - 1];
-}
-
-/* ---- reading ---- */
-
-/* A row of LOOK: place, value, lease, expires, now. */
-DLOAD_I_LOCAL void dload_postgres_i_row(const dload_postgres_job *j, const PGresult *r, int row)
-{
-    dload_store_item *item = dload_postgres_i_item(j, r, row);
-    if (item == NULL || PQgetlength(r, row, 3) != 8 || PQgetlength(r, row, 4) != 8)
-        return;
-    const int64_t expires_us = (int64_t)dload_postgres_i_get(PQgetvalue(r, row, 3), 8);
-    const int64_t now_us = (int64_t)dload_postgres_i_get(PQgetvalue(r, row, 4), 8);
-    const uint64_t left_us = expires_us > now_us ? (uint64_t)expires_us - (uint64_t)now_us : 1;
-    const bool endless = expires_us == INT64_MAX || left_us > UINT64_MAX / DLOAD_MICROSECOND;
-    const uint64_t left_ns = endless ? DLOAD_NEVER : left_us * DLOAD_MICROSECOND;
-    if (PQgetisnull(r, row, 1) == 0) {
-        const int n_bytes = PQgetlength(r, row, 1);
-        item->value = n_bytes != 0 ? PQgetvalue(r, row, 1) : NULL;
-        item->value_bytes = (size_t)n_bytes;
-        item->ttl_ns = left_ns;
-        item->status = DLOAD_OK;
-    } else if (j->op->kind == DLOAD_STORE_LEASE && PQgetlength(r, row, 2) == 16) {
-        const char *lease = PQgetvalue(r, row, 2);
-        if (dload_postgres_i_get(lease, 8) == item->lease[0] &&
-            dload_postgres_i_get(lease + 8, 8) == item->lease[1]) {
-            item->status = DLOAD_MISSING; /* it is ours */
-        } else {
-            item->ttl_ns = left_ns;
-            item->status = DLOAD_EBUSY;
-        }
-    }
-}
-
-/* Asks what is there, and keeps the result for the values in it. */
-DLOAD_I_LOCAL dload_status dload_postgres_i_look(dload_postgres_job *j)
-{
-    static const dload_postgres_part parts[1] = {DLOAD_POSTGRES_I_KEYS};
-    const dload_env *env = j->s->store.env;
-    PGresult *r = NULL;
-    dload_postgres_kept *kept = (dload_postgres_kept *)dload_i_alloc(env, sizeof *kept);
-    if (kept == NULL)
-        return DLOAD_ENOMEM;
-    dload_status st = dload_postgres_i_run_part(j, DLOAD_POSTGRES_I_LOOK, parts, 1, &r);
-    if (st == DLOAD_OK && PQnfields(r) != 5) {
-        PQclear(r);
-        st = DLOAD_EBACKEND;
-    }
-    if (st != DLOAD_OK) {
-        dload_i_free(env, kept, sizeof *kept);
-        return st;
-    }
-    kept->result = r;
-    kept->next = (dload_postgres_kept *)j->op->results;
-    j->op->results = kept;
-    for (int row = 0; row < PQntuples(r); row++)
-        dload_postgres_i_row(j, r, row);
-    return DLOAD_OK;
-}
-
-DLOAD_I_LOCAL dload_status dload_postgres_i_get_part(dload_postgres_job *j)
-{
-    for (size_t i = 0; i < j->n; i++)
-        j->order[j->first + i]->status = DLOAD_MISSING;
-    return dload_postgres_i_look(j);
-}
-
-/* Are these two keys the same? */
-DLOAD_I_LOCAL bool dload_postgres_i_same(const dload_store_item *a, const dload_store_item *b)
-{
-    return a->key_bytes == b->key_bytes && memcmp(a->key, b->key, a->key_bytes) == 0;
-}
-
-/* Looks; claims what nobody has, each key once; and looks again, for what became of the claims. Between the
- * last two the row may be gone, when somebody deleted the key: then it is asked for again soon. */
-DLOAD_I_LOCAL dload_status dload_postgres_i_lease_part(dload_postgres_job *j)
-{
-    static const dload_postgres_part parts[3] = {DLOAD_POSTGRES_I_KEYS, DLOAD_POSTGRES_I_LEASES,
-                                                 DLOAD_POSTGRES_I_TTLS};
-    const dload_env *env = j->s->store.env;
-    const size_t n_bytes = j->n * sizeof *j->order;
-    for (size_t i = 0; i < j->n; i++)
-        j->order[j->first + i]->status = DLOAD_PENDING;
-    dload_status st = dload_postgres_i_look(j);
-    if (st != DLOAD_OK)
-        return st;
-    dload_postgres_job rest = *j, claims = *j;
-    dload_store_item **wanted = (dload_store_item **)dload_i_alloc(env, 2 * n_bytes);
-    if (wanted == NULL)
-        return DLOAD_ENOMEM;
-    rest.order = wanted;
-    claims.order = wanted + j->n;
-    rest.first = rest.n = claims.first = claims.n = 0;
-    for (size_t i = 0; i < j->n; i++) {
-        dload_store_item *item = j->order[j->first + i];
-        if (item->status != DLOAD_PENDING)
-            continue;
-        if (rest.n == 0 || !dload_postgres_i_same(rest.order[rest.n - 1], item))
-            claims.order[claims.n++] = item;
-        rest.order[rest.n++] = item;
-        item->status = DLOAD_EBUSY;
-    }
-    if (rest.n != 0) {
-        st = dload_postgres_i_run_part(&claims, DLOAD_POSTGRES_I_CLAIM, parts, 3, NULL);
-        for (size_t i = 0; i < rest.n; i++) /* what LOOK says of them replaces it */
-            rest.order[i]->ttl_ns = DLOAD_MILLISECOND;
-        if (st == DLOAD_OK)
-            st = dload_postgres_i_look(&rest);
-    }
-    dload_i_free(env, wanted, 2 * n_bytes);
-    return st;
-}
-
-/* ---- writing ---- */
-
-/* One step of the walk over the table after so many keys written. Whatever comes of it: the request is done. */
-DLOAD_I_LOCAL void dload_postgres_i_wrote(dload_postgres_job *j)
-{
-    const uint64_t n = __atomic_add_fetch(&j->s->n_written, j->n, __ATOMIC_RELAXED);
-    if (j->s->purge_every == SIZE_MAX || n < j->s->purge_every ||
-        pthread_mutex_trylock(&j->s->purge_mutex) != 0)
-        return;
-    __atomic_store_n(&j->s->n_written, 0, __ATOMIC_RELAXED);
-    (void)dload_postgres_i_purge_step(j->s, j->c, 2 * j->s->purge_every, j->deadline_ns, NULL);
-    (void)pthread_mutex_unlock(&j->s->purge_mutex);
-}
-
-/* Of a key that is there twice the last one is stored: a statement may not write a row twice. */
-DLOAD_I_LOCAL dload_status dload_postgres_i_set_part(dload_postgres_job *j)
-{
-    static const dload_postgres_part parts[3] = {DLOAD_POSTGRES_I_KEYS, DLOAD_POSTGRES_I_VALUES,
-                                                 DLOAD_POSTGRES_I_TTLS};
-    dload_postgres_job once = *j;
-    const dload_env *env = j->s->store.env;
-    once.first = once.n = 0;
-    once.order = (dload_store_item **)dload_i_alloc(env, j->n * sizeof *j->order);
-    if (once.order == NULL)
-        return DLOAD_ENOMEM;
-    for (size_t i = 0; i < j->n; i++) {
-        dload_store_item *item = j->order[j->first + i];
-        if (once.n != 0 && dload_postgres_i_same(once.order[once.n - 1], item))
-            once.n--;
-        once.order[once.n++] = item;
-        item->status = DLOAD_OK;
-    }
-    dload_status st = dload_postgres_i_run_part(&once, DLOAD_POSTGRES_I_SET, parts, 3, NULL);
-    if (st == DLOAD_OK)
-        dload_postgres_i_wrote(&once);
-    dload_i_free(env, once.order, j->n * sizeof *j->order);
-    return st;
-}
-
-DLOAD_I_LOCAL dload_status dload_postgres_i_delete_part(dload_postgres_job *j)
-{
-    static const dload_postgres_part parts[2] = {DLOAD_POSTGRES_I_KEYS, DLOAD_POSTGRES_I_LEASES};
-    const bool drop = j->op->kind == DLOAD_STORE_DROP;
-    for (size_t i = 0; i < j->n; i++)
-        j->order[j->first + i]->status = DLOAD_OK;
-    return dload_postgres_i_run_part(j, drop ? DLOAD_POSTGRES_I_DROP : DLOAD_POSTGRES_I_DELETE,
-                                     parts, drop ? 2 : 1, NULL);
-}
-
-DLOAD_I_LOCAL dload_status dload_postgres_i_fill_part(dload_postgres_job *j)
-{
-    static const dload_postgres_part parts[4] = {DLOAD_POSTGRES_I_KEYS, DLOAD_POSTGRES_I_LEASES,
-                                                 DLOAD_POSTGRES_I_VALUES, DLOAD_POSTGRES_I_TTLS};
-    PGresult *r = NULL;
-    for (size_t i = 0; i < j->n; i++)
-        j->order[j->first + i]->status = DLOAD_ELOCK;
-    dload_status st = dload_postgres_i_run_part(j, DLOAD_POSTGRES_I_FILL, parts, 4, &r);
-    if (st != DLOAD_OK)
-        return st;
-    for (int row = 0; row < PQntuples(r); row++) {
-        dload_store_item *item = dload_postgres_i_item(j, r, row);
-        if (item != NULL)
-            item->status = DLOAD_OK;
-    }
-    PQclear(r);
-    dload_postgres_i_wrote(j);
-    return DLOAD_OK;
-}
-
+#include "dataloader_postgres/steps.h"
+#include "dataloader_postgres/answers.h"
 #include "dataloader_postgres/store.h"
 
 #endif /* DLOAD_POSTGRES_H */

@@ -1,4 +1,4 @@
-/* dataloader_postgres/table.h -- the table of a store: its statements, its shape, its purge.
+/* dataloader_postgres/table.h -- the table of a store: its statements, and what sessions have.
  *
  * SPDX-License-Identifier: MIT
  *
@@ -168,93 +168,6 @@ DLOAD_I_LOCAL dload_status dload_postgres_i_texts(dload_postgres_store *s,
             1 + dload_postgres_i_expand(dload_postgres_i_template(i), table, config->unlogged, to);
     }
     dload_postgres_i_types(s);
-    return DLOAD_OK;
-}
-
-/* Is the table there, and ours? sqlstate says what the server thinks. */
-DLOAD_I_LOCAL dload_status dload_postgres_i_shape(dload_postgres_store *s, dload_postgres_conn *c,
-                                                  uint64_t deadline_ns)
-{
-    PGresult *r = NULL;
-    dload_status st =
-        dload_postgres_i_ask(c, &s->statements[DLOAD_POSTGRES_I_SHAPE], NULL, deadline_ns, &r);
-    if (st != DLOAD_OK)
-        return strcmp(c->sqlstate, "42703") == 0 ? DLOAD_ELAYOUT : st; /* no such column */
-    bool ours = PQnfields(r) == 5 && PQftype(r, 4) == DLOAD_POSTGRES_I_TIMESTAMPTZ;
-    for (int i = 0; ours && i < 4; i++)
-        ours = PQftype(r, i) == DLOAD_POSTGRES_I_BYTEA;
-    PQclear(r);
-    if (!ours)
-        return DLOAD_ELAYOUT;
-    st = dload_postgres_i_ask(c, &s->statements[DLOAD_POSTGRES_I_INDEX], NULL, deadline_ns, &r);
-    if (st != DLOAD_OK)
-        return st;
-    int64_t n_indexes = 0;
-    ours = PQntuples(r) == 1 && dload_postgres_i_int(r, 0, 0, &n_indexes) && n_indexes > 0;
-    PQclear(r);
-    return ours ? DLOAD_OK : DLOAD_ELAYOUT;
-}
-
-/* Looks at the table once, and makes it when it is missing. Others may be making it at the same moment: their
- * success is a failure of ours that the next look does not see any more. */
-DLOAD_I_LOCAL dload_status dload_postgres_i_usable(dload_postgres_store *s, dload_postgres_conn *c,
-                                                   uint64_t deadline_ns)
-{
-    if (__atomic_load_n(&s->usable, __ATOMIC_ACQUIRE) != 0)
-        return DLOAD_OK;
-    dload_status st = dload_postgres_i_shape(s, c, deadline_ns);
-    if (st == DLOAD_EBACKEND && c->pg != NULL && strcmp(c->sqlstate, "42P01") == 0 &&
-        !s->no_create) {
-        (void)dload_postgres_i_simple(
-            c, (void *)(uintptr_t)s->statements[DLOAD_POSTGRES_I_CREATE].sql, deadline_ns);
-        if (c->pg != NULL)
-            st = dload_postgres_i_shape(s, c, deadline_ns);
-    }
-    if (st == DLOAD_ELAYOUT)
-        dload_postgres_i_say(&s->pool, "the table has another shape, or no unique index on id", "");
-    if (st == DLOAD_OK)
-        __atomic_store_n(&s->usable, 1u, __ATOMIC_RELEASE);
-    return st;
-}
-
-/* Looks at the next n_rows of the table and removes those that are over. *at_end: the walk begins anew. Under
- * purge_mutex. */
-DLOAD_I_LOCAL dload_status dload_postgres_i_purge_step(dload_postgres_store *s,
-                                                       dload_postgres_conn *c, size_t n_rows,
-                                                       uint64_t deadline_ns, bool *at_end)
-{
-    char count[8];
-    dload_postgres_bytes b = {count, 0, sizeof count};
-    dload_postgres_values v;
-    PGresult *r = NULL;
-    int64_t n_seen = 0, n_gone = 0;
-    dload_postgres_i_put64(&b, n_rows);
-    memset(&v, 0, sizeof v);
-    v.value[0] = s->purge_at;
-    v.n_bytes[0] = (int)s->purge_at_bytes;
-    v.value[1] = count;
-    v.n_bytes[1] = sizeof count;
-    dload_status st =
-        dload_postgres_i_ask(c, &s->statements[DLOAD_POSTGRES_I_PURGE], &v, deadline_ns, &r);
-    if (st != DLOAD_OK)
-        return st;
-    if (PQntuples(r) == 1 && dload_postgres_i_int(r, 0, 0, &n_seen) &&
-        dload_postgres_i_int(r, 0, 1, &n_gone)) {
-        const size_t n_bytes = (size_t)PQgetlength(r, 0, 2);
-        const bool more = (uint64_t)n_seen >= n_rows && n_bytes < sizeof s->purge_at;
-        s->purge_at_bytes = 0;
-        if (more) { /* the next id after the last one: it with a NUL */
-            memcpy(s->purge_at, PQgetvalue(r, 0, 2), n_bytes);
-            s->purge_at[n_bytes] = '\0';
-            s->purge_at_bytes = n_bytes + 1;
-        }
-        if (at_end != NULL)
-            *at_end = !more;
-        (void)__atomic_add_fetch(&s->n_purged, (uint64_t)n_gone, __ATOMIC_RELAXED);
-    } else if (at_end != NULL) {
-        *at_end = true;
-    }
-    PQclear(r);
     return DLOAD_OK;
 }
 
