@@ -18,7 +18,7 @@ export CC GCC CLANG
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all help examples demo check check-core test setup-% format amalgamate install uninstall clean \
+.PHONY: all help examples demo check check-core check-freestanding test setup-% format amalgamate install uninstall clean \
         mutants
 
 all: amalgamate examples
@@ -28,6 +28,7 @@ help:
 	@echo '                   INPUT=file: another dpkg status file; PACKAGE=name: whose tree to print'
 	@echo 'make check         every test; the last line is "N passed, N failed"'
 	@echo 'make check-core    the quick part: a C compiler and cmocka are enough'
+	@echo 'make check-freestanding  the part that runs on emulated Cortex-M and RISC-V cores'
 	@echo 'make test T=name   one suite, tests/test_<name>.c, plain; MODE=asan or tsan'
 	@echo 'make bench-hit     a cached hit against the hash maps it is measured by; QUICK=1 is smaller'
 	@echo 'make bench-many    cached hits by many keys a call'
@@ -52,6 +53,7 @@ amalgamate:
 	@gen/amalgamate
 
 include mk/examples.mk
+include mk/freestanding.mk
 include mk/check.mk
 include mk/install.mk
 -include bench/bench.mk

@@ -14,7 +14,7 @@ FOREIGN := $(patsubst tests/%.c,%,$(FOREIGN))
 CORE_STEPS := header compile-fail-$(CC) $(patsubst %,plain-%,$(filter-out $(FOREIGN),$(SUITES)))
 # The long ones first, so that none of them is the last to run alone.
 CHECK_STEPS := $(if $(wildcard tests/mutants/run.py),mutants) models \
-    matrix-clang++ matrix-g++ matrix-clang matrix-gcc $(SUITES:%=asan-%) $(THREADS:%=tsan-%) \
+    $(FREESTANDING_STEPS) matrix-clang++ matrix-g++ matrix-clang matrix-gcc $(SUITES:%=asan-%) $(THREADS:%=tsan-%) \
     compile-fail-g++ compile-fail-clang++ compile-fail-gcc compile-fail-clang \
     depgraph make-demo selftest setup install bench mkloader readme examples-gcc examples-clang \
     adapters-gcc adapters-clang adapters-g++ adapters-clang++ parts-gcc parts-clang symbols-gcc symbols-clang names shape format parameters version amalgamate golden \
@@ -32,7 +32,7 @@ define steps
 	@tests/tools/tally $(2) $(1)
 endef
 
-check: setup-check setup-core
+check: setup-check setup-core setup-freestanding
 	$(call steps,$(CHECK_STEPS),$(ALONE_STEPS))
 
 check-core: setup-core

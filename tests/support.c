@@ -10,11 +10,13 @@
 
 #include <inttypes.h>
 #include <limits.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#ifndef TEST_BARE /* a core without an operating system: tests/freestanding */
+#include <pthread.h>
 #include <time.h>
+#endif
 
 /* ---- memory: [header][bytes][guard] ---- */
 
@@ -140,6 +142,7 @@ void fake_env_init(struct fake_env *f)
     f->env.ctx = f;
 }
 
+#if !DLOAD_FREESTANDING
 /* The host's functions may want the host's ctx. */
 static uint64_t host_now(void *ctx)
 {
@@ -164,6 +167,8 @@ void fake_env_init_real(struct fake_env *f)
     f->env.free = fake_free;
     f->env.ctx = f;
 }
+
+#endif /* !DLOAD_FREESTANDING */
 
 void fake_env_arm(struct fake_env *f)
 {
@@ -236,6 +241,7 @@ void text_add(struct text *t, const char *format, ...)
 
 void text_must_(struct text *t, const char *want, const char *file, int line)
 {
+    TEST_CHECKED();
     if (strcmp(t->buf, want) != 0) {
         print_error("%s:%d: \"%s\", not \"%s\"\n", file, line, t->buf, want);
         _fail(file, line);
@@ -247,6 +253,7 @@ void text_must_(struct text *t, const char *want, const char *file, int line)
 
 void must_(dload_status got, dload_status want, const char *what, const char *file, int line)
 {
+    TEST_CHECKED();
     if (got != want) {
         print_error("%s:%d: %s gave %s (%d), not %s (%d)\n", file, line, what,
                     dload_status_name(got), (int)got, dload_status_name(want), (int)want);
@@ -256,6 +263,7 @@ void must_(dload_status got, dload_status want, const char *what, const char *fi
 
 void equal_(uint64_t got, uint64_t want, const char *what, const char *file, int line)
 {
+    TEST_CHECKED();
     if (got != want) {
         print_error("%s:%d: %s is %" PRIu64 ", not %" PRIu64 "\n", file, line, what, got, want);
         _fail(file, line);
@@ -293,6 +301,7 @@ size_t scaled(size_t n)
     return result ? result : 1;
 }
 
+#ifndef TEST_BARE
 uint64_t real_ns(void)
 {
     struct timespec t;
@@ -358,6 +367,7 @@ void run_threads(size_t n, void (*body)(void *ctx, size_t i), void *ctx)
 
 void sleep_ms(unsigned ms)
 {
-    struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000L};
+    struct timespec t = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000L};
     nanosleep(&t, NULL);
 }
+#endif /* TEST_BARE */

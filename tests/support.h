@@ -16,6 +16,9 @@
 #ifndef TEST_LOCK
 #define TEST_LOCK DLOAD_LOCK_NONE
 #endif
+#ifndef TEST_CHECKED
+#define TEST_CHECKED() ((void)0) /* where somebody counts checks: tests/freestanding */
+#endif
 #define TEST_STRING_OF(x) #x
 #define TEST_STRING(x)    TEST_STRING_OF(x)
 
