@@ -2,7 +2,7 @@
 
 # What is not a host first: it takes longest.
 FREESTANDING_TARGETS := m0 rv32imac m3 m4f rv64imac s390x m32 clang gcc
-FREESTANDING_STEPS := $(FREESTANDING_TARGETS:%=freestanding-%) freestanding-selftest freestanding-same
+FREESTANDING_STEPS := $(FREESTANDING_TARGETS:%=freestanding-%) freestanding-gate freestanding-selftest freestanding-same
 
 .PHONY: check-freestanding $(FREESTANDING_STEPS:%=step/%)
 
@@ -11,6 +11,8 @@ check-freestanding: setup-core setup-freestanding
 
 $(FREESTANDING_TARGETS:%=step/freestanding-%): step/freestanding-%:
 	@$(STEP) freestanding-$* tests/tools/freestanding $*
+step/freestanding-gate:
+	@$(STEP) freestanding-gate tests/tools/freestanding_gate
 step/freestanding-selftest:
 	@$(STEP) freestanding-selftest tests/tools/freestanding_selftest
 # After all of them: they must have run the same cases.

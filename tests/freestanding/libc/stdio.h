@@ -9,5 +9,6 @@
 __attribute__((format(printf, 3, 4))) int snprintf(char *to, size_t size, const char *format, ...);
 __attribute__((format(printf, 3, 0))) int vsnprintf(char *to, size_t size, const char *format,
                                                     va_list args);
+__attribute__((format(printf, 1, 2))) int printf(const char *format, ...);
 
 #endif /* DLOAD_TESTS_STDIO_H */

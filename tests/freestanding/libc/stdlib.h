@@ -6,6 +6,7 @@
 
 void *malloc(size_t n_bytes);
 void *calloc(size_t n, size_t bytes);
+void *realloc(void *p, size_t n_bytes);
 void free(void *p);
 __attribute__((noreturn)) void abort(void);
 
