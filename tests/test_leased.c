@@ -140,20 +140,6 @@ static int teardown(void **state)
         text, fn, setup, teardown, NULL \
     }
 
-static dload_stats stats_now(struct fixture *x)
-{
-    dload_stats s = {0};
-    must_ok(tl_stats(&x->l, &s));
-    return s;
-}
-
-static uint64_t load(struct fixture *x, uint64_t key)
-{
-    uint64_t value = 0;
-    must_ok(tl_load(&x->l, key, &value));
-    return value;
-}
-
 /* Another process stores this value of key 1, ending its lease. */
 static void other_stores(uint64_t key, uint64_t version)
 {
@@ -189,13 +175,13 @@ static void a_lease_is_filled(void **state)
 {
     struct fixture *x = *state;
     fixture_open(x);
-    equal(load(x, 1), 10);
+    load_must(x, 1, 10);
     text_must(&k.log, "LEASE1 FILL1");
     equal(k.n, 0);
     forget(x);
-    equal(load(x, 1), 10);
+    load_must(x, 1, 10);
     text_must(&k.log, "LEASE1");
-    dload_stats s = stats_now(x);
+    dload_stats s = stats_of(x);
     equal(s.store_hits, 1);
     equal(s.store_misses, 1);
     equal(s.store_writes, 1);
@@ -232,16 +218,16 @@ static void what_was_lost_is_kept_nowhere(void **state)
     struct fixture *x = *state;
     fixture_open(x);
     x->r.act = lease_ends;
-    equal(load(x, 1), 10);
+    load_must(x, 1, 10);
     text_must(&k.log, "LEASE1 FILL1");
-    dload_stats s = stats_now(x);
+    dload_stats s = stats_of(x);
     equal(s.leases_lost, 1);
     equal(s.store_writes, 0);
     equal(s.store_errors, 0);
     equal(s.entries, 0);
-    equal(load(x, 1), 10);
+    load_must(x, 1, 10);
     text_must(&x->r.calls, "B(1) B(1)");
-    equal(stats_now(x).entries, 1);
+    equal(stats_of(x).entries, 1);
 }
 
 /* A clear of our own revokes it: nothing is stored, and the key is deleted. */
@@ -257,7 +243,7 @@ static void a_clear_revokes_it(void **state)
     struct fixture *x = *state;
     fixture_open(x);
     x->r.act = clear_1;
-    equal(load(x, 1), 10);
+    load_must(x, 1, 10);
     assert_null(strstr(k.log.buf, "FILL"));
     assert_non_null(strstr(k.log.buf, "DELETE1"));
     assert_false(script_has(&script, "tl:1"));
@@ -269,7 +255,7 @@ static void without_leases(void **state)
     struct fixture *x = *state;
     x->cfg.store_lease_ns = DLOAD_NEVER;
     fixture_open(x);
-    (void)load(x, 1);
+    load_must(x, 1, 10);
     text_must(&k.log, "GET1 SET1");
 }
 
@@ -292,12 +278,12 @@ static void waits_for_the_value(void **state)
     (void)lease_make("tl:1", 99, 10 * DLOAD_SECOND);
     k.act = stores_at_third;
     uint64_t began_ns = x->f.now_ns;
-    equal(load(x, 1), 17);
+    load_must(x, 1, 17);
     text_must(&x->r.calls, "");
     text_must(&k.log, "LEASE1 LEASE1 LEASE1");
     assert_true(x->f.now_ns - began_ns >= 10 * DLOAD_MILLISECOND); /* 5 and 10, a quarter less */
     assert_true(x->f.now_ns - began_ns <= 20 * DLOAD_MILLISECOND);
-    dload_stats s = stats_now(x);
+    dload_stats s = stats_of(x);
     equal(s.leases_waited, 1);
     equal(s.store_hits, 1);
     equal(s.store_misses, 0);
@@ -310,12 +296,12 @@ static void is_the_next(void **state)
     fixture_open(x);
     uint64_t began_ns = x->f.now_ns;
     (void)lease_make("tl:1", 99, 300 * DLOAD_MILLISECOND);
-    equal(load(x, 1), 10);
+    load_must(x, 1, 10);
     text_must(&x->r.calls, "B(1)");
     assert_true(x->f.now_ns - began_ns >= 300 * DLOAD_MILLISECOND);
     assert_true(x->f.now_ns - began_ns < 301 * DLOAD_MILLISECOND); /* no later than it could be */
     assert_true(script_has(&script, "tl:1"));
-    equal(stats_now(x).leases_lost, 0);
+    equal(stats_of(x).leases_lost, 0);
 }
 
 /* Its own keys are fetched, stored and delivered before it waits. */
@@ -387,7 +373,7 @@ static void until_the_deadline(void **state)
     text_must(&x->r.calls, "");
     assert_true(x->f.now_ns <= call.deadline_ns + 1200 * DLOAD_MILLISECOND);
     k.n = 0;
-    equal(load(x, 1), 10);
+    load_must(x, 1, 10);
 }
 
 /* ---- the store fails ---- */
@@ -404,12 +390,12 @@ static void fetches_when_the_store_is_gone(void **state)
     n_asked = 0;
     k.act = fails_from_second;
     (void)lease_make("tl:1", 99, 10 * DLOAD_SECOND);
-    equal(load(x, 1), 10);
+    load_must(x, 1, 10);
     text_must(&k.log, "LEASE1 LEASE1"); /* nothing is stored without a lease */
-    equal(load(x, 2), 20);
+    load_must(x, 2, 20);
     text_must(&k.log, "LEASE1");
-    equal(stats_now(x).store_errors, 2);
-    equal(stats_now(x).entries, 2);
+    equal(stats_of(x).store_errors, 2);
+    equal(stats_of(x).entries, 2);
 }
 
 /* A value that is damaged, or of another version, would be in the way of leases for ever. */
@@ -417,18 +403,18 @@ static void a_damaged_value_is_deleted(void **state)
 {
     struct fixture *x = *state;
     fixture_open(x);
-    (void)load(x, 1);
+    load_must(x, 1, 10);
     forget(x);
     script.damage = 60;
     text_clear(&k.log);
-    equal(load(x, 1), 10);
+    load_must(x, 1, 10);
     assert_non_null(strstr(k.log.buf, "DELETE1"));
     assert_false(script_has(&script, "tl:1"));
     script.damage = 0;
     forget(x);
-    equal(load(x, 1), 10);
+    load_must(x, 1, 10);
     assert_true(script_has(&script, "tl:1"));
-    equal(stats_now(x).store_refused, 1);
+    equal(stats_of(x).store_refused, 1);
 }
 
 /* ... and the lease of one that the store does not take would keep everybody waiting until it ends. */
@@ -438,13 +424,13 @@ static void a_refused_value_ends_its_lease(void **state)
     fixture_open(x);
     k.fill_fails = DLOAD_ETOOBIG;
     text_clear(&k.log);
-    equal(load(x, 1), 10);
+    load_must(x, 1, 10);
     text_must(&k.log, "LEASE1 FILL1 DROP1");
     equal(k.n, 0);
-    equal(stats_now(x).store_errors, 1);
+    equal(stats_of(x).store_errors, 1);
     forget(x);
     k.fill_fails = DLOAD_OK;
-    equal(load(x, 1), 10);
+    load_must(x, 1, 10);
     assert_true(script_has(&script, "tl:1"));
 }
 
@@ -454,7 +440,7 @@ static void a_fresh_answer_removes_the_old_one(void **state)
     dload_call call = {0};
     uint64_t value = 0;
     fixture_open(x);
-    (void)load(x, 1);
+    load_must(x, 1, 10);
     x->r.version = 3;
     call.flags = DLOAD_FRESH;
     text_clear(&k.log);

@@ -95,34 +95,20 @@ static int teardown(void **state)
         text, fn, setup, teardown, NULL \
     }
 
-static dload_stats stats_now(struct fixture *x)
-{
-    dload_stats s = {0};
-    must_ok(tl_stats(&x->l, &s));
-    return s;
-}
-
-static uint64_t load(struct fixture *x, uint64_t key)
-{
-    uint64_t value = 0;
-    must_ok(tl_load(&x->l, key, &value));
-    return value;
-}
-
 /* ---- with a lock ---- */
 
 static void taken_for_misses_alone(void **state)
 {
     struct fixture *x = *state;
     fixture_open(x);
-    equal(load(x, 1), 10);
+    load_must(x, 1, 10);
     text_must(&k.log, "GET take(dataloader:tl) GET fetch check SET give");
-    equal(load(x, 1), 10);
+    load_must(x, 1, 10);
     text_must(&k.log, "");
     forget(x);
-    equal(load(x, 1), 10);
+    load_must(x, 1, 10);
     text_must(&k.log, "GET");
-    dload_stats s = stats_now(x);
+    dload_stats s = stats_of(x);
     equal(s.locks_taken, 1);
     equal(s.locks_missed + s.locks_lost, 0);
     equal(s.store_hits, 1);
@@ -155,10 +141,10 @@ static void what_the_last_one_stored_is_found(void **state)
     struct fixture *x = *state;
     fixture_open(x);
     k.act = somebody_stores_1;
-    equal(load(x, 1), 15);
+    load_must(x, 1, 15);
     text_must(&k.log, "GET take(dataloader:tl) GET give");
     text_must(&x->r.calls, "");
-    dload_stats s = stats_now(x);
+    dload_stats s = stats_of(x);
     equal(s.store_hits, 1);
     equal(s.store_misses, 0);
 }
@@ -176,7 +162,7 @@ static void the_rest_is_fetched(void **state)
     equal(out[0], 30);
     equal(out[1], 15);
     equal(out[2], 20);
-    dload_stats s = stats_now(x);
+    dload_stats s = stats_of(x);
     equal(s.store_hits, 1);
     equal(s.store_misses, 2);
     equal(s.store_writes, 2);
@@ -249,7 +235,7 @@ static void taken_once_by_nested_loads(void **state)
     struct fixture *x = *state;
     fixture_open(x);
     x->r.act = load_2_inside;
-    equal(load(x, 1), 10);
+    load_must(x, 1, 10);
     text_must(&k.log, "GET take(dataloader:tl) GET fetch GET fetch SET check SET give");
 }
 
@@ -272,7 +258,7 @@ static void stripes_are_taken_in_order(void **state)
               "take(n/8) take(n/9) take(n/10) take(n/11) GET fetch check check check check check "
               "check check check check check check check SET give give give give give give give "
               "give give give give give");
-    equal(stats_now(x).locks_taken, 12);
+    equal(stats_of(x).locks_taken, 12);
 }
 
 /* A key is under the same lock in every process, whatever its loader hashes by. */
@@ -288,7 +274,7 @@ static void a_key_has_one_stripe(void **state)
     char first[COUNT(known)][64];
     for (int round = 0; round < 2; round++) {
         for (size_t i = 0; i < COUNT(known); i++) {
-            (void)load(x, known[i].key);
+            load_must(x, known[i].key, 10 * known[i].key);
             const char *at = strstr(k.log.buf, "take(");
             assert_non_null(at);
             assert_null(strstr(at + 1, "take(")); /* one is enough */
@@ -313,10 +299,10 @@ static void not_in_time(void **state)
     x->cfg.lock_wait_ns = 7 * DLOAD_MILLISECOND;
     k.refuses = DLOAD_ETIMEDOUT;
     fixture_open(x);
-    equal(load(x, 1), 10);
+    load_must(x, 1, 10);
     text_must(&k.log, "GET take(dataloader:tl) fetch SET");
     equal(k.last_wait_ns, 7 * DLOAD_MILLISECOND);
-    dload_stats s = stats_now(x);
+    dload_stats s = stats_of(x);
     equal(s.locks_missed, 1);
     equal(s.locks_taken, 0);
 }
@@ -327,7 +313,7 @@ static void waits_no_longer_than_the_batch_may_run(void **state)
     x->cfg.run_limit_ns = 2 * DLOAD_SECOND;
     x->cfg.lock_wait_ns = 0; /* 5 s */
     fixture_open(x);
-    (void)load(x, 1);
+    load_must(x, 1, 10);
     equal(k.last_wait_ns, 2 * DLOAD_SECOND);
 }
 
@@ -345,7 +331,7 @@ static void some_stripes_are_not_to_be_had(void **state)
     }
     must_ok(tl_load_many(&x->l, keys, 20, out, st));
     text_must(&k.log, "GET take(dataloader:tl/0) take(dataloader:tl/1) GET fetch check SET give");
-    dload_stats s = stats_now(x);
+    dload_stats s = stats_of(x);
     equal(s.locks_missed, 1);
     equal(s.locks_taken, 1);
 }
@@ -356,15 +342,15 @@ static void lost_is_not_stored(void **state)
     struct fixture *x = *state;
     fixture_open(x);
     k.loses = true;
-    equal(load(x, 1), 10);
-    equal(load(x, 1), 10);
+    load_must(x, 1, 10);
+    load_must(x, 1, 10);
     text_must(&k.log, "GET take(dataloader:tl) GET fetch check give");
     assert_false(script_has(&script, "tl:1"));
-    equal(stats_now(x).locks_lost, 1);
+    equal(stats_of(x).locks_lost, 1);
     k.loses = false;
     k.loses_late = true; /* while it was being stored */
-    (void)load(x, 2);
-    equal(stats_now(x).locks_lost, 2);
+    load_must(x, 2, 20);
+    equal(stats_of(x).locks_lost, 2);
 }
 
 /* ---- beside a store that is not there ---- */
@@ -375,7 +361,7 @@ static void without_a_store(void **state)
     x->cfg.store = NULL;
     x->cfg.store_name = "quotes";
     fixture_open(x);
-    equal(load(x, 1), 10);
+    load_must(x, 1, 10);
     text_must(&k.log, "take(dataloader:quotes) fetch check give");
     x->r.result = DLOAD_PENDING;
     tl_waiter w;
@@ -393,7 +379,7 @@ static void without_a_cache(void **state)
     struct fixture *x = *state;
     x->cfg.capacity = DLOAD_NO_CACHE;
     fixture_open(x);
-    equal(load(x, 1), 10);
+    load_must(x, 1, 10);
     text_must(&k.log, "take(dataloader:tl) fetch check give");
 }
 
@@ -402,7 +388,7 @@ static void while_the_store_fails(void **state)
     struct fixture *x = *state;
     fixture_open(x);
     script.fails[DLOAD_STORE_GET] = script.fails[DLOAD_STORE_SET] = DLOAD_EBACKEND;
-    equal(load(x, 1), 10);
+    load_must(x, 1, 10);
     text_must(&k.log, "GET take(dataloader:tl) GET fetch check SET give");
 }
 
@@ -440,7 +426,7 @@ static void configurations(void **state)
     x->cfg.lock_stripes = 64;
     fixture_open(x);
     memset(name, 'x', sizeof name); /* it was copied */
-    (void)load(x, 1);
+    load_must(x, 1, 10);
     assert_non_null(strstr(k.log.buf, "take(nnnn"));
     assert_null(strstr(k.log.buf, "x"));
 }
