@@ -1,9 +1,9 @@
 /* What suites of the PostgreSQL store share where something is in its way: a store that counts its memory and keeps its log,
- * requests in threads of their own, and another program's transaction. */
+ * requests in threads of their own. */
 #ifndef DLOAD_TESTS_POSTGRES_FAULTS_H
 #define DLOAD_TESTS_POSTGRES_FAULTS_H
 
-#include "test_postgres.h"
+#include "test_postgres_rival.h"
 
 static dload_postgres_store pg;
 static struct fake_env memory;
@@ -37,24 +37,6 @@ static inline int setup(void **state)
     (void)state;
     pg_query("DROP TABLE IF EXISTS t", NULL, 0);
     return 0;
-}
-
-/* Another program's transaction, which holds rows. */
-static inline PGconn *rival_begin(const char *sql)
-{
-    PGconn *rival = PQconnectdb(server.url);
-    PQclear(PQexec(rival, "SET deadlock_timeout = '60s'; BEGIN"));
-    PGresult *r = PQexec(rival, sql);
-    if (PQresultStatus(r) != PGRES_COMMAND_OK)
-        fail_msg("%s: %s", sql, PQerrorMessage(rival));
-    PQclear(r);
-    return rival;
-}
-
-static inline void rival_end(PGconn *rival)
-{
-    PQclear(PQexec(rival, "COMMIT"));
-    PQfinish(rival);
 }
 
 /* A request in a thread of its own. */
@@ -98,9 +80,6 @@ static inline dload_status errand_end(struct errand *e)
     return e->st;
 }
 
-static const char blocked[] = "SELECT count(*) FROM pg_stat_activity WHERE application_name = "
-                              "'dataloader' AND wait_event_type = "
-                              "'Lock'";
 /* Ends the one session that waits for a row, and sees it go. */
 static inline void end_blocked(void)
 {

@@ -39,7 +39,7 @@ DLOAD_I_LOCAL dload_status dload_postgres_i_one(dload_postgres_conn *c, dload_po
     if (st == DLOAD_OK) {
         a->status = dload_postgres_i_rows(a, r);
         PQclear(r);
-    } else if (c->pg != NULL && !dload_postgres_i_forgot(c)) {
+    } else if (c->pg != NULL && !dload_postgres_i_forgot(c->sqlstate)) {
         a->status = dload_postgres_i_fetch_status(st);
         st = DLOAD_OK;
     }
@@ -88,7 +88,7 @@ DLOAD_I_LOCAL dload_status dload_postgres_i_dequeue(dload_postgres_conn *c, dloa
     }
     if (answer == DLOAD_PENDING)
         return dload_postgres_i_lose(c, DLOAD_EBACKEND);
-    if (!dload_postgres_i_forgot(c))
+    if (!dload_postgres_i_forgot(c->sqlstate))
         a->status = answer;
     return DLOAD_OK;
 }
@@ -112,7 +112,7 @@ DLOAD_I_LOCAL dload_status dload_postgres_i_pipeline(dload_postgres_conn *c, dlo
             while (q->asks[first].status != DLOAD_PENDING)
                 first++;
             st = dload_postgres_i_dequeue(c, &q->asks[first++], deadline_ns);
-            forgot = forgot || dload_postgres_i_forgot(c);
+            forgot = forgot || dload_postgres_i_forgot(c->sqlstate);
             n_out--;
         } else {
             break;

@@ -41,19 +41,18 @@ DLOAD_I_LOCAL uint32_t dload_postgres_i_prepared(const dload_postgres_conn *c, u
     return i;
 }
 
-/* Queues a statement; what is queued is sent by _i_flush. */
-DLOAD_I_LOCAL dload_status dload_postgres_i_send(dload_postgres_conn *c,
-                                                 dload_postgres_statement *s,
-                                                 const dload_postgres_values *v)
+/* Queues a statement, by the name of prepared statement i, or, with another i, by its text; what is queued is sent by
+ * _i_flush. */
+DLOAD_I_LOCAL dload_status dload_postgres_i_send_as(dload_postgres_conn *c,
+                                                    const dload_postgres_statement *s,
+                                                    const dload_postgres_values *v, uint32_t i)
 {
     static const int binary[4] = {1, 1, 1, 1};
     const char *const *values = v != NULL ? v->value : NULL;
     const int *n_bytes = v != NULL ? v->n_bytes : NULL;
-    const uint64_t id = dload_postgres_i_id(&s->id);
-    const uint32_t i = dload_postgres_i_prepared(c, id);
     int ok = 0;
     c->sent = true;
-    if (i < c->n_prepared) {
+    if (i < DLOAD_POSTGRES_I_MAX_PREPARED) {
         char name[24];
         (void)snprintf(name, sizeof name, "dload_%u", (unsigned)i);
         ok = PQsendQueryPrepared(c->pg, name, s->n_params, values, n_bytes, binary, 1);
@@ -63,20 +62,44 @@ DLOAD_I_LOCAL dload_status dload_postgres_i_send(dload_postgres_conn *c,
     return ok != 0 ? DLOAD_OK : dload_postgres_i_lose(c, DLOAD_EBACKEND);
 }
 
+/* Queues a statement as the connection knows it. */
+DLOAD_I_LOCAL dload_status dload_postgres_i_send(dload_postgres_conn *c,
+                                                 dload_postgres_statement *s,
+                                                 const dload_postgres_values *v)
+{
+    const uint32_t i = dload_postgres_i_prepared(c, dload_postgres_i_id(&s->id));
+    return dload_postgres_i_send_as(c, s, v, i < c->n_prepared ? i : DLOAD_POSTGRES_I_MAX_PREPARED);
+}
+
+/* Is this one to be prepared: not yet known, and there is room for one more? */
+DLOAD_I_LOCAL bool dload_postgres_i_unprepared(const dload_postgres_conn *c, uint64_t id)
+{
+    return !c->pool->config.pooled && c->n_prepared < DLOAD_POSTGRES_I_MAX_PREPARED &&
+           dload_postgres_i_prepared(c, id) == c->n_prepared;
+}
+
+/* Queues the making of prepared statement n_prepared; it is one when the server has said so. */
+DLOAD_I_LOCAL dload_status dload_postgres_i_send_prepare(dload_postgres_conn *c,
+                                                         const dload_postgres_statement *s)
+{
+    char name[24];
+    (void)snprintf(name, sizeof name, "dload_%u", (unsigned)c->n_prepared);
+    return PQsendPrepare(c->pg, name, s->sql, s->n_params, s->types) != 0
+               ? DLOAD_OK
+               : dload_postgres_i_lose(c, DLOAD_EBACKEND);
+}
+
 /* Has a connection know a statement, when it may and has room for one more. */
 DLOAD_I_LOCAL dload_status dload_postgres_i_prepare(dload_postgres_conn *c,
                                                     dload_postgres_statement *s,
                                                     uint64_t deadline_ns)
 {
-    char name[24];
     const uint64_t id = dload_postgres_i_id(&s->id);
-    if (c->pool->config.pooled || c->n_prepared == DLOAD_POSTGRES_I_MAX_PREPARED ||
-        dload_postgres_i_prepared(c, id) < c->n_prepared)
+    if (!dload_postgres_i_unprepared(c, id))
         return DLOAD_OK;
-    (void)snprintf(name, sizeof name, "dload_%u", (unsigned)c->n_prepared);
-    if (PQsendPrepare(c->pg, name, s->sql, s->n_params, s->types) == 0)
-        return dload_postgres_i_lose(c, DLOAD_EBACKEND);
-    dload_status st = dload_postgres_i_answer(c, deadline_ns, NULL);
+    dload_status st = dload_postgres_i_send_prepare(c, s);
+    if (st == DLOAD_OK)
+        st = dload_postgres_i_answer(c, deadline_ns, NULL);
     if (st == DLOAD_OK)
         c->prepared[c->n_prepared++] = id;
     return st;
@@ -96,47 +119,75 @@ DLOAD_I_LOCAL dload_status dload_postgres_i_ask(dload_postgres_conn *c, dload_po
 
 /* ---- connecting ---- */
 
-/* Sets what a session is to have. Names and values are texts of ours or the user's, and are sent as such. */
-DLOAD_I_LOCAL dload_status dload_postgres_i_set(dload_postgres_conn *c, const char *name,
-                                                const char *value, uint64_t deadline_ns)
+/* Queues a setting of the session's. Names and values are texts of ours or the user's, and are sent as such. */
+DLOAD_I_LOCAL dload_status dload_postgres_i_send_set(dload_postgres_conn *c, const char *name,
+                                                     const char *value)
 {
     static const Oid types[2] = {DLOAD_POSTGRES_I_TEXT, DLOAD_POSTGRES_I_TEXT};
     const char *const values[2] = {name, value};
-    if (PQsendQueryParams(c->pg, "SELECT set_config($1, $2, false)", 2, types, values, NULL, NULL,
-                          0) == 0)
-        return dload_postgres_i_lose(c, DLOAD_EBACKEND);
-    return dload_postgres_i_answer(c, deadline_ns, NULL);
+    return PQsendQueryParams(c->pg, "SELECT set_config($1, $2, false)", 2, types, values, NULL,
+                             NULL, 0) != 0
+               ? DLOAD_OK
+               : dload_postgres_i_lose(c, DLOAD_EBACKEND);
 }
 
-/* The server ends a statement by itself, soon after we stopped waiting for it. 0 = it never does. */
+DLOAD_I_LOCAL dload_status dload_postgres_i_set(dload_postgres_conn *c, const char *name,
+                                                const char *value, uint64_t deadline_ns)
+{
+    dload_status st = dload_postgres_i_send_set(c, name, value);
+    return st == DLOAD_OK ? dload_postgres_i_answer(c, deadline_ns, NULL) : st;
+}
+
+/* The server ends a statement by itself, soon after we stopped waiting for it. True: it has to be told so, by this
+ * text, and *ms is what it has then; 0 = it never does. */
+DLOAD_I_LOCAL bool dload_postgres_i_limit_text(const dload_postgres_conn *c, uint64_t limit_ns,
+                                               uint64_t *ms, char text[24])
+{
+    *ms = limit_ns / DLOAD_MILLISECOND + (limit_ns % DLOAD_MILLISECOND != 0);
+    *ms = *ms > INT32_MAX ? 0 : *ms;
+    (void)snprintf(text, 24, "%lu", (unsigned long)*ms);
+    return !c->pool->config.pooled && c->statement_ms != *ms &&
+           !(*ms != 0 && c->statement_ms > *ms); /* what is longer than needed does no harm */
+}
+
 DLOAD_I_LOCAL dload_status dload_postgres_i_limit(dload_postgres_conn *c, uint64_t limit_ns,
                                                   uint64_t deadline_ns)
 {
     char text[24];
-    uint64_t ms = limit_ns / DLOAD_MILLISECOND + (limit_ns % DLOAD_MILLISECOND != 0);
-    ms = ms > INT32_MAX ? 0 : ms;
-    if (c->pool->config.pooled || c->statement_ms == ms || (ms != 0 && c->statement_ms > ms))
-        return DLOAD_OK; /* what is longer than needed does no harm */
-    (void)snprintf(text, sizeof text, "%lu", (unsigned long)ms);
+    uint64_t ms = 0;
+    if (!dload_postgres_i_limit_text(c, limit_ns, &ms, text))
+        return DLOAD_OK;
     dload_status st = dload_postgres_i_set(c, "statement_timeout", text, deadline_ns);
     if (st == DLOAD_OK)
         c->statement_ms = ms;
     return st;
 }
 
-/* A session behind a pooler is somebody else's in the next moment: nothing may be set there. */
+/* What else a session has, one after the other: name and value of setting i. False: there was the last one.
+ * A session behind a pooler is somebody else's in the next moment: nothing may be set there. */
+DLOAD_I_LOCAL bool dload_postgres_i_setting(const dload_postgres_conn *c, size_t i,
+                                            const char *setting[2], bool *may_fail)
+{
+    const char *const *s = c->pool->settings;
+    if (c->pool->config.pooled)
+        return false;
+    for (; s != NULL && s[0] != NULL && i != 0; s += 2)
+        i--;
+    *may_fail = s == NULL || s[0] == NULL; /* not on every system that a server runs on */
+    setting[0] = *may_fail ? "client_connection_check_interval" : s[0];
+    setting[1] = *may_fail ? "1000" : s[1];
+    return !*may_fail || (i == 0 && PQserverVersion(c->pg) >= 140000);
+}
+
 DLOAD_I_LOCAL dload_status dload_postgres_i_session(dload_postgres_conn *c, uint64_t deadline_ns)
 {
-    if (c->pool->config.pooled)
-        return DLOAD_OK;
+    const char *setting[2];
+    bool may_fail = false;
     dload_status st = dload_postgres_i_limit(c, c->pool->config.timeout_ns, deadline_ns);
-    const char *const *s = c->pool->settings;
-    for (; st == DLOAD_OK && s != NULL && s[0] != NULL; s += 2)
-        st = dload_postgres_i_set(c, s[0], s[1], deadline_ns);
-    if (st == DLOAD_OK && PQserverVersion(c->pg) >= 140000) {
-        st = dload_postgres_i_set(c, "client_connection_check_interval", "1000", deadline_ns);
-        if (st != DLOAD_OK && c->pg != NULL)
-            st = DLOAD_OK; /* not on every system that a server runs on */
+    for (size_t i = 0; st == DLOAD_OK && dload_postgres_i_setting(c, i, setting, &may_fail); i++) {
+        st = dload_postgres_i_set(c, setting[0], setting[1], deadline_ns);
+        if (may_fail && c->pg != NULL)
+            st = DLOAD_OK;
     }
     return st;
 }
@@ -174,43 +225,71 @@ DLOAD_I_LOCAL void dload_postgres_i_back_off(dload_postgres *p)
     (void)pthread_mutex_unlock(&p->mutex);
 }
 
-/* Makes a connection, whatever the backoff says. What precedes the url can be overruled by it, what follows
- * cannot. */
-DLOAD_I_LOCAL dload_status dload_postgres_i_connect(dload_postgres_conn *c, uint64_t deadline_ns)
+/* Begins to connect; false = no memory. What precedes the url can be overruled by it, what follows cannot. */
+DLOAD_I_LOCAL bool dload_postgres_i_connect_start(dload_postgres_conn *c)
 {
-    dload_postgres *p = c->pool;
     static const char *const keys[] = {"fallback_application_name", "dbname", "client_encoding",
                                        NULL};
-    const char *const values[] = {"dataloader", p->url, "UTF8", NULL};
-    const uint64_t until_ns = dload_i_add_ns(dload_postgres_i_now(), p->config.connect_ns);
-    deadline_ns = deadline_ns < until_ns ? deadline_ns : until_ns;
-    c->pg = PQconnectStartParams(keys, values, 1);
-    if (c->pg == NULL)
-        return DLOAD_ENOMEM;
-    (void)PQsetNoticeReceiver(c->pg, dload_postgres_i_notice, NULL);
+    const char *const values[] = {"dataloader", c->pool->url, "UTF8", NULL};
     c->n_prepared = 0;
     c->statement_ms = 0;
-    dload_status st = dload_postgres_i_handshake(c->pg, deadline_ns);
-    if (st == DLOAD_OK)
-        st = dload_postgres_i_session(c, deadline_ns);
-    if (st != DLOAD_OK) {
-        char text[DLOAD_POSTGRES_I_TEXT_BYTES] = "";
-        if (c->pg != NULL) /* else it was lost, and that was said */
-            dload_postgres_i_clean(
-                p, st == DLOAD_ETIMEDOUT ? "no answer in time" : PQerrorMessage(c->pg), text,
-                sizeof text);
-        dload_postgres_i_close(c);
-        dload_postgres_i_back_off(p);
-        if (text[0] != '\0')
-            dload_postgres_i_say(p, "cannot connect", text);
-        return st;
-    }
+    c->sent = c->lost = false;
+    c->sqlstate[0] = '\0';
+    c->pg = PQconnectStartParams(keys, values, 1);
+    if (c->pg == NULL)
+        return false;
+    (void)PQsetNoticeReceiver(c->pg, dload_postgres_i_notice, NULL);
+    return true;
+}
+
+/* A connection could not be made. */
+DLOAD_I_LOCAL dload_status dload_postgres_i_not_connected(dload_postgres_conn *c, dload_status st)
+{
+    char text[DLOAD_POSTGRES_I_TEXT_BYTES] = "";
+    if (c->pg != NULL) /* else it was lost, and that was said */
+        dload_postgres_i_clean(c->pool,
+                               st == DLOAD_ETIMEDOUT ? "no answer in time" : PQerrorMessage(c->pg),
+                               text, sizeof text);
+    dload_postgres_i_close(c);
+    dload_postgres_i_back_off(c->pool);
+    if (text[0] != '\0')
+        dload_postgres_i_say(c->pool, "cannot connect", text);
+    return st;
+}
+
+/* ... or it was. */
+DLOAD_I_LOCAL void dload_postgres_i_connected(dload_postgres *p)
+{
     (void)pthread_mutex_lock(&p->mutex);
     p->down_for_ns = p->down_until_ns = 0;
     (void)pthread_mutex_unlock(&p->mutex);
     (void)__atomic_add_fetch(&p->n_connects, 1, __ATOMIC_RELAXED);
     if (p->config.log != NULL)
         p->config.log(p->config.log_ctx, "connected");
+}
+
+/* May a connection be made now? */
+DLOAD_I_LOCAL bool dload_postgres_i_may_connect(dload_postgres *p)
+{
+    (void)pthread_mutex_lock(&p->mutex);
+    const bool may = dload_postgres_i_now() >= p->down_until_ns;
+    (void)pthread_mutex_unlock(&p->mutex);
+    return may;
+}
+
+/* Makes a connection, whatever the backoff says. */
+DLOAD_I_LOCAL dload_status dload_postgres_i_connect(dload_postgres_conn *c, uint64_t deadline_ns)
+{
+    const uint64_t until_ns = dload_i_add_ns(dload_postgres_i_now(), c->pool->config.connect_ns);
+    deadline_ns = deadline_ns < until_ns ? deadline_ns : until_ns;
+    if (!dload_postgres_i_connect_start(c))
+        return DLOAD_ENOMEM;
+    dload_status st = dload_postgres_i_handshake(c->pg, deadline_ns);
+    if (st == DLOAD_OK)
+        st = dload_postgres_i_session(c, deadline_ns);
+    if (st != DLOAD_OK)
+        return dload_postgres_i_not_connected(c, st);
+    dload_postgres_i_connected(c->pool);
     return DLOAD_OK;
 }
 
@@ -218,7 +297,6 @@ DLOAD_I_LOCAL dload_status dload_postgres_i_connect(dload_postgres_conn *c, uint
  * time to try again. */
 DLOAD_I_LOCAL dload_status dload_postgres_i_ready(dload_postgres_conn *c, uint64_t deadline_ns)
 {
-    dload_postgres *p = c->pool;
     c->sent = c->lost = false;
     c->sqlstate[0] = '\0';
     if (c->pg != NULL) {
@@ -232,10 +310,8 @@ DLOAD_I_LOCAL dload_status dload_postgres_i_ready(dload_postgres_conn *c, uint64
     c->lost = false;
     if (c->pg != NULL)
         return DLOAD_OK;
-    (void)pthread_mutex_lock(&p->mutex);
-    bool wait = dload_postgres_i_now() < p->down_until_ns;
-    (void)pthread_mutex_unlock(&p->mutex);
-    return wait ? DLOAD_EBACKEND : dload_postgres_i_connect(c, deadline_ns);
+    return dload_postgres_i_may_connect(c->pool) ? dload_postgres_i_connect(c, deadline_ns)
+                                                 : DLOAD_EBACKEND;
 }
 
 /* ---- the pool ---- */
@@ -276,9 +352,9 @@ DLOAD_I_LOCAL void dload_postgres_i_give(dload_postgres_conn *c)
 }
 
 /* Is a prepared statement gone (a pooler gave us another session), or of a table that has changed? */
-DLOAD_I_LOCAL bool dload_postgres_i_forgot(const dload_postgres_conn *c)
+DLOAD_I_LOCAL bool dload_postgres_i_forgot(const char *sqlstate)
 {
-    return strcmp(c->sqlstate, "26000") == 0 || strcmp(c->sqlstate, "0A000") == 0;
+    return strcmp(sqlstate, "26000") == 0 || strcmp(sqlstate, "0A000") == 0;
 }
 
 /* Runs work on a connection. What was lost is tried once more on a new one: always when nothing had been
@@ -299,7 +375,7 @@ DLOAD_I_LOCAL dload_status dload_postgres_i_with(
         c->sent = false;
         if (st == DLOAD_OK)
             st = work(c, ctx, deadline_ns);
-        if (st == DLOAD_EBACKEND && c->pg != NULL && dload_postgres_i_forgot(c))
+        if (st == DLOAD_EBACKEND && c->pg != NULL && dload_postgres_i_forgot(c->sqlstate))
             dload_postgres_i_close(c);
         else if (st != DLOAD_EBACKEND || !c->lost || (c->sent && !twice))
             break;
