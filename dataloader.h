@@ -67,6 +67,8 @@
  *                                SECOND LEVEL. Without a DLOAD_NAME: stores alone, no loader
  *   DLOAD_WEIGHT       -         WEIGHT(v): what *v weighs, v a const VALUE *; see WEIGHT
  *   DLOAD_ON_REMOVE    0         1 = config.on_remove is told what leaves the cache, and why
+ *   DLOAD_COMPACT      0         1 = a cache for memories of kilobytes: 9 or 10 bytes an entry beside key and
+ *                                value; see COMPACT
  *   DLOAD_LINKAGE      _STATIC   DLOAD_LINKAGE_STATIC; _DECLARE in headers and _DEFINE in one file
  *
  * And for the whole translation unit, before the first include:
@@ -150,6 +152,18 @@
  * old value. A refresh is no use of an entry. DLOAD_FRESH gets the source's answer, whatever it is. Cached
  * errors are never handed out late. Exact to a tick of 1.05 ms; windows are rounded down.
  *
+ * COMPACT  With DLOAD_COMPACT 1 the cache is one block of memory, taken by _init: slots, and chains through them by
+ * 16-bit links. An entry takes, beside key and value, 8 bytes (4 with DLOAD_TTL 0) and one or two more for its
+ * chain; 65,534 entries at most, EVICT NONE, FIFO or CLOCK (_AUTO is CLOCK), DLOAD_LOCK_NONE or _CUSTOM, any
+ * key but strings. There is no 64-bit multiplication or division in it, no shard, and nothing grows
+ * (DLOAD_UNBOUNDED is DLOAD_EINVAL). FIFO and CLOCK go round the slots: where an entry was cleared the next new one
+ * takes its place in the order. _set into a full cache looks at every entry, once in a tick of 1.05 ms at most, when
+ * one may have expired, and so does _advance; _clear costs O(capacity), too, and releases at once what it removed.
+ * Under DLOAD_LOCK_NONE an interrupt handler may call _cache_get and _peek whatever it interrupted, when values are
+ * plain: neither waits nor allocates, and DLOAD_EAGAIN says that the program is just changing the table. The
+ * handler runs on the program's core, and its hits may be missing in the counters. env->now, when the
+ * clock is that, is then called from there, too.
+ *
  * SNAPSHOTS  With DLOAD_SNAPSHOT 1 _save_file writes what is cached to a file, and _restore_file puts it back
  * when the program starts again: what was used most first, until the cache is full, each entry with what is
  * left of its TTL. Other calls go on meanwhile; each entry of a snapshot was there at some moment of
@@ -195,14 +209,15 @@
  * it. A fetch that was running serves those who waited for it, and is cached nowhere. With a store: SECOND LEVEL.
  *
  * CONTENTS (search for the marks)
- *   once a translation unit: >>port >>status >>key >>env >>pool >>block >>ticks >>blob >>hash >>lock >>arena >>group
- *                            >>ghost >>fifo >>past >>evict >>adaptive >>wheel >>chance >>stats >>flight
+ *   once a translation unit: >>port >>status >>key >>env >>pool >>block >>ticks >>blob >>hash >>lock >>busy
+ *                            >>arena >>group >>ghost >>fifo >>past >>evict >>adaptive >>chains >>wheel >>chance
+ *                            >>stats >>flight
  *                            >>nest >>batch >>pace
  *                            >>run >>crew >>drive >>registry >>carry >>backend >>named >>stored >>store_stats
  *                            >>letter >>second >>locking >>leasing
  *   once a loader: >>params >>fork >>lock_pthread >>snapshot >>snapshot_file >>worth >>draw >>siphash >>types
  *                  >>slots >>loader >>api >>leave >>ident >>entry >>table >>keytext >>stale >>removed >>weight
- *                  >>read >>reach >>store >>cache >>shards >>many >>pin >>owed >>ops
+ *                  >>read >>reach >>store >>compact >>compact_cache >>cache >>shards >>many >>pin >>owed >>ops
  *                  >>answer >>locked >>leased >>second_level >>run_second >>refresh >>load >>outside >>sink
  *                  >>control >>save >>restore >>undef
  */
@@ -1280,6 +1295,17 @@ DLOAD_I_INLINE uint64_t dload_i_mix64(uint64_t x)
     return x;
 }
 
+/* The same for 32 bits, where that is what the machine multiplies: DLOAD_COMPACT's. Who takes its lower bits
+ * folds it once more. */
+DLOAD_I_INLINE uint32_t dload_i_mix32(uint32_t x)
+{
+    x ^= x >> 16;
+    x *= 0x9e3779b1u;
+    x ^= x >> 15;
+    x *= 0x85a2e6d3u;
+    return x;
+}
+
 /* What a group adds to the hashes of its keys; group 0 adds nothing. */
 DLOAD_I_INLINE uint64_t dload_i_group_hash(uint64_t group)
 {
@@ -1548,6 +1574,71 @@ DLOAD_I_LOCAL const dload_i_sync *dload_i_sync_spin(void)
 }
 
 #endif /* DLOAD_I_LOCK_H */
+
+/* ==== runtime/busy.h ==== */
+
+/* >>busy -- no lock, but interrupt handlers that read: DLOAD_COMPACT under DLOAD_LOCK_NONE.
+ *
+ * Whoever changes something says so while it lasts. An interrupt handler on the same core that comes in
+ * between sees it, and leaves with DLOAD_EAGAIN; one that sees nothing runs to its end before anything
+ * changes. So a byte is enough, and nobody waits. Only the compiler could spoil the order.
+ */
+#ifndef DLOAD_I_BUSY_H
+#define DLOAD_I_BUSY_H
+
+typedef struct dload_i_busy {
+    volatile uint8_t is;
+} dload_i_busy;
+
+DLOAD_I_INLINE void dload_i_busy_begin(dload_i_busy *busy)
+{
+    busy->is = 1;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST); /* mutant BUSY_LATE */
+}
+
+DLOAD_I_INLINE void dload_i_busy_end(dload_i_busy *busy)
+{
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    busy->is = 0;
+}
+
+/* Is nobody changing anything? Then the caller may read. */
+DLOAD_I_INLINE bool dload_i_busy_not(const dload_i_busy *busy)
+{
+    bool quiet = busy->is == 0;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    return quiet;
+}
+
+DLOAD_I_LOCAL void dload_i_busy_lock(void *mutex)
+{
+    dload_i_busy_begin((dload_i_busy *)mutex);
+}
+
+DLOAD_I_LOCAL void dload_i_busy_unlock(void *mutex)
+{
+    dload_i_busy_end((dload_i_busy *)mutex);
+}
+
+DLOAD_I_LOCAL dload_status dload_i_busy_park(void *mutex, dload_i_parker *p, const dload_env *env,
+                                             uint64_t until_ns)
+{
+    static const dload_i_sync busy = {
+        NULL, NULL, dload_i_busy_lock, dload_i_busy_unlock, NULL, NULL, NULL, NULL};
+    if (env->wait == NULL)
+        return DLOAD_EAGAIN;
+    return dload_i_env_park(&busy, mutex, p, env, until_ns);
+}
+
+DLOAD_I_LOCAL const dload_i_sync *dload_i_sync_busy(void)
+{
+    static const dload_i_sync sync = {
+        NULL, NULL, dload_i_busy_lock, dload_i_busy_unlock, dload_i_busy_park, dload_i_env_unpark,
+        NULL, NULL};
+    return &sync;
+}
+
+#endif /* DLOAD_I_BUSY_H */
 
 /* ==== runtime/words.h ==== */
 
@@ -3376,6 +3467,75 @@ DLOAD_I_INLINE uint32_t dload_i_evict_victim(dload_i_evict *e, uint32_t asked, b
 }
 
 #endif /* DLOAD_I_POLICY_H */
+
+/* ==== runtime/chains.h ==== */
+
+/* >>chains -- what every compact table has in common: its links, its meta words, its memory.
+ *
+ * DLOAD_COMPACT is for memories of kilobytes: slots in one array, and chains through them by 16-bit links. A
+ * hit is some comparisons along a chain of one or two slots; nothing is allocated after the start.
+ */
+#ifndef DLOAD_I_CHAINS_H
+#define DLOAD_I_CHAINS_H
+
+#define DLOAD_I_CHAIN_END   0xffffu
+#define DLOAD_I_COMPACT_MAX 65534u /* slots */
+
+/* Bits of meta beside DLOAD_I_META_ERROR; see slots.h. */
+#define DLOAD_I_END_HIGH     0x0fffu
+#define DLOAD_I_CHAIN_USED   0x1000u
+#define DLOAD_I_CHAIN_PINNED 0x2000u
+#define DLOAD_I_CHAIN_ENDS   0x4000u
+
+/* Chains of a table with n slots: the largest power of two that is not above n. A constant when n is one. */
+#define DLOAD_I_CHAINS_2(n)  ((n) >= 2 ? 2 : 1)
+#define DLOAD_I_CHAINS_4(n)  ((n) >= 8 ? 8 : (n) >= 4 ? 4 : DLOAD_I_CHAINS_2(n))
+#define DLOAD_I_CHAINS_6(n)  ((n) >= 32 ? 32 : (n) >= 16 ? 16 : DLOAD_I_CHAINS_4(n))
+#define DLOAD_I_CHAINS_8(n)  ((n) >= 128 ? 128 : (n) >= 64 ? 64 : DLOAD_I_CHAINS_6(n))
+#define DLOAD_I_CHAINS_10(n) ((n) >= 512 ? 512 : (n) >= 256 ? 256 : DLOAD_I_CHAINS_8(n))
+#define DLOAD_I_CHAINS_12(n) ((n) >= 2048 ? 2048 : (n) >= 1024 ? 1024 : DLOAD_I_CHAINS_10(n))
+#define DLOAD_I_CHAINS_14(n) ((n) >= 8192 ? 8192 : (n) >= 4096 ? 4096 : DLOAD_I_CHAINS_12(n))
+#define DLOAD_I_CHAINS(n)    ((n) >= 32768 ? 32768 : (n) >= 16384 ? 16384 : DLOAD_I_CHAINS_14(n))
+
+/* Bytes of such a table's block; what i_table_bytes says at run time. */
+#define DLOAD_I_TABLE_BYTES(slot_bytes, n) \
+    ((size_t)(n) * (slot_bytes) + (size_t)DLOAD_I_CHAINS(n) * sizeof(uint16_t))
+
+/* The same at run time, in fewer instructions. */
+DLOAD_I_LOCAL uint32_t dload_i_chains(uint32_t n)
+{
+    uint32_t n_chains = 1;
+    while (n_chains * 2 <= n)
+        n_chains *= 2;
+    return n_chains;
+}
+
+/* A time in ticks, in halves that a 32-bit machine has. */
+DLOAD_I_INLINE uint64_t dload_i_tick_of(uint64_t time_ns)
+{
+    uint32_t high = (uint32_t)(time_ns >> 32);
+    return (uint64_t)(high >> 20) << 32 | (uint32_t)(high << 12 | (uint32_t)time_ns >> 20);
+}
+
+/* ttl_ns * part / 2^16 in multiplications of 32 bits; part is 0 .. 2^16. */
+DLOAD_I_LOCAL uint64_t dload_i_part_of(uint64_t ttl_ns, uint32_t part)
+{
+    uint32_t high = (uint32_t)(ttl_ns >> 32);
+    uint32_t low = (uint32_t)ttl_ns;
+    uint32_t mid = (high & 0xffffu) * part;
+    uint64_t sum = (uint64_t)((high >> 16) * part) << 32;
+    sum += (uint64_t)(mid >> 16) << 32 | mid << 16;
+    return sum + (low >> 16) * part + ((low & 0xffffu) * part >> 16);
+}
+
+/* The chains of a cache that has no table: one, and empty. */
+DLOAD_I_LOCAL uint16_t *dload_i_no_chains(void)
+{
+    static const uint16_t none = DLOAD_I_CHAIN_END;
+    return (uint16_t *)(uintptr_t)&none; /* nobody writes to it */
+}
+
+#endif /* DLOAD_I_CHAINS_H */
 
 /* ==== runtime/wheel.h ==== */
 
@@ -7854,6 +8014,12 @@ DLOAD_I_LOCAL uint64_t dload_i_ask_pause(uint64_t pause_ns, uint64_t salt)
 #else
 #define DLOAD_I_WEIGHED 0
 #endif
+#ifndef DLOAD_COMPACT
+#define DLOAD_COMPACT 0
+#endif
+#if DLOAD_COMPACT != 0 && DLOAD_COMPACT != 1
+#error "dataloader.h: DLOAD_COMPACT must be 0 or 1 (the cache is small rather than fast)"
+#endif
 
 /* ---- the key: recognised by name, because sizeof says nothing about meaning ---- */
 #ifdef DLOAD_KEY_AS
@@ -7870,6 +8036,39 @@ DLOAD_I_LOCAL uint64_t dload_i_ask_pause(uint64_t pause_ns, uint64_t salt)
     (DLOAD_I_KEY_KIND == DLOAD_I_KIND_STRING || DLOAD_I_KEY_KIND == DLOAD_I_KIND_ID128)
 #error \
     "dataloader.h: DLOAD_KEY_AS must be a scalar: use DLOAD_KEY DLOAD_STRING or DLOAD_ID128 itself"
+#endif
+
+#if DLOAD_COMPACT
+#if DLOAD_LOCK == DLOAD_LOCK_SPIN || DLOAD_LOCK == DLOAD_LOCK_PTHREAD
+#error "dataloader.h: DLOAD_COMPACT needs DLOAD_LOCK_NONE or DLOAD_LOCK_CUSTOM"
+#endif
+#if DLOAD_EVICT == DLOAD_EVICT_AUTO
+#undef DLOAD_EVICT
+#define DLOAD_EVICT DLOAD_EVICT_CLOCK
+#elif DLOAD_EVICT > DLOAD_EVICT_CLOCK
+#error "dataloader.h: DLOAD_COMPACT knows DLOAD_EVICT_NONE, _FIFO, _CLOCK and _AUTO, which is CLOCK"
+#endif
+#if DLOAD_I_KEY_KIND == DLOAD_I_KIND_STRING
+#error "dataloader.h: DLOAD_COMPACT has no DLOAD_STRING keys: use a scalar or DLOAD_ID128"
+#endif
+#if DLOAD_HASH == DLOAD_HASH_SIP
+#error "dataloader.h: DLOAD_COMPACT has a hash of its own: DLOAD_HASH_SIP does not go with it"
+#endif
+#if DLOAD_REFRESH
+#error "dataloader.h: DLOAD_COMPACT knows one time of an entry, its end: no DLOAD_REFRESH"
+#endif
+#if DLOAD_GROUP
+#error "dataloader.h: DLOAD_COMPACT does not know groups: no DLOAD_GROUP"
+#endif
+#if DLOAD_I_WEIGHED
+#error "dataloader.h: DLOAD_COMPACT counts entries: no DLOAD_WEIGHT"
+#endif
+#if DLOAD_SNAPSHOT
+#error "dataloader.h: DLOAD_COMPACT has no snapshots: no DLOAD_SNAPSHOT"
+#endif
+#if DLOAD_STORE
+#error "dataloader.h: DLOAD_COMPACT has no second level: no DLOAD_STORE"
+#endif
 #endif
 
 /* ---- the value: plain, referenced, copied, or a blob ---- */
@@ -7925,8 +8124,9 @@ DLOAD_I_LOCAL uint64_t dload_i_ask_pause(uint64_t pause_ns, uint64_t salt)
 #define DLOAD_I_IS_STRING (DLOAD_I_KEY_KIND == DLOAD_I_KIND_STRING)
 #define DLOAD_I_THREADED  (DLOAD_LOCK != DLOAD_LOCK_NONE)
 /* Do hits read without the lock? Values that are copied byte by byte can be; see read.h. */
-#define DLOAD_I_LOCKLESS (DLOAD_I_THREADED && !DLOAD_I_OWNED && DLOAD_I_WIDE_ATOMICS)
-#define DLOAD_I_BODIES   (DLOAD_LINKAGE != DLOAD_LINKAGE_DECLARE)
+#define DLOAD_I_LOCKLESS \
+    (DLOAD_I_THREADED && !DLOAD_COMPACT && !DLOAD_I_OWNED && DLOAD_I_WIDE_ATOMICS)
+#define DLOAD_I_BODIES (DLOAD_LINKAGE != DLOAD_LINKAGE_DECLARE)
 #if DLOAD_STATS
 #define DLOAD_I_COUNT_HIT(s) ((void)(s)->hits++)
 #else
@@ -8218,6 +8418,12 @@ DLOAD_I_LOCAL const dload_i_sync *dload_i_sync_pthread(void)
 #define DLOAD_I_ACQUIRE(m)   dload_i_spin_lock(m)
 #define DLOAD_I_RELEASE(m)   dload_i_spin_unlock(m)
 #define DLOAD_I_SYNC         dload_i_sync_spin()
+#elif DLOAD_COMPACT && DLOAD_LOCK == DLOAD_LOCK_NONE
+#define DLOAD_I_LOCK_T       dload_i_busy
+#define DLOAD_I_LOCK_INIT(m) ((m)->is = 0, true)
+#define DLOAD_I_ACQUIRE(m)   dload_i_busy_begin(m)
+#define DLOAD_I_RELEASE(m)   dload_i_busy_end(m)
+#define DLOAD_I_SYNC         dload_i_sync_busy()
 #else
 #define DLOAD_I_LOCK_T       dload_i_no_lock
 #define DLOAD_I_LOCK_INIT(m) ((m)->unused = 0, true)
@@ -8244,6 +8450,14 @@ DLOAD_I_LOCAL const dload_i_sync *dload_i_sync_pthread(void)
 #define DLOAD_I_FORKED(cache) ((void)(cache), false)
 #endif
 #define DLOAD_I_MUTEX_T DLOAD_I_LOCK_T
+/* Around what only reads. False: an interrupt handler came in while somebody writes, and does not wait. */
+#if DLOAD_COMPACT && DLOAD_LOCK == DLOAD_LOCK_NONE
+#define DLOAD_I_LOOK(m)   dload_i_busy_not(m)
+#define DLOAD_I_LOOKED(m) ((void)(m))
+#else
+#define DLOAD_I_LOOK(m)   (DLOAD_I_ACQUIRE(m), true)
+#define DLOAD_I_LOOKED(m) DLOAD_I_RELEASE(m)
+#endif
 #endif /* DLOAD_I_HAVE_LOCK */
 
 /* ==== runtime/stripe.h ==== */
@@ -9438,6 +9652,72 @@ typedef struct DLOAD_I_FN(i_ident) {
 #ifndef DLOAD_I_HAVE_SLOTS
 #define DLOAD_I_HAVE_SLOTS
 
+#if DLOAD_COMPACT
+
+/* Where an entry lives. The end of its TTL is a tick of 44 bits: the upper 12 are in meta.
+ *
+ *   meta  bits 0..11 of the end, 12 used since the hand came by, 13 pinned, 14 expires,
+ *         15 an error instead of a value (also where there is no entry)
+ *         of a value that waits to be released: bits 0..2 dload_removal, and bit 11
+ */
+typedef struct DLOAD_I_FN(slot) {
+    union {
+        DLOAD_I_V value;
+        int32_t status; /* with bit 15 of meta */
+    } u;
+    DLOAD_I_K key;
+#if DLOAD_TTL
+    uint32_t end; /* with bit 14 of meta */
+#endif
+    uint16_t next; /* of its chain: the slot, or DLOAD_I_END */
+    uint16_t meta;
+} DLOAD_I_FN(slot);
+
+/* The table: slots, and by hash the first slot of each chain, in one block. */
+typedef struct DLOAD_I_FN(shard) {
+    DLOAD_I_FN(slot) * slots;
+    uint16_t *heads;
+    DLOAD_I_LOCK_T lock;
+    uint16_t mask;     /* chains - 1 */
+    uint16_t cap;      /* slots */
+    uint16_t n_live;   /* entries */
+    uint16_t n_pinned; /* of these */
+    uint16_t vacant;   /* chain of slots without an entry */
+    uint16_t hand;     /* where the policy looks next */
+#if DLOAD_I_LEAVES
+    uint16_t dead; /* chain of values that wait to be released, and of no other chain */
+#endif
+#if DLOAD_TTL
+    uint64_t tick;    /* the time that has been: it does not go back */
+    uint64_t soonest; /* no entry ends before */
+#endif
+    uint32_t hits; /* DLOAD_STATS; those of interrupt handlers may be missing */
+    uint32_t evictions;
+    uint32_t expired;
+    uint32_t skipped;
+} DLOAD_I_FN(shard);
+
+/* A cache: the same one inside every loader, and usable alone. */
+typedef struct DLOAD_I_FN(cache) {
+    DLOAD_I_FN(shard) one;
+    const dload_env *env;
+    uint64_t ttl_ns;
+    uint64_t manual_ns;   /* DLOAD_CLOCK_MANUAL: what _cache_advance said last */
+    uint32_t n_shards;    /* 1; 0 = caching is off */
+    uint32_t jitter_part; /* of the TTL, in 2^16ths */
+    uint32_t seed;        /* of the jitter when env->random is NULL */
+    uint32_t fork_epoch;  /* with a lock: of the process it was made in */
+    size_t max_key_bytes;
+#if DLOAD_ON_REMOVE
+    void (*on_remove)(void *ctx, DLOAD_I_FN(removed) * removed);
+    void *remove_ctx;
+#endif
+} DLOAD_I_FN(cache);
+
+#define DLOAD_I_SHARD_AT(c, i) ((void)(i), &(c)->one)
+
+#else
+
 /* What readers without the lock copy word by word is aligned for the widest. */
 #if DLOAD_I_LOCKLESS
 #define DLOAD_I_SHARED(type) __attribute__((__aligned__(sizeof(type) >= 8 ? 8 : 1)))
@@ -9494,7 +9774,7 @@ typedef struct DLOAD_I_FN(shard) {
     uint32_t epoch;    /* of live entries, in the place it has in meta */
     uint32_t max_uses; /* where a hit stops counting; 0 = the policy does not ask */
 #if DLOAD_TTL
-    uint64_t tick; /* the wheel's time */
+    uint64_t tick;     /* the wheel's time */
 #endif
     /* what only writers do */
     DLOAD_I_LOCK_T lock DLOAD_I_APART;
@@ -9544,12 +9824,12 @@ typedef struct DLOAD_I_FN(cache) {
 #endif
     DLOAD_I_FN(shard) * shard;
 #if DLOAD_I_THREADED
-    void *block; /* what the shards were carved from */
+    void *block;             /* what the shards were carved from */
 #endif
 #if DLOAD_I_LOCKLESS && DLOAD_STATS
     dload_i_stripe *stripes; /* hits without the lock, a counter a thread */
 #endif
-    uint32_t n_shards; /* 2^n; 0 = caching is off */
+    uint32_t n_shards;       /* 2^n; 0 = caching is off */
     uint32_t jitter_pct;
     uint64_t ttl_ns;
     size_t max_key_bytes;
@@ -9559,8 +9839,8 @@ typedef struct DLOAD_I_FN(cache) {
     bool deaf; /* changes in the store may go unheard: nothing is cached; atomic, see sink.h */
 #endif
     const dload_env *env;
-    uint64_t manual_ns; /* DLOAD_CLOCK_MANUAL: what _cache_advance said last */
-    uint64_t seed;      /* of the jitter when env->random is NULL */
+    uint64_t manual_ns;   /* DLOAD_CLOCK_MANUAL: what _cache_advance said last */
+    uint64_t seed;        /* of the jitter when env->random is NULL */
 #if DLOAD_REFRESH
     uint64_t stale_ticks; /* an entry may be handed out after its TTL for so long, */
     uint64_t error_ticks; /* for so long when its fetch failed, */
@@ -9579,6 +9859,9 @@ typedef struct DLOAD_I_FN(cache) {
 #endif
 } DLOAD_I_FN(cache);
 
+#define DLOAD_I_SHARD_AT(c, i) (&(c)->shard[i])
+
+#endif /* DLOAD_COMPACT */
 #endif /* DLOAD_I_HAVE_SLOTS */
 
 /* ==== typed/loader.h ==== */
@@ -9645,7 +9928,8 @@ typedef struct DLOAD_I_FN(snapshot) {
      (uint64_t)DLOAD_I_OWNED << 41 | (uint64_t)DLOAD_GROUP << 40 |                              \
      (uint64_t)DLOAD_I_KEY_KIND << 36 | (uint64_t)(sizeof(DLOAD_I_K) & 0xff) << 28 |            \
      (uint64_t)DLOAD_I_WEIGHED << 27 | (uint64_t)DLOAD_ON_REMOVE << 26 |                        \
-     ((uint64_t)sizeof(DLOAD_I_V) * 31 + sizeof(DLOAD_NAME)) % (UINT64_C(1) << 26))
+     ((uint64_t)sizeof(DLOAD_I_V) * 31 + sizeof(DLOAD_NAME) + DLOAD_COMPACT * 7919u) %          \
+         (UINT64_C(1) << 26))
 
 /* A loader. All fields are private; the struct is public so that it can live anywhere. It must not
  * be moved or copied between _init and _destroy. */
@@ -10088,6 +10372,8 @@ DLOAD_I_INLINE void DLOAD_I_FN(i_leave_key)(DLOAD_I_FN(removed) * old,
     (void)item;
 }
 
+#if !DLOAD_COMPACT
+
 /* An entry that was evicted, and whose value waits for its end: see weight.h. Pinned entries are never
  * in the main queue, so that the two bits together are free for it. */
 DLOAD_I_INLINE bool DLOAD_I_FN(i_is_dead)(uint32_t meta)
@@ -10118,11 +10404,14 @@ DLOAD_I_INLINE uint32_t DLOAD_I_FN(i_n_outdated)(const DLOAD_I_FN(shard) * s)
 #endif
 }
 
+#endif /* !DLOAD_COMPACT */
+
 #if DLOAD_I_WEIGHED
 #define DLOAD_I_WEIGHT_MAX 0x7fffffffu
 #define DLOAD_I_WEIGHT_PIN 0x80000000u /* beside a weight: a call pinned the entry */
 #endif
 
+#if !DLOAD_COMPACT
 /* The entry in slot, which is live or not, weighs nothing any more. */
 DLOAD_I_INLINE void DLOAD_I_FN(i_unweigh)(DLOAD_I_FN(shard) * s, uint32_t slot, bool live)
 {
@@ -10138,6 +10427,7 @@ DLOAD_I_INLINE void DLOAD_I_FN(i_unweigh)(DLOAD_I_FN(shard) * s, uint32_t slot, 
     (void)slot;
     (void)live;
 }
+#endif
 
 #endif /* DLOAD_I_BODIES */
 #endif /* DLOAD_I_HAVE_LEAVE */
@@ -10161,7 +10451,24 @@ DLOAD_I_INLINE void DLOAD_I_FN(i_unweigh)(DLOAD_I_FN(shard) * s, uint32_t slot, 
 #define DLOAD_I_HASH_KEY(c) NULL
 #endif
 
-#if DLOAD_HASH == DLOAD_HASH_FAST
+#if DLOAD_COMPACT
+/* The hash of a key: the upper half is the better one, and the lower one not the same. */
+DLOAD_I_INLINE uint64_t DLOAD_I_FN(i_hash)(DLOAD_I_K key)
+{
+    uint32_t h = 0;
+#if DLOAD_I_KEY_KIND == DLOAD_I_KIND_INTEGER || DLOAD_I_KEY_KIND == DLOAD_I_KIND_BOOL
+    h = dload_i_mix32((uint32_t)key);
+    if (sizeof key > 4)
+        h = dload_i_mix32(h + (uint32_t)((uint64_t)key >> 32));
+#else
+    uint32_t words[(sizeof key + 3) / 4];
+    memcpy(words, &key, sizeof key);
+    for (size_t i = 0; i < sizeof key / 4; i++)
+        h = dload_i_mix32(h + words[i]);
+#endif
+    return (uint64_t)(h ^ h >> 16) << 32 | h;
+}
+#elif DLOAD_HASH == DLOAD_HASH_FAST
 /* The hash of a key, without its group. */
 DLOAD_I_INLINE uint64_t DLOAD_I_FN(i_hash)(DLOAD_I_K key)
 {
@@ -10301,6 +10608,50 @@ DLOAD_I_INLINE void DLOAD_I_FN(i_release)(DLOAD_I_V *value)
 
 /* ---- time ---- */
 
+#if DLOAD_COMPACT
+
+/* Now, for whoever holds the lock: it may be the lock that keeps the two halves of a time together. */
+DLOAD_I_INLINE uint64_t DLOAD_I_FN(i_time)(const DLOAD_I_CACHE *c)
+{
+    (void)c;
+#if DLOAD_CLOCK == DLOAD_CLOCK_ENV
+    if (c->env->now != NULL)
+        return c->env->now(c->env->ctx);
+#endif
+#if DLOAD_CLOCK == DLOAD_CLOCK_COARSE
+    return dload_i_clock_coarse(NULL);
+#elif DLOAD_CLOCK == DLOAD_CLOCK_PRECISE
+    return dload_i_clock_precise(NULL);
+#else
+    return c->manual_ns;
+#endif
+}
+
+/* ... and for others. */
+DLOAD_I_INLINE uint64_t DLOAD_I_FN(i_now)(const DLOAD_I_CACHE *c)
+{
+#if DLOAD_I_THREADED && (DLOAD_CLOCK == DLOAD_CLOCK_ENV || DLOAD_CLOCK == DLOAD_CLOCK_MANUAL)
+    DLOAD_I_SHARD *s = (DLOAD_I_SHARD *)(uintptr_t)&c->one;
+    DLOAD_I_ACQUIRE(&s->lock);
+    uint64_t now_ns = DLOAD_I_FN(i_time)(c);
+    DLOAD_I_RELEASE(&s->lock);
+    return now_ns;
+#else
+    return DLOAD_I_FN(i_time)(c);
+#endif
+}
+
+/* The caller says what time it is. */
+DLOAD_I_INLINE void DLOAD_I_FN(i_set_now)(DLOAD_I_CACHE *c, uint64_t now_ns)
+{
+    DLOAD_I_ACQUIRE(&c->one.lock);
+    if (now_ns > c->manual_ns)
+        c->manual_ns = now_ns;
+    DLOAD_I_RELEASE(&c->one.lock);
+}
+
+#else
+
 DLOAD_I_INLINE uint64_t DLOAD_I_FN(i_now)(const DLOAD_I_CACHE *c)
 {
 #if DLOAD_CLOCK == DLOAD_CLOCK_COARSE
@@ -10318,7 +10669,35 @@ DLOAD_I_INLINE uint64_t DLOAD_I_FN(i_now)(const DLOAD_I_CACHE *c)
 #endif
 }
 
+/* The caller says what time it is. */
+DLOAD_I_INLINE void DLOAD_I_FN(i_set_now)(DLOAD_I_CACHE *c, uint64_t now_ns)
+{
+    if (now_ns > DLOAD_I_LOAD_RELAXED(&c->manual_ns))
+        DLOAD_I_STORE_RELAXED(&c->manual_ns, now_ns);
+}
+
+#endif /* DLOAD_COMPACT */
+
 #if DLOAD_TTL
+
+#if DLOAD_COMPACT
+
+/* A TTL in ns, shortened by up to jitter_pct percent. */
+DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_jitter)(DLOAD_I_CACHE *c, uint64_t ttl_ns)
+{
+    if (c->jitter_part == 0)
+        return ttl_ns;
+    uint32_t r = 0;
+    if (c->env->random != NULL) {
+        r = (uint32_t)(c->env->random(c->env->ctx) >> 32);
+    } else {
+        c->seed += 0x9e3779b9u; /* a fixed sequence: Weyl's, mixed */
+        r = dload_i_mix32(c->seed);
+    }
+    return ttl_ns - dload_i_part_of(ttl_ns, (r >> 16) * c->jitter_part >> 16);
+}
+
+#else
 
 DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_random)(DLOAD_I_CACHE *c)
 {
@@ -10340,6 +10719,8 @@ DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_jitter)(DLOAD_I_CACHE *c, uint64_t ttl_ns)
     return ttl_ns - (span_ns / 65536 * (r >> 48) + span_ns % 65536 * (r >> 48) / 65536);
 }
 
+#endif /* DLOAD_COMPACT */
+
 #endif /* DLOAD_TTL */
 
 #endif /* DLOAD_I_BODIES */
@@ -10355,7 +10736,7 @@ DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_jitter)(DLOAD_I_CACHE *c, uint64_t ttl_ns)
 #ifndef DLOAD_I_HAVE_TABLE
 #define DLOAD_I_HAVE_TABLE
 
-#if DLOAD_I_BODIES
+#if DLOAD_I_BODIES && !DLOAD_COMPACT
 
 /* An entry's meta word: readers without the lock may count a use at any time. */
 #define DLOAD_I_META(e)           DLOAD_I_LOAD_RELAXED(&(e)->meta)
@@ -10604,7 +10985,7 @@ DLOAD_I_INLINE dload_status DLOAD_I_FN(i_read)(const DLOAD_I_CACHE *c, DLOAD_I_S
     return DLOAD_I_FN(i_copy)(out, &e->u.value);
 }
 
-#endif /* DLOAD_I_BODIES */
+#endif /* DLOAD_I_BODIES && !DLOAD_COMPACT */
 #endif /* DLOAD_I_HAVE_TABLE */
 
 /* ==== typed/keytext.h ==== */
@@ -10750,7 +11131,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_text_parse)(const char *text, size_t n,
 #ifndef DLOAD_I_HAVE_REMOVE
 #define DLOAD_I_HAVE_REMOVE
 
-#if DLOAD_I_BODIES
+#if DLOAD_I_BODIES && !DLOAD_COMPACT
 
 /* Who the policy gives up, remembered if it wants that; there is somebody. *hash gets as much of the hash of
  * its key as finding its home takes. */
@@ -10902,7 +11283,7 @@ DLOAD_I_NOINLINE uint32_t DLOAD_I_FN(i_tidy)(DLOAD_I_SHARD *s, uint64_t now_ns,
     return n_old;
 }
 
-#endif /* DLOAD_I_BODIES */
+#endif /* DLOAD_I_BODIES && !DLOAD_COMPACT */
 #endif /* DLOAD_I_HAVE_REMOVE */
 
 /* ==== typed/stale.h ==== */
@@ -11133,6 +11514,7 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_hold)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *
 
 #if DLOAD_I_BODIES
 
+#if !DLOAD_COMPACT
 /* The reason that goes with an entry: whoever comes to remove it, it had been cleared or had expired
  * before that, or not. The shard's lock is held. */
 DLOAD_I_INLINE dload_removal DLOAD_I_FN(i_why)(const DLOAD_I_CACHE *c, const DLOAD_I_SHARD *s,
@@ -11151,6 +11533,7 @@ DLOAD_I_INLINE dload_removal DLOAD_I_FN(i_why)(const DLOAD_I_CACHE *c, const DLO
     (void)e;
     return reason;
 }
+#endif
 
 /* The end of a value that left shard s. */
 DLOAD_I_LOCAL void DLOAD_I_FN(i_end)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, DLOAD_I_FN(removed) * old)
@@ -11213,7 +11596,7 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_reject)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
 #ifndef DLOAD_I_HAVE_WEIGHT
 #define DLOAD_I_HAVE_WEIGHT
 
-#if DLOAD_I_BODIES
+#if DLOAD_I_BODIES && !DLOAD_COMPACT
 
 /* ---- pins ---- */
 
@@ -11396,7 +11779,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_make_light)(const DLOAD_I_CACHE *c, DLOA
 
 #endif /* DLOAD_I_WEIGHED */
 
-#endif /* DLOAD_I_BODIES */
+#endif /* DLOAD_I_BODIES && !DLOAD_COMPACT */
 #endif /* DLOAD_I_HAVE_WEIGHT */
 
 /* ==== typed/read.h ==== */
@@ -11583,7 +11966,7 @@ DLOAD_I_INLINE dload_status DLOAD_I_FN(i_read_free)(const DLOAD_I_CACHE *c, DLOA
 #ifndef DLOAD_I_HAVE_REACH
 #define DLOAD_I_HAVE_REACH
 
-#if DLOAD_I_BODIES
+#if DLOAD_I_BODIES && !DLOAD_COMPACT
 
 #define DLOAD_I_REACH 128u /* groups from home; see also DLOAD_I_LONG_PROBE */
 
@@ -11644,7 +12027,7 @@ DLOAD_I_INLINE bool DLOAD_I_FN(i_crowded)(const DLOAD_I_SHARD *s, uint64_t hash)
            !dload_i_match_any(dload_i_find_tag(&s->groups[dload_i_home(hash, s->n_groups)], 0));
 }
 
-#endif /* DLOAD_I_BODIES */
+#endif /* DLOAD_I_BODIES && !DLOAD_COMPACT */
 #endif /* DLOAD_I_HAVE_REACH */
 
 /* ==== typed/store.h ==== */
@@ -11656,7 +12039,7 @@ DLOAD_I_INLINE bool DLOAD_I_FN(i_crowded)(const DLOAD_I_SHARD *s, uint64_t hash)
 #ifndef DLOAD_I_HAVE_STORE
 #define DLOAD_I_HAVE_STORE
 
-#if DLOAD_I_BODIES
+#if DLOAD_I_BODIES && !DLOAD_COMPACT
 
 /* ---- memory ---- */
 
@@ -12054,8 +12437,572 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_put)(DLOAD_I_CACHE *c, DLOAD_I_SHARD 
     return DLOAD_OK;
 }
 
-#endif /* DLOAD_I_BODIES */
+#endif /* DLOAD_I_BODIES && !DLOAD_COMPACT */
 #endif /* DLOAD_I_HAVE_STORE */
+
+/* ==== typed/compact.h ==== */
+
+/* >>compact -- the table of DLOAD_COMPACT: slots and chains. Finds, expires, removes.
+ *
+ * It stands in for table.h, remove.h, weight.h, reach.h and store.h, and has the same functions for those above.
+ * Where ticks have 44 bits nothing ever wraps, so that nobody has to come by in time: an entry past its end is
+ * no hit, and its place is found when one is needed, or by _advance.
+ *
+ * Everything here works with the lock held. What has to be released goes back to the caller, who does it
+ * unlocked; a value for which there is no way back just now waits in a chain of the dead.
+ */
+#ifndef DLOAD_I_HAVE_COMPACT
+#define DLOAD_I_HAVE_COMPACT
+
+#if DLOAD_I_BODIES && DLOAD_COMPACT
+
+#define DLOAD_I_META(e) ((uint32_t)(e)->meta)
+
+/* What DLOAD_BYTES counts with. */
+enum { DLOAD_I_FN(i_slot_bytes) = sizeof(DLOAD_I_SLOT) };
+
+/* ---- finding ---- */
+
+/* Where the link to the first slot of a hash's chain is. */
+DLOAD_I_INLINE uint16_t *DLOAD_I_FN(i_head)(const DLOAD_I_SHARD *s, uint64_t hash)
+{
+    return &s->heads[(uint32_t)(hash >> 32) & s->mask];
+}
+
+/* The entry of a key, expired or not, or NULL. */
+DLOAD_I_NOINLINE DLOAD_I_SLOT *DLOAD_I_FN(i_locate)(const DLOAD_I_SHARD *s, const DLOAD_I_ID *id)
+{
+    for (uint32_t at = *DLOAD_I_FN(i_head)(s, id->hash); at != DLOAD_I_CHAIN_END;) {
+        DLOAD_I_SLOT *e = &s->slots[at];
+        if (DLOAD_I_FN(i_same)(&e->key, &id->key))
+            return e;
+        at = e->next;
+    }
+    return NULL;
+}
+
+DLOAD_I_INLINE uint32_t DLOAD_I_FN(i_slot_of)(const DLOAD_I_SHARD *s, const DLOAD_I_SLOT *e)
+{
+    return (uint32_t)(e - s->slots);
+}
+
+/* ---- time ---- */
+
+#if DLOAD_TTL
+
+/* Has an entry ended by tick? */
+DLOAD_I_INLINE bool DLOAD_I_FN(i_ended)(const DLOAD_I_SLOT *e, uint64_t tick)
+{
+    uint32_t meta = e->meta;
+    if ((meta & DLOAD_I_CHAIN_ENDS) == 0)
+        return false;
+    return tick >= ((uint64_t)(meta & DLOAD_I_END_HIGH) << 32 | e->end);
+}
+
+/* Now, in ticks; a clock that went back does not take time along. */
+DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_tick)(const DLOAD_I_CACHE *c)
+{
+    uint64_t tick = dload_i_tick_of(DLOAD_I_FN(i_time)(c));
+    return tick > c->one.tick ? tick : c->one.tick;
+}
+
+/* Sets the end of an entry that has none. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_arm)(DLOAD_I_CACHE *c, DLOAD_I_SLOT *e, uint64_t now_ns,
+                                     uint64_t ttl_ns)
+{
+    if (ttl_ns >= DLOAD_NEVER - 1)
+        return;
+    uint64_t end = dload_i_tick_of(dload_i_add_ns(now_ns, DLOAD_I_FN(i_jitter)(c, ttl_ns)));
+    e->end = (uint32_t)end;
+    e->meta = (uint16_t)(e->meta | DLOAD_I_CHAIN_ENDS | (uint32_t)(end >> 32));
+    if (end < c->one.soonest)
+        c->one.soonest = end;
+}
+
+#endif /* DLOAD_TTL */
+
+/* Is the entry there for a reader? */
+DLOAD_I_INLINE bool DLOAD_I_FN(i_valid)(const DLOAD_I_CACHE *c, const DLOAD_I_SHARD *s,
+                                        const DLOAD_I_SLOT *e)
+{
+    (void)c;
+    (void)s;
+    (void)e;
+#if DLOAD_TTL
+    return (e->meta & DLOAD_I_CHAIN_ENDS) == 0 || !DLOAD_I_FN(i_ended)(e, DLOAD_I_FN(i_tick)(c));
+#else
+    return true;
+#endif
+}
+
+/* The reason that goes with an entry: whoever comes to remove it, it had expired before that, or not. */
+DLOAD_I_INLINE dload_removal DLOAD_I_FN(i_why)(const DLOAD_I_CACHE *c, const DLOAD_I_SHARD *s,
+                                               const DLOAD_I_SLOT *e, dload_removal reason)
+{
+    return DLOAD_ON_REMOVE && !DLOAD_I_FN(i_valid)(c, s, e) ? DLOAD_REMOVED_EXPIRED : reason;
+}
+
+/* ---- reading ---- */
+
+/* A hit: DLOAD_OK and *out, or the cached error. A miss: DLOAD_PENDING. An interrupt handler may be here while
+ * the program is anywhere but between DLOAD_I_ACQUIRE and DLOAD_I_RELEASE: it writes a bit that says "used", and a
+ * counter, and so may the program, which then loses one of the two. */
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_read)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
+                                              const DLOAD_I_ID *id, DLOAD_I_V *out)
+{
+    DLOAD_I_SLOT *e = DLOAD_I_FN(i_locate)(s, id);
+    if (e == NULL || !DLOAD_I_FN(i_valid)(c, s, e))
+        return DLOAD_PENDING;
+#if DLOAD_EVICT == DLOAD_EVICT_CLOCK
+    e->meta = (uint16_t)(e->meta | DLOAD_I_CHAIN_USED);
+#endif
+    DLOAD_I_COUNT_HIT(s);
+    if ((e->meta & DLOAD_I_META_ERROR) != 0) {
+        dload_status st = (dload_status)e->u.status;
+        return st < 0 ? st : DLOAD_ECORRUPT; /* so that compilers see: no success without a value */
+    }
+    return DLOAD_I_FN(i_copy)(out, &e->u.value);
+}
+
+/* ---- removing ---- */
+
+/* Takes a slot out of its chain, and out of the counts. */
+DLOAD_I_LOCAL DLOAD_I_SLOT *DLOAD_I_FN(i_unlink)(DLOAD_I_SHARD *s, uint32_t slot)
+{
+    DLOAD_I_SLOT *e = &s->slots[slot];
+    uint16_t *link = DLOAD_I_FN(i_head)(s, DLOAD_I_FN(i_hash)(e->key));
+    while (*link != slot)
+        link = &s->slots[*link].next;
+    *link = e->next;
+    s->n_live--;
+    s->n_pinned = (uint16_t)(s->n_pinned - ((e->meta & DLOAD_I_CHAIN_PINNED) != 0));
+    return e;
+}
+
+DLOAD_I_INLINE void DLOAD_I_FN(i_give)(DLOAD_I_SHARD *s, uint32_t slot)
+{
+    DLOAD_I_SLOT *e = &s->slots[slot];
+    e->meta = DLOAD_I_META_ERROR;
+    e->next = s->vacant;
+    s->vacant = (uint16_t)slot;
+}
+
+/* Takes an entry out. True when *old is a value that left, for the caller to deal with, unlocked. */
+DLOAD_I_NOINLINE bool DLOAD_I_FN(i_remove)(DLOAD_I_SHARD *s, uint32_t slot, dload_removal reason,
+                                           DLOAD_I_FN(removed) * old)
+{
+    const DLOAD_I_SLOT *e = DLOAD_I_FN(i_unlink)(s, slot);
+    bool leaves = DLOAD_I_LEAVES && (e->meta & DLOAD_I_META_ERROR) == 0;
+    if (leaves)
+        DLOAD_I_FN(i_leave)(e, reason, old);
+    DLOAD_I_FN(i_give)(s, slot);
+    return leaves;
+}
+
+/* The same where nobody takes the value: it waits. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_discard)(DLOAD_I_SHARD *s, uint32_t slot, dload_removal reason)
+{
+#if DLOAD_I_LEAVES
+    DLOAD_I_SLOT *e = DLOAD_I_FN(i_unlink)(s, slot);
+    if ((e->meta & DLOAD_I_META_ERROR) == 0) {
+        e->meta = (uint16_t)reason;
+        e->next = s->dead;
+        s->dead = (uint16_t)slot;
+        return;
+    }
+    DLOAD_I_FN(i_give)(s, slot);
+#else
+    (void)DLOAD_I_FN(i_remove)(s, slot, reason, NULL);
+#endif
+}
+
+#if DLOAD_I_LEAVES
+/* One of those that wait: false when there is none, otherwise *old is for the caller to deal with. */
+DLOAD_I_LOCAL bool DLOAD_I_FN(i_bury)(DLOAD_I_SHARD *s, DLOAD_I_FN(removed) * old)
+{
+    uint32_t slot = s->dead;
+    if (slot == DLOAD_I_CHAIN_END)
+        return false;
+    const DLOAD_I_SLOT *e = &s->slots[slot];
+    s->dead = e->next;
+    DLOAD_I_FN(i_leave)(e, (dload_removal)e->meta, old);
+    DLOAD_I_FN(i_give)(s, slot);
+    return true;
+}
+#endif
+
+/* Time has come to tick: what has ended goes. Looks at each slot, but only when one may have ended. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_expire)(DLOAD_I_SHARD *s, uint64_t tick)
+{
+#if DLOAD_TTL
+    if (tick > s->tick)
+        s->tick = tick;
+    if (s->tick < s->soonest)
+        return;
+    uint64_t soonest = UINT64_MAX;
+    for (uint32_t slot = 0; slot < s->cap; slot++) {
+        const DLOAD_I_SLOT *e = &s->slots[slot];
+        if ((e->meta & DLOAD_I_CHAIN_ENDS) == 0)
+            continue;
+        uint64_t end = (uint64_t)(e->meta & DLOAD_I_END_HIGH) << 32 | e->end;
+        if (end <= s->tick) {
+            s->expired++;
+            DLOAD_I_FN(i_discard)(s, slot, DLOAD_REMOVED_EXPIRED);
+        } else if (end < soonest) {
+            soonest = end;
+        }
+    }
+    s->soonest = soonest;
+#endif
+    (void)s;
+    (void)tick;
+}
+
+/* Forgets every entry; values that have to be released wait. True when there are such. */
+DLOAD_I_LOCAL bool DLOAD_I_FN(i_forget)(DLOAD_I_SHARD *s, dload_removal reason)
+{
+#if DLOAD_I_LEAVES
+    for (uint32_t i = 0; i <= s->mask; i++) {
+        while (s->heads[i] != DLOAD_I_CHAIN_END)
+            DLOAD_I_FN(i_discard)(s, s->heads[i], reason);
+    }
+    return s->dead != DLOAD_I_CHAIN_END;
+#else
+    memset(s->heads, 0xff, ((size_t)s->mask + 1) * sizeof *s->heads);
+    s->n_live = s->n_pinned = s->hand = 0;
+    s->vacant = DLOAD_I_CHAIN_END;
+    for (uint32_t slot = s->cap; slot-- > 0;)
+        DLOAD_I_FN(i_give)(s, slot);
+    (void)reason;
+    return false;
+#endif
+}
+
+#endif /* DLOAD_I_BODIES && DLOAD_COMPACT */
+#endif /* DLOAD_I_HAVE_COMPACT */
+
+/* ==== typed/compact_cache.h ==== */
+
+/* >>compact_cache -- the cache on a compact table: what comes in, who leaves for it, from init to destroy.
+ *
+ * One table, one lock; with DLOAD_LOCK_NONE that is a word which interrupt handlers look at, see busy.h.
+ */
+#ifndef DLOAD_I_HAVE_COMPACT_CACHE
+#define DLOAD_I_HAVE_COMPACT_CACHE
+
+#if DLOAD_I_BODIES && DLOAD_COMPACT
+
+/* ---- the entry that comes in ---- */
+
+/* Who leaves: the hand goes round the slots, and passes by what is pinned, and once by what was used. Every
+ * slot has an entry, and not all are pinned. */
+DLOAD_I_INLINE uint32_t DLOAD_I_FN(i_victim)(DLOAD_I_SHARD *s)
+{
+    for (;;) {
+        uint32_t slot = s->hand;
+        DLOAD_I_SLOT *e = &s->slots[slot];
+        s->hand = (uint16_t)(slot + 1 == s->cap ? 0 : slot + 1);
+        if ((e->meta & (DLOAD_I_CHAIN_PINNED | DLOAD_I_CHAIN_USED)) == 0)
+            return slot;
+        if ((e->meta & DLOAD_I_CHAIN_PINNED) == 0)
+            e->meta = (uint16_t)(e->meta & ~DLOAD_I_CHAIN_USED);
+    }
+}
+
+/* A vacant slot: one that is, one whose entry has ended, or whose entry leaves for this. DLOAD_I_CHAIN_END
+ * when there is none. */
+DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_room)(const DLOAD_I_CACHE *c, DLOAD_I_SHARD *s,
+                                          DLOAD_I_FN(item) * item)
+{
+    if (s->vacant == DLOAD_I_CHAIN_END)
+        DLOAD_I_FN(i_expire)(s, dload_i_tick_of(item->now_ns));
+#if DLOAD_I_LEAVES
+    if (s->vacant == DLOAD_I_CHAIN_END)
+        item->garbage = DLOAD_I_FN(i_bury)(s, &item->old);
+#endif
+    if (s->vacant == DLOAD_I_CHAIN_END && DLOAD_EVICT != DLOAD_EVICT_NONE &&
+        s->n_pinned != s->n_live) {
+        uint32_t slot = DLOAD_I_FN(i_victim)(s);
+        s->evictions++;
+        item->garbage = DLOAD_I_FN(i_remove)(s, slot, DLOAD_REMOVED_EVICTED, &item->old);
+    }
+    (void)c;
+    return s->vacant;
+}
+
+/* An entry that is there is to have a new value: what it has leaves. Its use and its pin stay. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_reopen)(DLOAD_I_SLOT *e, DLOAD_I_FN(item) * item)
+{
+    if (DLOAD_I_LEAVES && (e->meta & DLOAD_I_META_ERROR) == 0) {
+        DLOAD_I_FN(i_leave)(e, DLOAD_REMOVED_REPLACED, &item->old);
+        DLOAD_I_FN(i_leave_key)(&item->old, item);
+        item->garbage = true;
+    }
+    e->meta = (uint16_t)(e->meta & (DLOAD_I_CHAIN_PINNED | DLOAD_I_CHAIN_USED));
+}
+
+/* Puts an entry in place of an older one of the same key, or as a new one; evicts when full.
+ * DLOAD_OK, and item->value now belongs to the cache; DLOAD_EFULL, and it does not.
+ * In either case item->garbage says that item->old is to be released, unlocked. */
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_put)(DLOAD_I_CACHE *c, DLOAD_I_FN(item) * item)
+{
+    DLOAD_I_SHARD *s = &c->one;
+    item->garbage = false;
+    DLOAD_I_SLOT *e = DLOAD_I_FN(i_locate)(s, &item->id);
+#if DLOAD_TTL
+    uint64_t tick = dload_i_tick_of(item->now_ns);
+    if (e != NULL && DLOAD_I_FN(i_ended)(e, tick > s->tick ? tick : s->tick)) {
+        s->expired++;
+        DLOAD_I_FN(i_discard)(s, DLOAD_I_FN(i_slot_of)(s, e), DLOAD_REMOVED_EXPIRED);
+        e = NULL; /* a new one, with neither use nor pin */
+    }
+#endif
+    if (e != NULL) {
+        DLOAD_I_FN(i_reopen)(e, item);
+    } else {
+        uint32_t slot = DLOAD_I_FN(i_room)(c, s, item);
+        if (slot == DLOAD_I_CHAIN_END) {
+            s->skipped++;
+            return DLOAD_EFULL;
+        }
+        uint16_t *head = DLOAD_I_FN(i_head)(s, item->id.hash);
+        e = &s->slots[slot];
+        s->vacant = e->next;
+        e->key = item->id.key;
+        e->next = *head;
+        e->meta = 0;
+        *head = (uint16_t)slot;
+        s->n_live++;
+    }
+    if (item->status < 0) {
+        e->meta = (uint16_t)(e->meta | DLOAD_I_META_ERROR);
+        e->u.status = item->status;
+    } else {
+        e->u.value = *item->value;
+    }
+#if DLOAD_TTL
+    DLOAD_I_FN(i_arm)(c, e, item->now_ns, item->ttl_ns);
+#endif
+    return DLOAD_OK;
+}
+
+/* ---- the functions that stand in for cache.h's ---- */
+
+#define DLOAD_I_TIDY_MAX 32u /* values that one operation releases at most */
+
+DLOAD_I_INLINE DLOAD_I_SHARD *DLOAD_I_FN(i_shard)(const DLOAD_I_CACHE *c, uint64_t hash)
+{
+    (void)hash;
+    return (DLOAD_I_SHARD *)(uintptr_t)&c->one;
+}
+
+/* Looks a key up and counts the use: a hit's status, DLOAD_PENDING, or DLOAD_EAGAIN in an interrupt handler
+ * that came in while somebody writes. */
+DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_look)(DLOAD_I_CACHE *c, const DLOAD_I_ID *id,
+                                                 DLOAD_I_V *out)
+{
+    DLOAD_I_SHARD *s = &c->one;
+    if (!DLOAD_I_LOOK(&s->lock))
+        return DLOAD_EAGAIN;
+    dload_status st = DLOAD_I_FN(i_read)(c, s, id, out);
+    DLOAD_I_LOOKED(&s->lock);
+    return st;
+}
+
+DLOAD_I_INLINE dload_status DLOAD_I_FN(i_lookup)(DLOAD_I_CACHE *c, const DLOAD_I_ID *id,
+                                                 DLOAD_I_V *out, bool quick)
+{
+    (void)quick;
+    return DLOAD_I_FN(i_look)(c, id, out);
+}
+
+/* Removes what has ended, and releases what waits for that, unlocked; with max_rounds 0, to the end. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_sweep)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, uint64_t now_ns,
+                                       uint32_t max_rounds)
+{
+    DLOAD_I_ACQUIRE(&s->lock);
+    DLOAD_I_FN(i_expire)(s, dload_i_tick_of(now_ns));
+    DLOAD_I_RELEASE(&s->lock);
+#if DLOAD_I_LEAVES
+    bool more = true;
+    for (uint32_t i = 0; more && (max_rounds == 0 || i < max_rounds * DLOAD_I_TIDY_MAX); i++) {
+        DLOAD_I_FN(removed) old;
+        DLOAD_I_ACQUIRE(&s->lock);
+        more = DLOAD_I_FN(i_bury)(s, &old);
+        DLOAD_I_RELEASE(&s->lock);
+        if (more)
+            DLOAD_I_FN(i_end)(c, s, &old);
+    }
+#endif
+    (void)c;
+    (void)max_rounds;
+}
+
+/* Puts an item under the lock; releases nothing, so that the loader's mutex may be held. */
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_store)(DLOAD_I_CACHE *c, DLOAD_I_FN(item) * item)
+{
+    DLOAD_I_ACQUIRE(&c->one.lock);
+    dload_status st = DLOAD_I_FN(i_put)(c, item);
+    DLOAD_I_RELEASE(&c->one.lock);
+    return st;
+}
+
+/* Around a store from outside, with no lock held: see cache.h. */
+DLOAD_I_INLINE void DLOAD_I_FN(i_before_store)(DLOAD_I_CACHE *c, const DLOAD_I_FN(item) * item)
+{
+#if DLOAD_I_LEAVES
+    DLOAD_I_FN(i_sweep)(c, &c->one, item->now_ns, 1);
+#endif
+    (void)c;
+    (void)item;
+}
+
+DLOAD_I_INLINE void DLOAD_I_FN(i_after_store)(DLOAD_I_CACHE *c, DLOAD_I_FN(item) * item,
+                                              dload_status st)
+{
+#if DLOAD_I_LEAVES
+    if (st < 0 && item->status >= 0)
+        DLOAD_I_FN(i_reject)(c, &c->one, item);
+    if (item->garbage)
+        DLOAD_I_FN(i_end)(c, &c->one, &item->old);
+#endif
+    (void)c;
+    (void)item;
+    (void)st;
+}
+
+/* Takes a key out; its value, if any, comes back in *old, for _i_end. */
+DLOAD_I_LOCAL bool DLOAD_I_FN(i_drop)(DLOAD_I_CACHE *c, const DLOAD_I_ID *id,
+                                      DLOAD_I_FN(removed) * old)
+{
+    DLOAD_I_SHARD *s = &c->one;
+    bool has_old = false;
+    DLOAD_I_ACQUIRE(&s->lock);
+    const DLOAD_I_SLOT *e = DLOAD_I_FN(i_locate)(s, id);
+    if (e != NULL)
+        has_old = DLOAD_I_FN(i_remove)(s, DLOAD_I_FN(i_slot_of)(s, e),
+                                       DLOAD_I_FN(i_why)(c, s, e, DLOAD_REMOVED_CLEARED), old);
+    DLOAD_I_RELEASE(&s->lock);
+    return has_old;
+}
+
+/* Forgets every entry. Not 0: there are values to be released, by _i_full_sweep, unlocked. */
+DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_new_epoch)(DLOAD_I_CACHE *c)
+{
+    bool waiting = false;
+    if (c->n_shards != 0) {
+        DLOAD_I_ACQUIRE(&c->one.lock);
+        waiting = DLOAD_I_FN(i_forget)(&c->one, DLOAD_REMOVED_CLEARED);
+        DLOAD_I_RELEASE(&c->one.lock);
+    }
+    return waiting;
+}
+
+DLOAD_I_LOCAL void DLOAD_I_FN(i_full_sweep)(DLOAD_I_CACHE *c)
+{
+    DLOAD_I_FN(i_sweep)(c, &c->one, 0, 0);
+}
+
+/* The policy leaves an entry alone, or no longer: then it is as if it had just come. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_pin_slot)(DLOAD_I_SHARD *s, uint32_t slot, bool pinned)
+{
+    DLOAD_I_SLOT *e = &s->slots[slot];
+    if (((e->meta & DLOAD_I_CHAIN_PINNED) != 0) == pinned)
+        return;
+    e->meta = (uint16_t)((e->meta & ~DLOAD_I_CHAIN_USED) ^ DLOAD_I_CHAIN_PINNED);
+    s->n_pinned = (uint16_t)(pinned ? s->n_pinned + 1 : s->n_pinned - 1);
+}
+
+/* ---- life ---- */
+
+/* Bytes of the block of a table with cap slots; see DLOAD_I_TABLE_BYTES. */
+DLOAD_I_INLINE size_t DLOAD_I_FN(i_table_bytes)(const DLOAD_I_SHARD *s)
+{
+    return s->cap * sizeof *s->slots + ((size_t)s->mask + 1) * sizeof *s->heads;
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(cache_init)(DLOAD_I_CACHE *c,
+                                                const DLOAD_I_FN(cache_config) * config)
+{
+    DLOAD_I_FN(cache_config) cfg;
+    memset(&cfg, 0, sizeof cfg);
+    if (config != NULL)
+        cfg = *config;
+    memset(c, 0, sizeof *c);
+    DLOAD_I_SHARD *s = &c->one;
+    size_t capacity = cfg.capacity != 0 ? cfg.capacity : 4096;
+    c->env = cfg.env != NULL ? cfg.env : dload_env_default();
+    c->ttl_ns = cfg.ttl_ns != 0 ? cfg.ttl_ns : DLOAD_NEVER;
+    c->jitter_part = cfg.ttl_jitter_pct * 41943u >> 6; /* 2^22 / 100: rounded down */
+    c->fork_epoch = DLOAD_I_FORK_EPOCH;
+#if DLOAD_ON_REMOVE
+    c->on_remove = cfg.on_remove;
+    c->remove_ctx = cfg.ctx;
+#endif
+    s->heads = dload_i_no_chains();
+    if (!DLOAD_I_LOCK_INIT(&s->lock))
+        return DLOAD_ENOMEM;
+    if (capacity == DLOAD_NO_CACHE)
+        return DLOAD_OK;
+    if (cfg.ttl_jitter_pct > 90 || cfg.idle_ttl_ns != 0 || cfg.shards > 256 ||
+        capacity > DLOAD_I_COMPACT_MAX || c->env->alloc == NULL || c->env->free == NULL) {
+        DLOAD_I_LOCK_DESTROY(&s->lock);
+        return DLOAD_EINVAL;
+    }
+    s->cap = (uint16_t)capacity;
+    s->mask = (uint16_t)(dload_i_chains(s->cap) - 1);
+    s->slots = (DLOAD_I_SLOT *)dload_i_alloc(c->env, DLOAD_I_FN(i_table_bytes)(s));
+    if (s->slots == NULL) {
+        DLOAD_I_LOCK_DESTROY(&s->lock);
+        s->mask = 0;
+        return DLOAD_ENOMEM;
+    }
+    s->heads = (uint16_t *)(void *)(s->slots + s->cap);
+    c->n_shards = 1;
+#if DLOAD_TTL
+    s->tick = dload_i_tick_of(DLOAD_I_FN(i_time)(c));
+    s->soonest = UINT64_MAX;
+#endif
+    memset(s->heads, 0xff, ((size_t)s->mask + 1) * sizeof *s->heads);
+    s->vacant = DLOAD_I_CHAIN_END;
+#if DLOAD_I_LEAVES
+    s->dead = DLOAD_I_CHAIN_END;
+#endif
+    for (uint32_t slot = s->cap; slot-- > 0;)
+        DLOAD_I_FN(i_give)(s, slot);
+    return DLOAD_OK;
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(cache_destroy)(DLOAD_I_CACHE *c)
+{
+    DLOAD_I_SHARD *s = &c->one;
+    if (c->n_shards == 0)
+        return DLOAD_OK;
+#if DLOAD_I_LEAVES
+    DLOAD_I_FN(i_sweep)(c, s, DLOAD_TTL ? DLOAD_I_FN(i_now)(c) : 0, 0);
+    if (DLOAD_I_FN(i_forget)(s, DLOAD_REMOVED_DESTROYED))
+        DLOAD_I_FN(i_sweep)(c, s, 0, 0);
+#endif
+    dload_i_free(c->env, s->slots, DLOAD_I_FN(i_table_bytes)(s));
+    DLOAD_I_LOCK_DESTROY(&s->lock);
+    s->heads = dload_i_no_chains();
+    s->mask = 0;
+    c->n_shards = 0;
+    return DLOAD_OK;
+}
+
+DLOAD_I_API size_t DLOAD_I_FN(cache_len)(DLOAD_I_CACHE *c)
+{
+    return DLOAD_I_FORKED(c) ? 0 : DLOAD_I_LOAD_RELAXED(&c->one.n_live);
+}
+
+DLOAD_I_API size_t DLOAD_I_FN(cache_bytes)(DLOAD_I_CACHE *c)
+{
+    return c->n_shards == 0 ? 0 : DLOAD_I_FN(i_table_bytes)(&c->one);
+}
+
+#endif /* DLOAD_I_BODIES && DLOAD_COMPACT */
+#endif /* DLOAD_I_HAVE_COMPACT_CACHE */
 
 /* ==== typed/cache.h ==== */
 
@@ -12068,6 +13015,8 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_put)(DLOAD_I_CACHE *c, DLOAD_I_SHARD 
 #define DLOAD_I_HAVE_CACHE
 
 #if DLOAD_I_BODIES
+
+#if !DLOAD_COMPACT
 
 #define DLOAD_I_TIDY_MAX 32u /* entries that one operation cleans up at most */
 
@@ -12236,6 +13185,8 @@ DLOAD_I_NOINLINE void DLOAD_I_FN(i_full_sweep)(DLOAD_I_CACHE *c)
         DLOAD_I_FN(i_sweep)(c, &c->shard[i], 0, 0);
 }
 
+#endif /* !DLOAD_COMPACT */
+
 /* ---- reading and writing ---- */
 
 DLOAD_I_INLINE dload_status DLOAD_I_FN(i_cache_get)(DLOAD_I_CACHE *c, uint64_t group, DLOAD_I_K key,
@@ -12319,10 +13270,9 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_advance)(DLOAD_I_CACHE *c, uint64_t no
 {
     if (DLOAD_I_FORKED(c))
         return DLOAD_EFORK;
-    if (now_ns > DLOAD_I_LOAD_RELAXED(&c->manual_ns))
-        DLOAD_I_STORE_RELAXED(&c->manual_ns, now_ns);
+    DLOAD_I_FN(i_set_now)(c, now_ns);
     for (uint32_t i = 0; i < c->n_shards; i++)
-        DLOAD_I_FN(i_sweep)(c, &c->shard[i], now_ns, 0);
+        DLOAD_I_FN(i_sweep)(c, DLOAD_I_SHARD_AT(c, i), now_ns, 0);
     return DLOAD_OK;
 }
 
@@ -12430,7 +13380,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_clear_group)(DLOAD_I_CACHE *c, uint64_
 #ifndef DLOAD_I_HAVE_SHARDS
 #define DLOAD_I_HAVE_SHARDS
 
-#if DLOAD_I_BODIES
+#if DLOAD_I_BODIES && !DLOAD_COMPACT
 
 /* Capacity of shard i of n: equal shares, the remainder to the first ones. */
 DLOAD_I_INLINE uint32_t DLOAD_I_FN(i_share)(size_t capacity, uint32_t n, uint32_t i)
@@ -12636,7 +13586,7 @@ DLOAD_I_API size_t DLOAD_I_FN(cache_bytes)(DLOAD_I_CACHE *c)
     return n;
 }
 
-#endif /* DLOAD_I_BODIES */
+#endif /* DLOAD_I_BODIES && !DLOAD_COMPACT */
 #endif /* DLOAD_I_HAVE_SHARDS */
 
 /* ==== typed/many.h ==== */
@@ -12653,6 +13603,19 @@ DLOAD_I_API size_t DLOAD_I_FN(cache_bytes)(DLOAD_I_CACHE *c)
 
 #if DLOAD_I_BODIES
 
+#if DLOAD_COMPACT
+
+#define DLOAD_I_MANY 1u
+
+/* A small table is near. */
+DLOAD_I_INLINE bool DLOAD_I_FN(i_is_far)(const DLOAD_I_CACHE *c)
+{
+    (void)c;
+    return false;
+}
+
+#else
+
 #define DLOAD_I_MANY       16u                   /* keys of a block */
 #define DLOAD_I_MANY_BYTES (UINT32_C(512) << 10) /* of slots; a smaller table is near anyway */
 
@@ -12663,6 +13626,8 @@ DLOAD_I_INLINE bool DLOAD_I_FN(i_is_far)(const DLOAD_I_CACHE *c)
                                        DLOAD_I_GROUP_SLOTS * sizeof(DLOAD_I_SLOT) >
                                    DLOAD_I_MANY_BYTES;
 }
+
+#endif /* DLOAD_COMPACT */
 
 /* What a key is known by, or why it can be no key. */
 DLOAD_I_INLINE dload_status DLOAD_I_FN(i_identify)(const DLOAD_I_CACHE *c, uint64_t group,
@@ -12680,6 +13645,10 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_fetch_ahead)(const DLOAD_I_CACHE *c, uint64_t gr
                                              const DLOAD_I_K *keys, size_t n, DLOAD_I_ID *ids,
                                              dload_status *statuses)
 {
+#if DLOAD_COMPACT
+    (void)n;
+    statuses[0] = DLOAD_I_FN(i_identify)(c, group, keys[0], &ids[0]);
+#else
     const dload_i_group *groups[DLOAD_I_MANY];
     const DLOAD_I_SLOT *slots[DLOAD_I_MANY];
     uint8_t tags[DLOAD_I_MANY];
@@ -12713,6 +13682,7 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_fetch_ahead)(const DLOAD_I_CACHE *c, uint64_t gr
 #endif
     (void)slots;
     (void)tags;
+#endif /* DLOAD_COMPACT */
 }
 
 DLOAD_I_API dload_status DLOAD_I_FN(cache_get_many)(DLOAD_I_CACHE *c, const DLOAD_I_K *keys,
@@ -15111,7 +16081,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(load_many_with)(DLOAD_NAME *l, const DLOAD_I
     DLOAD_I_FN(i_sleeper_end)(&z);
 #if DLOAD_I_LEAVES
     for (uint32_t i = 0; many.locked && i < l->cache.n_shards; i++)
-        DLOAD_I_FN(i_sweep)(&l->cache, &l->cache.shard[i], DLOAD_I_FN(i_now)(&l->cache), 1);
+        DLOAD_I_FN(i_sweep)
+    (&l->cache, DLOAD_I_SHARD_AT(&l->cache, i), DLOAD_I_FN(i_now)(&l->cache), 1);
 #endif
     return result;
 }
@@ -15270,10 +16241,11 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_peek)(DLOAD_NAME *l, uint64_t group, DLO
         return st;
     DLOAD_I_ID id = DLOAD_I_FN(i_id)(&l->cache, key, group);
     st = DLOAD_MISSING;
-    DLOAD_I_ACQUIRE(&l->mutex);
+    bool quiet = DLOAD_I_LOOK(&l->mutex);
     if (l->cache.n_shards != 0) {
         DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(&l->cache, id.hash);
-        DLOAD_I_ACQUIRE(&s->lock);
+        if (!DLOAD_I_LOOK(&s->lock))
+            return DLOAD_EAGAIN; /* then the mutex is not held: DLOAD_I_LOOK takes none */
         const DLOAD_I_SLOT *e = DLOAD_I_FN(i_locate)(s, &id);
         if (e != NULL && DLOAD_I_FN(i_valid)(&l->cache, s, e)) {
             bool error = (DLOAD_I_META(e) & DLOAD_I_META_ERROR) != 0;
@@ -15290,15 +16262,17 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_peek)(DLOAD_NAME *l, uint64_t group, DLO
             st = out != NULL ? DLOAD_I_FN(i_copy)(out, &e->u.value) : DLOAD_OK;
         }
 #endif
-        DLOAD_I_RELEASE(&s->lock);
+        DLOAD_I_LOOKED(&s->lock);
     }
-    if (*state == DLOAD_STATE_ABSENT) {
+    if (*state == DLOAD_STATE_ABSENT && !quiet) {
+        st = DLOAD_EAGAIN; /* flights are just changing */
+    } else if (*state == DLOAD_STATE_ABSENT) {
         const dload_i_ref *ref = DLOAD_I_FN(i_flight)(l, &id);
         if (ref != NULL)
             *state =
                 ref->batch->state >= DLOAD_I_RUNNING ? DLOAD_STATE_IN_FLIGHT : DLOAD_STATE_QUEUED;
     }
-    DLOAD_I_LEAVE(l);
+    DLOAD_I_LOOKED(&l->mutex);
     return st;
 }
 
@@ -15950,14 +16924,18 @@ DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats)
     DLOAD_I_ACQUIRE(&l->mutex);
     *stats = l->core.stats;
     for (uint32_t i = 0; i < l->cache.n_shards; i++) {
-        DLOAD_I_SHARD *s = &l->cache.shard[i];
+        DLOAD_I_SHARD *s = DLOAD_I_SHARD_AT(&l->cache, i);
         DLOAD_I_ACQUIRE(&s->lock);
         stats->hits += s->hits;
         stats->evictions += s->evictions;
         stats->expired += s->expired;
-        stats->long_probes += s->long_probes;
         stats->entries += s->n_live;
+#if DLOAD_COMPACT
+        stats->pinned += s->n_pinned;
+#else
+        stats->long_probes += s->long_probes;
         stats->pinned += s->n_live_pinned;
+#endif
 #if DLOAD_I_WEIGHED
         stats->weight += s->weight;
         stats->too_heavy += s->too_heavy;
@@ -16772,6 +17750,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(restore_file)(DLOAD_NAME *l, const char *pat
 #undef DLOAD_STORE
 #undef DLOAD_WEIGHT
 #undef DLOAD_ON_REMOVE
+#undef DLOAD_COMPACT
 #undef DLOAD_LINKAGE
 /* private, by part */
 #undef DLOAD_I_HAVE_PARAMS
@@ -16814,6 +17793,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(restore_file)(DLOAD_NAME *l, const char *pat
 #undef DLOAD_I_FORK_NOW
 #undef DLOAD_I_FORKED
 #undef DLOAD_I_MUTEX_T
+#undef DLOAD_I_LOOK
+#undef DLOAD_I_LOOKED
 #undef DLOAD_I_HAVE_TYPES
 #undef DLOAD_I_SIGN
 #undef DLOAD_I_SAME_SIGN
@@ -16848,6 +17829,10 @@ DLOAD_I_API dload_status DLOAD_I_FN(restore_file)(DLOAD_NAME *l, const char *pat
 #undef DLOAD_I_HAVE_REACH
 #undef DLOAD_I_REACH
 #undef DLOAD_I_HAVE_STORE
+#undef DLOAD_I_HAVE_COMPACT
+#undef DLOAD_I_HAVE_COMPACT_STORE
+#undef DLOAD_I_HAVE_COMPACT_CACHE
+#undef DLOAD_I_SHARD_AT
 #undef DLOAD_I_HAVE_CACHE
 #undef DLOAD_I_HAVE_SHARDS
 #undef DLOAD_I_HAVE_MANY

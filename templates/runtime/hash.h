@@ -45,6 +45,17 @@ DLOAD_I_INLINE uint64_t dload_i_mix64(uint64_t x)
     return x;
 }
 
+/* The same for 32 bits, where that is what the machine multiplies: DLOAD_COMPACT's. Who takes its lower bits
+ * folds it once more. */
+DLOAD_I_INLINE uint32_t dload_i_mix32(uint32_t x)
+{
+    x ^= x >> 16;
+    x *= 0x9e3779b1u;
+    x ^= x >> 15;
+    x *= 0x85a2e6d3u;
+    return x;
+}
+
 /* What a group adds to the hashes of its keys; group 0 adds nothing. */
 DLOAD_I_INLINE uint64_t dload_i_group_hash(uint64_t group)
 {

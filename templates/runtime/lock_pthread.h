@@ -5,6 +5,7 @@
  */
 #include "fork.h"
 #include "lock.h"
+#include "busy.h"
 
 #if DLOAD_LOCK == DLOAD_LOCK_PTHREAD && !defined(DLOAD_I_LOCK_PTHREAD_H)
 #define DLOAD_I_LOCK_PTHREAD_H
@@ -233,6 +234,12 @@ DLOAD_I_LOCAL const dload_i_sync *dload_i_sync_pthread(void)
 #define DLOAD_I_ACQUIRE(m)   dload_i_spin_lock(m)
 #define DLOAD_I_RELEASE(m)   dload_i_spin_unlock(m)
 #define DLOAD_I_SYNC         dload_i_sync_spin()
+#elif DLOAD_COMPACT && DLOAD_LOCK == DLOAD_LOCK_NONE
+#define DLOAD_I_LOCK_T       dload_i_busy
+#define DLOAD_I_LOCK_INIT(m) ((m)->is = 0, true)
+#define DLOAD_I_ACQUIRE(m)   dload_i_busy_begin(m)
+#define DLOAD_I_RELEASE(m)   dload_i_busy_end(m)
+#define DLOAD_I_SYNC         dload_i_sync_busy()
 #else
 #define DLOAD_I_LOCK_T       dload_i_no_lock
 #define DLOAD_I_LOCK_INIT(m) ((m)->unused = 0, true)
@@ -259,4 +266,12 @@ DLOAD_I_LOCAL const dload_i_sync *dload_i_sync_pthread(void)
 #define DLOAD_I_FORKED(cache) ((void)(cache), false)
 #endif
 #define DLOAD_I_MUTEX_T DLOAD_I_LOCK_T
+/* Around what only reads. False: an interrupt handler came in while somebody writes, and does not wait. */
+#if DLOAD_COMPACT && DLOAD_LOCK == DLOAD_LOCK_NONE
+#define DLOAD_I_LOOK(m)   dload_i_busy_not(m)
+#define DLOAD_I_LOOKED(m) ((void)(m))
+#else
+#define DLOAD_I_LOOK(m)   (DLOAD_I_ACQUIRE(m), true)
+#define DLOAD_I_LOOKED(m) DLOAD_I_RELEASE(m)
+#endif
 #endif /* DLOAD_I_HAVE_LOCK */

@@ -7,8 +7,11 @@
 #define DLOAD_I_HAVE_CACHE
 
 #include "store.h"
+#include "compact_cache.h"
 
 #if DLOAD_I_BODIES
+
+#if !DLOAD_COMPACT
 
 #define DLOAD_I_TIDY_MAX 32u /* entries that one operation cleans up at most */
 
@@ -177,6 +180,8 @@ DLOAD_I_NOINLINE void DLOAD_I_FN(i_full_sweep)(DLOAD_I_CACHE *c)
         DLOAD_I_FN(i_sweep)(c, &c->shard[i], 0, 0);
 }
 
+#endif /* !DLOAD_COMPACT */
+
 /* ---- reading and writing ---- */
 
 DLOAD_I_INLINE dload_status DLOAD_I_FN(i_cache_get)(DLOAD_I_CACHE *c, uint64_t group, DLOAD_I_K key,
@@ -260,10 +265,9 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_advance)(DLOAD_I_CACHE *c, uint64_t no
 {
     if (DLOAD_I_FORKED(c))
         return DLOAD_EFORK;
-    if (now_ns > DLOAD_I_LOAD_RELAXED(&c->manual_ns))
-        DLOAD_I_STORE_RELAXED(&c->manual_ns, now_ns);
+    DLOAD_I_FN(i_set_now)(c, now_ns);
     for (uint32_t i = 0; i < c->n_shards; i++)
-        DLOAD_I_FN(i_sweep)(c, &c->shard[i], now_ns, 0);
+        DLOAD_I_FN(i_sweep)(c, DLOAD_I_SHARD_AT(c, i), now_ns, 0);
     return DLOAD_OK;
 }
 

@@ -341,14 +341,18 @@ DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats)
     DLOAD_I_ACQUIRE(&l->mutex);
     *stats = l->core.stats;
     for (uint32_t i = 0; i < l->cache.n_shards; i++) {
-        DLOAD_I_SHARD *s = &l->cache.shard[i];
+        DLOAD_I_SHARD *s = DLOAD_I_SHARD_AT(&l->cache, i);
         DLOAD_I_ACQUIRE(&s->lock);
         stats->hits += s->hits;
         stats->evictions += s->evictions;
         stats->expired += s->expired;
-        stats->long_probes += s->long_probes;
         stats->entries += s->n_live;
+#if DLOAD_COMPACT
+        stats->pinned += s->n_pinned;
+#else
+        stats->long_probes += s->long_probes;
         stats->pinned += s->n_live_pinned;
+#endif
 #if DLOAD_I_WEIGHED
         stats->weight += s->weight;
         stats->too_heavy += s->too_heavy;

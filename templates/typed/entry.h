@@ -7,6 +7,7 @@
 
 #include "ident.h"
 #include "leave.h"
+#include "../runtime/chains.h"
 
 #if DLOAD_I_BODIES
 
@@ -76,6 +77,50 @@ DLOAD_I_INLINE void DLOAD_I_FN(i_release)(DLOAD_I_V *value)
 
 /* ---- time ---- */
 
+#if DLOAD_COMPACT
+
+/* Now, for whoever holds the lock: it may be the lock that keeps the two halves of a time together. */
+DLOAD_I_INLINE uint64_t DLOAD_I_FN(i_time)(const DLOAD_I_CACHE *c)
+{
+    (void)c;
+#if DLOAD_CLOCK == DLOAD_CLOCK_ENV
+    if (c->env->now != NULL)
+        return c->env->now(c->env->ctx);
+#endif
+#if DLOAD_CLOCK == DLOAD_CLOCK_COARSE
+    return dload_i_clock_coarse(NULL);
+#elif DLOAD_CLOCK == DLOAD_CLOCK_PRECISE
+    return dload_i_clock_precise(NULL);
+#else
+    return c->manual_ns;
+#endif
+}
+
+/* ... and for others. */
+DLOAD_I_INLINE uint64_t DLOAD_I_FN(i_now)(const DLOAD_I_CACHE *c)
+{
+#if DLOAD_I_THREADED && (DLOAD_CLOCK == DLOAD_CLOCK_ENV || DLOAD_CLOCK == DLOAD_CLOCK_MANUAL)
+    DLOAD_I_SHARD *s = (DLOAD_I_SHARD *)(uintptr_t)&c->one;
+    DLOAD_I_ACQUIRE(&s->lock);
+    uint64_t now_ns = DLOAD_I_FN(i_time)(c);
+    DLOAD_I_RELEASE(&s->lock);
+    return now_ns;
+#else
+    return DLOAD_I_FN(i_time)(c);
+#endif
+}
+
+/* The caller says what time it is. */
+DLOAD_I_INLINE void DLOAD_I_FN(i_set_now)(DLOAD_I_CACHE *c, uint64_t now_ns)
+{
+    DLOAD_I_ACQUIRE(&c->one.lock);
+    if (now_ns > c->manual_ns)
+        c->manual_ns = now_ns;
+    DLOAD_I_RELEASE(&c->one.lock);
+}
+
+#else
+
 DLOAD_I_INLINE uint64_t DLOAD_I_FN(i_now)(const DLOAD_I_CACHE *c)
 {
 #if DLOAD_CLOCK == DLOAD_CLOCK_COARSE
@@ -93,7 +138,35 @@ DLOAD_I_INLINE uint64_t DLOAD_I_FN(i_now)(const DLOAD_I_CACHE *c)
 #endif
 }
 
+/* The caller says what time it is. */
+DLOAD_I_INLINE void DLOAD_I_FN(i_set_now)(DLOAD_I_CACHE *c, uint64_t now_ns)
+{
+    if (now_ns > DLOAD_I_LOAD_RELAXED(&c->manual_ns))
+        DLOAD_I_STORE_RELAXED(&c->manual_ns, now_ns);
+}
+
+#endif /* DLOAD_COMPACT */
+
 #if DLOAD_TTL
+
+#if DLOAD_COMPACT
+
+/* A TTL in ns, shortened by up to jitter_pct percent. */
+DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_jitter)(DLOAD_I_CACHE *c, uint64_t ttl_ns)
+{
+    if (c->jitter_part == 0)
+        return ttl_ns;
+    uint32_t r = 0;
+    if (c->env->random != NULL) {
+        r = (uint32_t)(c->env->random(c->env->ctx) >> 32);
+    } else {
+        c->seed += 0x9e3779b9u; /* a fixed sequence: Weyl's, mixed */
+        r = dload_i_mix32(c->seed);
+    }
+    return ttl_ns - dload_i_part_of(ttl_ns, (r >> 16) * c->jitter_part >> 16);
+}
+
+#else
 
 DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_random)(DLOAD_I_CACHE *c)
 {
@@ -114,6 +187,8 @@ DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_jitter)(DLOAD_I_CACHE *c, uint64_t ttl_ns)
     uint64_t span_ns = ttl_ns / 100 * c->jitter_pct;
     return ttl_ns - (span_ns / 65536 * (r >> 48) + span_ns % 65536 * (r >> 48) / 65536);
 }
+
+#endif /* DLOAD_COMPACT */
 
 #endif /* DLOAD_TTL */
 

@@ -17,7 +17,24 @@
 #define DLOAD_I_HASH_KEY(c) NULL
 #endif
 
-#if DLOAD_HASH == DLOAD_HASH_FAST
+#if DLOAD_COMPACT
+/* The hash of a key: the upper half is the better one, and the lower one not the same. */
+DLOAD_I_INLINE uint64_t DLOAD_I_FN(i_hash)(DLOAD_I_K key)
+{
+    uint32_t h = 0;
+#if DLOAD_I_KEY_KIND == DLOAD_I_KIND_INTEGER || DLOAD_I_KEY_KIND == DLOAD_I_KIND_BOOL
+    h = dload_i_mix32((uint32_t)key);
+    if (sizeof key > 4)
+        h = dload_i_mix32(h + (uint32_t)((uint64_t)key >> 32));
+#else
+    uint32_t words[(sizeof key + 3) / 4];
+    memcpy(words, &key, sizeof key);
+    for (size_t i = 0; i < sizeof key / 4; i++)
+        h = dload_i_mix32(h + words[i]);
+#endif
+    return (uint64_t)(h ^ h >> 16) << 32 | h;
+}
+#elif DLOAD_HASH == DLOAD_HASH_FAST
 /* The hash of a key, without its group. */
 DLOAD_I_INLINE uint64_t DLOAD_I_FN(i_hash)(DLOAD_I_K key)
 {

@@ -43,6 +43,8 @@ DLOAD_I_INLINE void DLOAD_I_FN(i_leave_key)(DLOAD_I_FN(removed) * old,
     (void)item;
 }
 
+#if !DLOAD_COMPACT
+
 /* An entry that was evicted, and whose value waits for its end: see weight.h. Pinned entries are never
  * in the main queue, so that the two bits together are free for it. */
 DLOAD_I_INLINE bool DLOAD_I_FN(i_is_dead)(uint32_t meta)
@@ -73,11 +75,14 @@ DLOAD_I_INLINE uint32_t DLOAD_I_FN(i_n_outdated)(const DLOAD_I_FN(shard) * s)
 #endif
 }
 
+#endif /* !DLOAD_COMPACT */
+
 #if DLOAD_I_WEIGHED
 #define DLOAD_I_WEIGHT_MAX 0x7fffffffu
 #define DLOAD_I_WEIGHT_PIN 0x80000000u /* beside a weight: a call pinned the entry */
 #endif
 
+#if !DLOAD_COMPACT
 /* The entry in slot, which is live or not, weighs nothing any more. */
 DLOAD_I_INLINE void DLOAD_I_FN(i_unweigh)(DLOAD_I_FN(shard) * s, uint32_t slot, bool live)
 {
@@ -93,6 +98,7 @@ DLOAD_I_INLINE void DLOAD_I_FN(i_unweigh)(DLOAD_I_FN(shard) * s, uint32_t slot, 
     (void)slot;
     (void)live;
 }
+#endif
 
 #endif /* DLOAD_I_BODIES */
 #endif /* DLOAD_I_HAVE_LEAVE */

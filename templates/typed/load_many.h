@@ -218,7 +218,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(load_many_with)(DLOAD_NAME *l, const DLOAD_I
     DLOAD_I_FN(i_sleeper_end)(&z);
 #if DLOAD_I_LEAVES
     for (uint32_t i = 0; many.locked && i < l->cache.n_shards; i++)
-        DLOAD_I_FN(i_sweep)(&l->cache, &l->cache.shard[i], DLOAD_I_FN(i_now)(&l->cache), 1);
+        DLOAD_I_FN(i_sweep)
+    (&l->cache, DLOAD_I_SHARD_AT(&l->cache, i), DLOAD_I_FN(i_now)(&l->cache), 1);
 #endif
     return result;
 }

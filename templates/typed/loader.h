@@ -62,7 +62,8 @@ typedef struct DLOAD_I_FN(snapshot) {
      (uint64_t)DLOAD_I_OWNED << 41 | (uint64_t)DLOAD_GROUP << 40 |                              \
      (uint64_t)DLOAD_I_KEY_KIND << 36 | (uint64_t)(sizeof(DLOAD_I_K) & 0xff) << 28 |            \
      (uint64_t)DLOAD_I_WEIGHED << 27 | (uint64_t)DLOAD_ON_REMOVE << 26 |                        \
-     ((uint64_t)sizeof(DLOAD_I_V) * 31 + sizeof(DLOAD_NAME)) % (UINT64_C(1) << 26))
+     ((uint64_t)sizeof(DLOAD_I_V) * 31 + sizeof(DLOAD_NAME) + DLOAD_COMPACT * 7919u) %          \
+         (UINT64_C(1) << 26))
 
 /* A loader. All fields are private; the struct is public so that it can live anywhere. It must not
  * be moved or copied between _init and _destroy. */

@@ -12,6 +12,19 @@
 
 #if DLOAD_I_BODIES
 
+#if DLOAD_COMPACT
+
+#define DLOAD_I_MANY 1u
+
+/* A small table is near. */
+DLOAD_I_INLINE bool DLOAD_I_FN(i_is_far)(const DLOAD_I_CACHE *c)
+{
+    (void)c;
+    return false;
+}
+
+#else
+
 #define DLOAD_I_MANY       16u                   /* keys of a block */
 #define DLOAD_I_MANY_BYTES (UINT32_C(512) << 10) /* of slots; a smaller table is near anyway */
 
@@ -22,6 +35,8 @@ DLOAD_I_INLINE bool DLOAD_I_FN(i_is_far)(const DLOAD_I_CACHE *c)
                                        DLOAD_I_GROUP_SLOTS * sizeof(DLOAD_I_SLOT) >
                                    DLOAD_I_MANY_BYTES;
 }
+
+#endif /* DLOAD_COMPACT */
 
 /* What a key is known by, or why it can be no key. */
 DLOAD_I_INLINE dload_status DLOAD_I_FN(i_identify)(const DLOAD_I_CACHE *c, uint64_t group,
@@ -39,6 +54,10 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_fetch_ahead)(const DLOAD_I_CACHE *c, uint64_t gr
                                              const DLOAD_I_K *keys, size_t n, DLOAD_I_ID *ids,
                                              dload_status *statuses)
 {
+#if DLOAD_COMPACT
+    (void)n;
+    statuses[0] = DLOAD_I_FN(i_identify)(c, group, keys[0], &ids[0]);
+#else
     const dload_i_group *groups[DLOAD_I_MANY];
     const DLOAD_I_SLOT *slots[DLOAD_I_MANY];
     uint8_t tags[DLOAD_I_MANY];
@@ -72,6 +91,7 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_fetch_ahead)(const DLOAD_I_CACHE *c, uint64_t gr
 #endif
     (void)slots;
     (void)tags;
+#endif /* DLOAD_COMPACT */
 }
 
 DLOAD_I_API dload_status DLOAD_I_FN(cache_get_many)(DLOAD_I_CACHE *c, const DLOAD_I_K *keys,

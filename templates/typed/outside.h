@@ -143,10 +143,11 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_peek)(DLOAD_NAME *l, uint64_t group, DLO
         return st;
     DLOAD_I_ID id = DLOAD_I_FN(i_id)(&l->cache, key, group);
     st = DLOAD_MISSING;
-    DLOAD_I_ACQUIRE(&l->mutex);
+    bool quiet = DLOAD_I_LOOK(&l->mutex);
     if (l->cache.n_shards != 0) {
         DLOAD_I_SHARD *s = DLOAD_I_FN(i_shard)(&l->cache, id.hash);
-        DLOAD_I_ACQUIRE(&s->lock);
+        if (!DLOAD_I_LOOK(&s->lock))
+            return DLOAD_EAGAIN; /* then the mutex is not held: DLOAD_I_LOOK takes none */
         const DLOAD_I_SLOT *e = DLOAD_I_FN(i_locate)(s, &id);
         if (e != NULL && DLOAD_I_FN(i_valid)(&l->cache, s, e)) {
             bool error = (DLOAD_I_META(e) & DLOAD_I_META_ERROR) != 0;
@@ -163,15 +164,17 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_peek)(DLOAD_NAME *l, uint64_t group, DLO
             st = out != NULL ? DLOAD_I_FN(i_copy)(out, &e->u.value) : DLOAD_OK;
         }
 #endif
-        DLOAD_I_RELEASE(&s->lock);
+        DLOAD_I_LOOKED(&s->lock);
     }
-    if (*state == DLOAD_STATE_ABSENT) {
+    if (*state == DLOAD_STATE_ABSENT && !quiet) {
+        st = DLOAD_EAGAIN; /* flights are just changing */
+    } else if (*state == DLOAD_STATE_ABSENT) {
         const dload_i_ref *ref = DLOAD_I_FN(i_flight)(l, &id);
         if (ref != NULL)
             *state =
                 ref->batch->state >= DLOAD_I_RUNNING ? DLOAD_STATE_IN_FLIGHT : DLOAD_STATE_QUEUED;
     }
-    DLOAD_I_LEAVE(l);
+    DLOAD_I_LOOKED(&l->mutex);
     return st;
 }
 

@@ -118,6 +118,12 @@
 #else
 #define DLOAD_I_WEIGHED 0
 #endif
+#ifndef DLOAD_COMPACT
+#define DLOAD_COMPACT 0
+#endif
+#if DLOAD_COMPACT != 0 && DLOAD_COMPACT != 1
+#error "dataloader.h: DLOAD_COMPACT must be 0 or 1 (the cache is small rather than fast)"
+#endif
 
 /* ---- the key: recognised by name, because sizeof says nothing about meaning ---- */
 #ifdef DLOAD_KEY_AS
@@ -134,6 +140,39 @@
     (DLOAD_I_KEY_KIND == DLOAD_I_KIND_STRING || DLOAD_I_KEY_KIND == DLOAD_I_KIND_ID128)
 #error \
     "dataloader.h: DLOAD_KEY_AS must be a scalar: use DLOAD_KEY DLOAD_STRING or DLOAD_ID128 itself"
+#endif
+
+#if DLOAD_COMPACT
+#if DLOAD_LOCK == DLOAD_LOCK_SPIN || DLOAD_LOCK == DLOAD_LOCK_PTHREAD
+#error "dataloader.h: DLOAD_COMPACT needs DLOAD_LOCK_NONE or DLOAD_LOCK_CUSTOM"
+#endif
+#if DLOAD_EVICT == DLOAD_EVICT_AUTO
+#undef DLOAD_EVICT
+#define DLOAD_EVICT DLOAD_EVICT_CLOCK
+#elif DLOAD_EVICT > DLOAD_EVICT_CLOCK
+#error "dataloader.h: DLOAD_COMPACT knows DLOAD_EVICT_NONE, _FIFO, _CLOCK and _AUTO, which is CLOCK"
+#endif
+#if DLOAD_I_KEY_KIND == DLOAD_I_KIND_STRING
+#error "dataloader.h: DLOAD_COMPACT has no DLOAD_STRING keys: use a scalar or DLOAD_ID128"
+#endif
+#if DLOAD_HASH == DLOAD_HASH_SIP
+#error "dataloader.h: DLOAD_COMPACT has a hash of its own: DLOAD_HASH_SIP does not go with it"
+#endif
+#if DLOAD_REFRESH
+#error "dataloader.h: DLOAD_COMPACT knows one time of an entry, its end: no DLOAD_REFRESH"
+#endif
+#if DLOAD_GROUP
+#error "dataloader.h: DLOAD_COMPACT does not know groups: no DLOAD_GROUP"
+#endif
+#if DLOAD_I_WEIGHED
+#error "dataloader.h: DLOAD_COMPACT counts entries: no DLOAD_WEIGHT"
+#endif
+#if DLOAD_SNAPSHOT
+#error "dataloader.h: DLOAD_COMPACT has no snapshots: no DLOAD_SNAPSHOT"
+#endif
+#if DLOAD_STORE
+#error "dataloader.h: DLOAD_COMPACT has no second level: no DLOAD_STORE"
+#endif
 #endif
 
 /* ---- the value: plain, referenced, copied, or a blob ---- */
@@ -189,8 +228,9 @@
 #define DLOAD_I_IS_STRING (DLOAD_I_KEY_KIND == DLOAD_I_KIND_STRING)
 #define DLOAD_I_THREADED  (DLOAD_LOCK != DLOAD_LOCK_NONE)
 /* Do hits read without the lock? Values that are copied byte by byte can be; see read.h. */
-#define DLOAD_I_LOCKLESS (DLOAD_I_THREADED && !DLOAD_I_OWNED && DLOAD_I_WIDE_ATOMICS)
-#define DLOAD_I_BODIES   (DLOAD_LINKAGE != DLOAD_LINKAGE_DECLARE)
+#define DLOAD_I_LOCKLESS \
+    (DLOAD_I_THREADED && !DLOAD_COMPACT && !DLOAD_I_OWNED && DLOAD_I_WIDE_ATOMICS)
+#define DLOAD_I_BODIES (DLOAD_LINKAGE != DLOAD_LINKAGE_DECLARE)
 #if DLOAD_STATS
 #define DLOAD_I_COUNT_HIT(s) ((void)(s)->hits++)
 #else

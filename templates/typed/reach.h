@@ -14,7 +14,7 @@
 
 #include "read.h"
 
-#if DLOAD_I_BODIES
+#if DLOAD_I_BODIES && !DLOAD_COMPACT
 
 #define DLOAD_I_REACH 128u /* groups from home; see also DLOAD_I_LONG_PROBE */
 
@@ -75,5 +75,5 @@ DLOAD_I_INLINE bool DLOAD_I_FN(i_crowded)(const DLOAD_I_SHARD *s, uint64_t hash)
            !dload_i_match_any(dload_i_find_tag(&s->groups[dload_i_home(hash, s->n_groups)], 0));
 }
 
-#endif /* DLOAD_I_BODIES */
+#endif /* DLOAD_I_BODIES && !DLOAD_COMPACT */
 #endif /* DLOAD_I_HAVE_REACH */

@@ -8,7 +8,7 @@
 
 #include "table.h"
 
-#if DLOAD_I_BODIES
+#if DLOAD_I_BODIES && !DLOAD_COMPACT
 
 /* Who the policy gives up, remembered if it wants that; there is somebody. *hash gets as much of the hash of
  * its key as finding its home takes. */
@@ -160,5 +160,5 @@ DLOAD_I_NOINLINE uint32_t DLOAD_I_FN(i_tidy)(DLOAD_I_SHARD *s, uint64_t now_ns,
     return n_old;
 }
 
-#endif /* DLOAD_I_BODIES */
+#endif /* DLOAD_I_BODIES && !DLOAD_COMPACT */
 #endif /* DLOAD_I_HAVE_REMOVE */

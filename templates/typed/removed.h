@@ -9,6 +9,7 @@
 
 #if DLOAD_I_BODIES
 
+#if !DLOAD_COMPACT
 /* The reason that goes with an entry: whoever comes to remove it, it had been cleared or had expired
  * before that, or not. The shard's lock is held. */
 DLOAD_I_INLINE dload_removal DLOAD_I_FN(i_why)(const DLOAD_I_CACHE *c, const DLOAD_I_SHARD *s,
@@ -27,6 +28,7 @@ DLOAD_I_INLINE dload_removal DLOAD_I_FN(i_why)(const DLOAD_I_CACHE *c, const DLO
     (void)e;
     return reason;
 }
+#endif
 
 /* The end of a value that left shard s. */
 DLOAD_I_LOCAL void DLOAD_I_FN(i_end)(DLOAD_I_CACHE *c, DLOAD_I_SHARD *s, DLOAD_I_FN(removed) * old)

@@ -4,7 +4,7 @@
 
 #include "cache.h"
 
-#if DLOAD_I_BODIES
+#if DLOAD_I_BODIES && !DLOAD_COMPACT
 
 /* Capacity of shard i of n: equal shares, the remainder to the first ones. */
 DLOAD_I_INLINE uint32_t DLOAD_I_FN(i_share)(size_t capacity, uint32_t n, uint32_t i)
@@ -210,5 +210,5 @@ DLOAD_I_API size_t DLOAD_I_FN(cache_bytes)(DLOAD_I_CACHE *c)
     return n;
 }
 
-#endif /* DLOAD_I_BODIES */
+#endif /* DLOAD_I_BODIES && !DLOAD_COMPACT */
 #endif /* DLOAD_I_HAVE_SHARDS */

@@ -3,6 +3,73 @@
 #define DLOAD_I_HAVE_SLOTS
 
 #include "types.h"
+#include "../runtime/chains.h"
+
+#if DLOAD_COMPACT
+
+/* Where an entry lives. The end of its TTL is a tick of 44 bits: the upper 12 are in meta.
+ *
+ *   meta  bits 0..11 of the end, 12 used since the hand came by, 13 pinned, 14 expires,
+ *         15 an error instead of a value (also where there is no entry)
+ *         of a value that waits to be released: bits 0..2 dload_removal, and bit 11
+ */
+typedef struct DLOAD_I_FN(slot) {
+    union {
+        DLOAD_I_V value;
+        int32_t status; /* with bit 15 of meta */
+    } u;
+    DLOAD_I_K key;
+#if DLOAD_TTL
+    uint32_t end; /* with bit 14 of meta */
+#endif
+    uint16_t next; /* of its chain: the slot, or DLOAD_I_END */
+    uint16_t meta;
+} DLOAD_I_FN(slot);
+
+/* The table: slots, and by hash the first slot of each chain, in one block. */
+typedef struct DLOAD_I_FN(shard) {
+    DLOAD_I_FN(slot) * slots;
+    uint16_t *heads;
+    DLOAD_I_LOCK_T lock;
+    uint16_t mask;     /* chains - 1 */
+    uint16_t cap;      /* slots */
+    uint16_t n_live;   /* entries */
+    uint16_t n_pinned; /* of these */
+    uint16_t vacant;   /* chain of slots without an entry */
+    uint16_t hand;     /* where the policy looks next */
+#if DLOAD_I_LEAVES
+    uint16_t dead; /* chain of values that wait to be released, and of no other chain */
+#endif
+#if DLOAD_TTL
+    uint64_t tick;    /* the time that has been: it does not go back */
+    uint64_t soonest; /* no entry ends before */
+#endif
+    uint32_t hits; /* DLOAD_STATS; those of interrupt handlers may be missing */
+    uint32_t evictions;
+    uint32_t expired;
+    uint32_t skipped;
+} DLOAD_I_FN(shard);
+
+/* A cache: the same one inside every loader, and usable alone. */
+typedef struct DLOAD_I_FN(cache) {
+    DLOAD_I_FN(shard) one;
+    const dload_env *env;
+    uint64_t ttl_ns;
+    uint64_t manual_ns;   /* DLOAD_CLOCK_MANUAL: what _cache_advance said last */
+    uint32_t n_shards;    /* 1; 0 = caching is off */
+    uint32_t jitter_part; /* of the TTL, in 2^16ths */
+    uint32_t seed;        /* of the jitter when env->random is NULL */
+    uint32_t fork_epoch;  /* with a lock: of the process it was made in */
+    size_t max_key_bytes;
+#if DLOAD_ON_REMOVE
+    void (*on_remove)(void *ctx, DLOAD_I_FN(removed) * removed);
+    void *remove_ctx;
+#endif
+} DLOAD_I_FN(cache);
+
+#define DLOAD_I_SHARD_AT(c, i) ((void)(i), &(c)->one)
+
+#else
 
 /* What readers without the lock copy word by word is aligned for the widest. */
 #if DLOAD_I_LOCKLESS
@@ -60,7 +127,7 @@ typedef struct DLOAD_I_FN(shard) {
     uint32_t epoch;    /* of live entries, in the place it has in meta */
     uint32_t max_uses; /* where a hit stops counting; 0 = the policy does not ask */
 #if DLOAD_TTL
-    uint64_t tick; /* the wheel's time */
+    uint64_t tick;     /* the wheel's time */
 #endif
     /* what only writers do */
     DLOAD_I_LOCK_T lock DLOAD_I_APART;
@@ -110,12 +177,12 @@ typedef struct DLOAD_I_FN(cache) {
 #endif
     DLOAD_I_FN(shard) * shard;
 #if DLOAD_I_THREADED
-    void *block; /* what the shards were carved from */
+    void *block;             /* what the shards were carved from */
 #endif
 #if DLOAD_I_LOCKLESS && DLOAD_STATS
     dload_i_stripe *stripes; /* hits without the lock, a counter a thread */
 #endif
-    uint32_t n_shards; /* 2^n; 0 = caching is off */
+    uint32_t n_shards;       /* 2^n; 0 = caching is off */
     uint32_t jitter_pct;
     uint64_t ttl_ns;
     size_t max_key_bytes;
@@ -125,8 +192,8 @@ typedef struct DLOAD_I_FN(cache) {
     bool deaf; /* changes in the store may go unheard: nothing is cached; atomic, see sink.h */
 #endif
     const dload_env *env;
-    uint64_t manual_ns; /* DLOAD_CLOCK_MANUAL: what _cache_advance said last */
-    uint64_t seed;      /* of the jitter when env->random is NULL */
+    uint64_t manual_ns;   /* DLOAD_CLOCK_MANUAL: what _cache_advance said last */
+    uint64_t seed;        /* of the jitter when env->random is NULL */
 #if DLOAD_REFRESH
     uint64_t stale_ticks; /* an entry may be handed out after its TTL for so long, */
     uint64_t error_ticks; /* for so long when its fetch failed, */
@@ -145,4 +212,7 @@ typedef struct DLOAD_I_FN(cache) {
 #endif
 } DLOAD_I_FN(cache);
 
+#define DLOAD_I_SHARD_AT(c, i) (&(c)->shard[i])
+
+#endif /* DLOAD_COMPACT */
 #endif /* DLOAD_I_HAVE_SLOTS */

@@ -7,7 +7,7 @@
 
 #include "reach.h"
 
-#if DLOAD_I_BODIES
+#if DLOAD_I_BODIES && !DLOAD_COMPACT
 
 /* ---- memory ---- */
 
@@ -405,5 +405,5 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_put)(DLOAD_I_CACHE *c, DLOAD_I_SHARD 
     return DLOAD_OK;
 }
 
-#endif /* DLOAD_I_BODIES */
+#endif /* DLOAD_I_BODIES && !DLOAD_COMPACT */
 #endif /* DLOAD_I_HAVE_STORE */

@@ -8,7 +8,7 @@
 
 #include "entry.h"
 
-#if DLOAD_I_BODIES
+#if DLOAD_I_BODIES && !DLOAD_COMPACT
 
 /* An entry's meta word: readers without the lock may count a use at any time. */
 #define DLOAD_I_META(e)           DLOAD_I_LOAD_RELAXED(&(e)->meta)
@@ -257,5 +257,5 @@ DLOAD_I_INLINE dload_status DLOAD_I_FN(i_read)(const DLOAD_I_CACHE *c, DLOAD_I_S
     return DLOAD_I_FN(i_copy)(out, &e->u.value);
 }
 
-#endif /* DLOAD_I_BODIES */
+#endif /* DLOAD_I_BODIES && !DLOAD_COMPACT */
 #endif /* DLOAD_I_HAVE_TABLE */

@@ -17,7 +17,7 @@
 
 #include "removed.h"
 
-#if DLOAD_I_BODIES
+#if DLOAD_I_BODIES && !DLOAD_COMPACT
 
 /* ---- pins ---- */
 
@@ -200,5 +200,5 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_make_light)(const DLOAD_I_CACHE *c, DLOA
 
 #endif /* DLOAD_I_WEIGHED */
 
-#endif /* DLOAD_I_BODIES */
+#endif /* DLOAD_I_BODIES && !DLOAD_COMPACT */
 #endif /* DLOAD_I_HAVE_WEIGHT */

@@ -1,0 +1,10 @@
+/* LRU takes links in both directions. */
+/* expect: DLOAD_COMPACT knows DLOAD_EVICT_NONE, _FIFO, _CLOCK and _AUTO */
+#define DLOAD_NAME    things
+#define DLOAD_KEY     uint64_t
+#define DLOAD_VALUE   int
+#define DLOAD_COMPACT 1
+#ifndef CONTROL
+#define DLOAD_EVICT DLOAD_EVICT_LRU
+#endif
+#include "dataloader.h"
