@@ -7,8 +7,10 @@
 #include "adapters/dataloader_postgres.h"
 #include "adapters/dataloader_postgres_fetch.h"
 #include "adapters/dataloader_postgres_lock.h"
+#include "adapters/dataloader_postgres/loop.h"
 #include "servers/server.h"
 #include "support.h"
+#include "stores/loop_case.h"
 
 #include <sys/un.h>
 
@@ -163,6 +165,33 @@ static const struct role roles[] = {
          false, true),
 };
 
+/* The same in an event loop: two requests at a time. */
+static void try_in_a_loop(const struct role *r, const dload_postgres_store_config *c)
+{
+    static const dload_postgres_loop_hooks hooks = {mini_watch, mini_timer, mini_wake, &mini};
+    static dload_postgres_loop pg;
+    mini_start();
+    n_done = 0;
+    must_ok(dload_postgres_loop_init(&pg, c, &hooks, 0));
+    uint64_t from_ns = real_ns();
+    for (size_t i = 0; i < 2; i++)
+        must(loop_ask(&pg.store, i, i == 0 ? DLOAD_STORE_GET : DLOAD_STORE_SET, 0), DLOAD_PENDING);
+    while (dload_postgres_loop_pending(&pg) != 0) {
+        mini_turn();
+        dload_postgres_loop_process(&pg);
+    }
+    uint64_t took_ns = real_ns() - from_ns;
+    equal(n_done, 2);
+    for (size_t i = 0; i < 2; i++) {
+        dload_store_release(&asks[i].op);
+        if (asks[i].st >= 0 || asks[i].st == DLOAD_MISSING || took_ns > 20 * DLOAD_SECOND)
+            fail_msg("a server that %s, in a loop: %s, %.0f ms", r->title,
+                     dload_status_name(asks[i].st), (double)took_ns / 1e6);
+    }
+    dload_postgres_loop_end(&pg);
+    mini_must_be_free();
+}
+
 /* Whatever it is: no answer, no hang, no crash. */
 static void test_evil_roles(void **state)
 {
@@ -200,6 +229,7 @@ static void test_evil_roles(void **state)
                      dload_status_name(st), dload_status_name(lock), (double)took_ns / 1e6);
         dload_postgres_locks_destroy(&locks);
         dload_postgres_store_destroy(&s);
+        try_in_a_loop(&roles[i], &c);
         fake_env_check(&memory);
         evil_stop();
     }
