@@ -6,7 +6,7 @@ INSTALL  ?= install
 SHARE    := $(PREFIX)/share
 PRIVATE  := $(SHARE)/dataloader
 # mkloader looks for its parts beside itself: share/dataloader is laid out as this tree is.
-CARRIED  := $(sort gen/amalgamate gen/mkloader $(wildcard gen/mkloader_lib/*.py templates/*.in \
+CARRIED  := $(sort gen/amalgamate gen/measure gen/mkloader $(wildcard gen/mkloader_lib/*.py templates/*.in \
     templates/*/*.h templates/wrapper/*))
 ADAPTERS := $(sort $(wildcard adapters/*.h adapters/*/*.h))
 ADAPTER_PARTS := $(patsubst adapters/%/,%,$(sort $(dir $(wildcard adapters/*/*.h))))

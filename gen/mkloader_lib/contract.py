@@ -65,6 +65,7 @@ class Contract:
         for group in ("lock", "evict", "clock", "hash"):
             if group not in self.choices:
                 raise Missing("%s:1: error: no DLOAD_%s_ choices" % (self.path("runtime/port.h"), group.upper()))
+        self.choices["profile"] = ["hosted", "embedded"]
         self.key_kinds = {name: kind for name, kind in KEY_TYPE.findall(key)}
         body = self.one(CONFIG, types, "typed/types.h", "the struct DLOAD_I_FN(config)")
         self.fields = [Field(*f) for f in FIELD.findall(body)]
@@ -86,6 +87,10 @@ class Contract:
 
     def lines(self, name):
         return self.read(name).rstrip("\n").split("\n")
+
+    def part_names(self):
+        """All parts, in the order of dataloader.h."""
+        return amalgamate.part_names(self.root)
 
     def one(self, pattern, text, name, what):
         found = pattern.search(text)

@@ -18,6 +18,7 @@ DIRECTIVE = re.compile(r"[ \t]*#[ \t]*(\w+)[ \t]*(.*)\Z", re.DOTALL)
 DEFINE = re.compile(r"(\w+)(\(([^()]*)\))?[ \t]*(.*)\Z", re.DOTALL)
 LEXEME = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|[A-Za-z_]\w*|[0-9][\w.]*|\s+|.',
                     re.DOTALL)
+PASTE = "\x00"  # stands for ## while a macro is put in
 LIKE_MULTIPLICATION = re.compile(r"(DLOAD_I_FN\(\w+\)) \* (?=\w)")
 
 
@@ -150,11 +151,27 @@ class Instance:
             return "%s_%s" % (self.name, self.substituted(arguments[0], hidden))
         if macro.parameters == [] and arguments == [""]:
             arguments = []
-        if len(arguments) != len(macro.parameters) or re.search(r"(?<!#)#(?!#)", macro.body):
+        if len(arguments) != len(macro.parameters):
             raise Cannot("mkloader: error: --expand does not know how to expand %s" % word)
-        values = dict(zip(macro.parameters, (self.substituted(a, hidden) for a in arguments)))
-        body = "".join(values.get(x, x) for x in LEXEME.findall(macro.body))
-        return self.substituted(re.sub(r"[ \t]*##[ \t]*", "", body), hidden | {word})
+        return self.substituted(self.pasted(macro, arguments, hidden), hidden | {word})
+
+    def pasted(self, macro, arguments, hidden):
+        """The body with its arguments in it: expanded ones, but as they stand beside # and ##."""
+        raw = dict(zip(macro.parameters, arguments))
+        pieces = LEXEME.findall(re.sub(r"[ \t]*##[ \t]*", PASTE, macro.body))
+        out = []
+        for i, piece in enumerate(pieces):
+            if piece == "#" and pieces[i + 1:i + 2] and pieces[i + 1] in raw:
+                continue
+            if piece not in raw:
+                out.append(piece)
+            elif pieces[i - 1:i] == ["#"]:
+                out.append('"%s"' % raw[piece].replace("\\", "\\\\").replace('"', '\\"'))
+            elif PASTE in (pieces[i - 1:i] + pieces[i + 1:i + 2]):
+                out.append(raw[piece])
+            else:
+                out.append(self.substituted(raw[piece], hidden))
+        return "".join(out).replace(PASTE, "")
 
     # ---- files ----
 

@@ -8,10 +8,17 @@ import re
 
 from .contract import Function, prototypes
 from .instance import Instance
+from .profile import is_embedded
 
 WIDTH = 100
 PLACE = re.compile(r"@([A-Z][A-Z_]*)@")
 C_NAME = {"DLOAD_STRING": "dload_str", "DLOAD_ID128": "dload_id128", "DLOAD_BLOB": "dload_blob"}
+FREESTANDING = """\
+#ifndef DLOAD_FREESTANDING
+#define DLOAD_FREESTANDING 1
+#elif !DLOAD_FREESTANDING
+#error "profile = embedded: dataloader.h came first, as for a hosted program: include this before"
+#endif"""
 
 
 def filled(template, values):
@@ -59,7 +66,7 @@ class Wrapper:
         for key in ("lock", "evict", "clock", "hash"):
             if key in s:
                 out["DLOAD_" + key.upper()] = "DLOAD_%s_%s" % (key.upper(), s[key].upper())
-        for key in ("ttl", "refresh", "group", "stats", "snapshot", "store"):
+        for key in ("compact", "ttl", "refresh", "group", "stats", "snapshot", "store"):
             if key in s:
                 out["DLOAD_" + key.upper()] = str(int(s[key]))
         if "weight" in s:
@@ -88,6 +95,7 @@ class Wrapper:
             "DEFINE": self.define,
             "INCLUDES": "\n".join("#include " + i for i in s.get("include", [])),
             "LINKAGE": self.linkage(),
+            "UNIT": FREESTANDING if is_embedded(s) else "",
             "XXHASH": "#ifndef DLOAD_XXHASH\n#define DLOAD_XXHASH 1\n#endif" if xxhash else "",
             "PARAMETERS": defines(self.parameters()),
             "DATALOADER": self.dataloader(),
@@ -104,6 +112,7 @@ class Wrapper:
         """key = value pairs, as many a line as fit."""
         pairs = ["%s = %s" % (key, self.loader.words[key][0].replace('"', ""))
                  for key in self.loader.words if key not in ("key", "value", "include", "emit", "key_as")]
+        pairs += ["%s = %s" % pair for pair in self.loader.implied]
         pairs.append("linkage = %s" % ("extern (%s.c)" % self.name if self.split else "static"))
         lines, line = [], ""
         for pair in pairs:

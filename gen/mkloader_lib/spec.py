@@ -9,7 +9,7 @@ import difflib
 import os
 import re
 
-from . import names
+from . import names, profile
 
 MAX_SPEC_BYTES = 1 << 20
 MAX_PROBLEMS = 20
@@ -21,6 +21,8 @@ KEYS = {
     "key_as": ("key_as", "TYPE", "the scalar type behind a typedef or an enum"),
     "value": ("value", "TYPE", "value type: any copyable one, or blob (dload_blob)"),
     "include": ("includes", "HEADERS", "headers that define these types: \"x.h\" <y.h> ..."),
+    "profile": ("profile", "WORD", "embedded: for microcontrollers: no libc, a compact cache, lock none, clock manual, "
+                                   "evict clock, no stats, unless other keys say otherwise; default hosted"),
     "lock": ("lock", "WORD", "default none"),
     "evict": ("evict", "WORD", "default auto"),
     "clock": ("clock", "WORD", "default env"),
@@ -29,6 +31,8 @@ KEYS = {
     "ttl": ("switch", "yes|no", "entries may expire; no saves 4 bytes an entry; default yes"),
     "refresh": ("switch", "yes|no", "values past their TTL, early refreshes, idle TTLs (stale_ns, stale_error_ns, "
                                     "refresh_ahead_pct, idle_ttl_ns); default no"),
+    "compact": ("switch", "yes|no", "a cache that is small rather than fast: at most 65,534 entries, one thread or lock "
+                                    "custom; default no"),
     "group": ("switch", "yes|no", "a key is known by its group, too (dload_call.group); default no"),
     "stats": ("switch", "yes|no", "count loads, hits ...; default yes"),
     "snapshot": ("switch", "yes|no", "the cache can be saved and restored (NAME_save_file ...); default no"),
@@ -70,6 +74,7 @@ class Loader:
         self.name, self.source, self.line = name, source, line
         self.words = {}   # key -> (text, line), in the order of the spec
         self.settings = {}  # key -> what render needs
+        self.implied = []   # (key, text) that its profile set
         self.presets = []   # (Field, C expression, text in the spec)
         self.include_format, self.include_prefix = "quote", ""
         self.format_line = line
@@ -244,6 +249,7 @@ class Reader:
                     self.interpret(loader, key, text)
                 except names.Bad as e:
                     self.problem(loader.source, line, str(e))
+            profile.applied(loader)
             before = len(self.problems)
             for required in ("key", "value"):
                 if required not in loader.words:
@@ -384,6 +390,8 @@ class Reader:
                 bad(field.name, "'%s' has no effect with ttl = no" % field.name)
             if not s.get("refresh") and field.name in ("stale_ns", "stale_error_ns", "refresh_ahead_pct", "idle_ttl_ns"):
                 bad(field.name, "'%s' needs refresh = yes" % field.name)
+        for key, message in profile.conflicts(loader):
+            bad(key, message)
         if s.get("refresh") and s.get("ttl") is False:
             bad("refresh", "refresh needs ttl = yes: what never expires is never old")
 

@@ -83,7 +83,9 @@ def expanded(spec, compiler, temporary):
     for loader in LOADERS[spec]:
         text = read(os.path.join(temporary, "made", loader + ".h")).decode()
         code = re.sub(r'/\*.*?\*/|"(?:\\.|[^"\\])*"', " ", text, flags=re.DOTALL)
-        kept = re.findall(r"#undef (\w+)", code)  # decided by the compiler: still macros, and taken back
+        # Decided by the compiler: still macros, and taken back. Or numbers that read better by their names.
+        kept = re.findall(r"#undef (\w+)|#define (?=DLOAD_I_\w+ +[0-9])(\w+)|^(?:enum \{|static const \w+) (\w+) =", code, re.M)
+        kept = [name for names in kept for name in names if name]
         left = sorted(set(re.findall(r"\w+", code)) & set(parameters) - set(kept))
         need(not left, "%s.h still has %s" % (loader, ", ".join(left)))
         need('#include "dataloader.h"' not in code and "dataloader.h\"" not in code, "includes dataloader.h")

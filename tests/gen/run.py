@@ -17,6 +17,7 @@ sys.dont_write_bytecode = True
 
 import command  # noqa: E402
 import compiled  # noqa: E402
+import embedded  # noqa: E402
 import hostile  # noqa: E402
 import joined  # noqa: E402
 from support import HERE, SPECS, Failed, mkloader, spec_path, succeeded, write  # noqa: E402
@@ -26,7 +27,8 @@ SINGLE = [
     command.check_mode, command.unchanged_is_untouched, command.stdout_and_lists, command.flags_and_spec,
     command.depfile, command.version_and_help, command.damaged_templates, command.others_are_kept,
     command.not_writable, joined.amalgamate_joins, joined.amalgamate_refuses, joined.dataloader_is_current,
-    joined.same_bytes_elsewhere,
+    joined.same_bytes_elsewhere, embedded.preprocessor_lines, embedded.contents, embedded.other_loaders, embedded.pruned,
+    embedded.alone, embedded.implied, embedded.expand_refuses, embedded.sizes_file, embedded.measured,
 ]
 
 
@@ -41,6 +43,8 @@ def cases():
     yield "expand beside thin", compiled.expanded_beside_thin, ()
     for compiler in ("gcc", "clang", "g++", "clang++"):
         yield "strict with " + compiler, compiled.strict, (compiler,)
+    for compiler in embedded.CROSS:
+        yield "same code with " + compiler, embedded.cross, (compiler,)
     for compiler, standard in compiled.LANGUAGES:
         yield "language %s -std=%s" % (compiler, standard), compiled.language, (compiler, standard)
     for function in SINGLE:
