@@ -62,7 +62,7 @@ char *strstr(const char *s, const char *part)
 
 unsigned long long strtoull(const char *s, char **end, int base)
 {
-    unsigned long long x = 0;
+    unsigned x = 0; /* a wide multiplication is libgcc's on a Cortex-M0 */
     (void)base;
     for (; *s >= '0' && *s <= '9'; s++) {
         x = x * 10 + (unsigned)(*s - '0');
@@ -96,14 +96,33 @@ static void put_padded(struct printing *p, const char *s, size_t n, size_t width
     }
 }
 
+/* x / base, and the rest: bit by bit, because small images are linked without libgcc. */
+static unsigned long long divide(unsigned long long x, unsigned base, unsigned *rest)
+{
+    unsigned long long quotient = 0;
+    unsigned left = 0;
+    for (unsigned i = 0; i < 64; i++) {
+        left = left << 1 | (unsigned)(x >> 63);
+        x <<= 1;
+        quotient <<= 1;
+        if (left >= base) {
+            left -= base;
+            quotient |= 1;
+        }
+    }
+    *rest = left;
+    return quotient;
+}
+
 static void put_number(struct printing *p, unsigned long long x, bool negative, unsigned base,
                        size_t width, char pad)
 {
     char text[24];
     size_t at = sizeof text;
     do {
-        text[--at] = "0123456789abcdef"[x % base];
-        x /= base;
+        unsigned digit;
+        x = divide(x, base, &digit);
+        text[--at] = "0123456789abcdef"[digit];
     } while (x);
     if (negative) {
         text[--at] = '-';
@@ -161,37 +180,26 @@ static const char *put_directive(struct printing *p, const char *format, va_list
         format++;
         n_longs = sizeof(intmax_t) / sizeof(long);
     }
-    switch (*format) {
-    case 's': {
+    /* Not a switch: its jump table is libgcc's on a Cortex-M0. */
+    char what = *format;
+    if (what == 's') {
         const char *s = va_arg(*args, const char *);
         size_t n = 0;
         while (n < precision && s[n]) {
             n++;
         }
         put_padded(p, s, n, width, ' ');
-        break;
-    }
-    case 'c':
-        put(p, (char)va_arg(*args, int));
-        break;
-    case 'd':
-    case 'i': {
+    } else if (what == 'd' || what == 'i') {
         long long x = next_signed(args, n_longs);
         put_number(p, x < 0 ? 0ull - (unsigned long long)x : (unsigned long long)x, x < 0, 10,
                    width, pad);
-        break;
-    }
-    case 'u':
-        put_number(p, next_unsigned(args, n_longs), false, 10, width, pad);
-        break;
-    case 'x':
-        put_number(p, next_unsigned(args, n_longs), false, 16, width, pad);
-        break;
-    case 'p':
+    } else if (what == 'u' || what == 'x') {
+        put_number(p, next_unsigned(args, n_longs), false, what == 'u' ? 10 : 16, width, pad);
+    } else if (what == 'p') {
         put_number(p, (uintptr_t)va_arg(*args, void *), false, 16, 0, pad);
-        break;
-    default:
-        put(p, *format); /* a percent sign, or what a reader shall notice */
+    } else {
+        /* A character, a percent sign, or what a reader shall notice. */
+        put(p, what == 'c' ? (char)va_arg(*args, int) : what);
     }
     return format + 1;
 }

@@ -13,7 +13,7 @@ __attribute__((noreturn)) void abort(void);
 /* The environment is what -DKIT_ENVIRONMENT="NAME=value\0..." says. */
 char *getenv(const char *name);
 
-/* Decimal only. */
+/* Decimal, below 2^32. */
 unsigned long long strtoull(const char *s, char **end, int base);
 void qsort(void *base, size_t n, size_t bytes, int (*compare)(const void *a, const void *b));
 
