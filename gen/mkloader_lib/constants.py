@@ -1,5 +1,5 @@
 """Private numbers as C has them instead of the preprocessor: enum where they are int, otherwise static const, which
-debuggers and analysers know by name and type. A number that C wants at compile time, for an array's length, say, stays as it is."""
+debuggers and analysers know by name and type. A number that C wants at compile time, for an array's length, say, or in a narrower type, stays as it is."""
 
 import re
 
@@ -9,6 +9,8 @@ DEFINE = re.compile(r"#define[ \t]+(DLOAD_I_\w+)[ \t]+(.*?)[ \t]*(/\*.*\*/)?\Z",
 BRACKETS = re.compile(r"\[([^\[\]]*)\]")
 CASE = re.compile(r"\bcase\b([^:?]*):")
 WIDTH = re.compile(r"\w+\s*:\s*([^;:?]*);")
+# Alone on its way into a variable or a parameter, which may be narrower than the number's type.
+GIVEN = re.compile(r"(?:[=(,]|\breturn)\s*(DLOAD_I_\w+)\s*(?=[;,)])")
 STATIC = re.compile(r"\bstatic\b[^;{}()]*=([^;]*);")
 
 
@@ -45,10 +47,11 @@ def c_type(body, value):
 
 def named(items, values):
     """Changes those of the items that are private numbers. values: what is known of their values."""
-    early = set()
+    early, given = set(), set()
     for item in items:
         if not item.kind == "line" or not DEFINE.match(item.text):
             early |= wanted_early(item)
+            given |= set(GIVEN.findall(LITERAL.sub(" ", item.text)))
     for item in items:
         found = DEFINE.match(item.text) if item.kind == "line" else None
         if found:
@@ -59,7 +62,7 @@ def named(items, values):
             continue
         name, body, comment = found.groups()
         type_name = c_type(body, values.get(name))
-        if type_name:
+        if type_name and not (type_name == "unsigned" and name in given and values.get(name, 0) <= 0xffff):
             if body.startswith("(") and body.endswith(")") and body.count("(") == 1:
                 body = body[1:-1]
             form = "enum { %s = %s }; %s" if type_name == "int" else "static const " + type_name + " %s = %s; %s"

@@ -22,7 +22,7 @@ KINDS = (
     (re.compile(r"#ifndef DLOAD_ASSERT\b|#define DLOAD_ASSERT\("), "the loader's checks of itself, for the user to define"),
     (re.compile(r"#define DLOAD_(?!I_)\w+\s+[^(]"), "numbers of the public face"),
     (re.compile(r"#define DLOAD_(?!I_)\w+\s+\(S"), "numbers of the public face"),
-    (re.compile(r"#define DLOAD_I_\w+\s+\S"), "private numbers that C wants before it compiles (lengths of arrays)"),
+    (re.compile(r"#define DLOAD_I_\w+\s+\S"), "private numbers that C wants as such (lengths of arrays, narrow types)"),
     (re.compile(r"#if.*__(?:ARM_ARCH|BYTE_ORDER|GCC_ATOMIC)"), "what depends on the core"),
     (re.compile(r"#pragma|#ifdef __clang__"), "what the compiler is to warn of"),
 )
@@ -31,9 +31,9 @@ ABOUT = {
     "port": "COMPILER", "status": "PUBLIC TYPES", "key": "PUBLIC TYPES", "env": "PUBLIC TYPES",
     "stats": "PUBLIC TYPES", "types": "PUBLIC TYPES", "api": "PUBLIC FUNCTIONS", "block": "MEMORY", "pool": "MEMORY",
     "ticks": "TIME", "chance": "TIME", "lock": "LOCK", "lock_pthread": "LOCK", "custom": "LOCK", "hash": "TABLE", "words": "TABLE",
-    "entry": "TABLE", "slot": "TABLE", "ident": "TABLE", "table": "TABLE", "remove": "TABLE", "stale": "TABLE",
+    "entry": "TABLE", "ident": "TABLE", "table": "TABLE", "remove": "TABLE", "stale": "TABLE",
     "removed": "TABLE", "read": "TABLE", "reach": "TABLE", "store": "TABLE", "cache": "TABLE", "shards": "TABLE",
-    "many": "TABLE", "pin": "TABLE", "evict": "TABLE", "policy": "TABLE", "compact": "TABLE", "flight": "BATCHES",
+    "chains": "TABLE", "slots": "TABLE", "busy": "LOCK", "solo": "BATCHES", "loader": "PUBLIC TYPES", "many": "TABLE", "pin": "TABLE", "evict": "TABLE", "policy": "TABLE", "compact": "TABLE", "flight": "BATCHES",
     "batch": "BATCHES", "nest": "BATCHES", "pace": "BATCHES", "run": "BATCHES", "crew": "BATCHES", "drive": "BATCHES",
     "registry": "BATCHES", "answer": "BATCHES", "ops": "BATCHES",
 }
