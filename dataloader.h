@@ -61,6 +61,7 @@
  *   DLOAD_HASH         _FAST     DLOAD_HASH_FAST; DLOAD_HASH_SIP for keys that somebody may choose to do
  *                                harm: SipHash-1-3 with a secret (config.hash_key)
  *   DLOAD_STATS        1         0 = hits are not counted
+ *   DLOAD_ASYNC        1         0 = one caller, and nothing waits: see SMALL
  *   DLOAD_SNAPSHOT     0         1 = _save and _restore, their _file forms, and the same for a cache alone;
  *                                hosted: includes <fcntl.h>, <unistd.h> and what else files take
  *   DLOAD_STORE        0         1 = config.store is a second level, and config.locks are named locks; see
@@ -1109,6 +1110,26 @@ DLOAD_I_LOCAL void dload_block_init(dload_block *block, void *memory, size_t n_b
     block->memory = (char *)memory + skip;
     block->cap_bytes = n_bytes < skip ? 0 : (n_bytes - skip) & ~(size_t)(DLOAD_I_BLOCK_ALIGN - 1u);
 }
+
+/* The bytes of the block that a loader NAME with DLOAD_ASYNC 0 needs, of this capacity and max_batch; with max_batch
+ * 0 those of a cache alone. Constant, so that a static array can have them:
+ *
+ *     static uint64_t memory[(DLOAD_BYTES(regs, 32, 8) + 7) / 8];
+ *
+ * Takes that much, all of it in _init, and nothing later; one step of 8 less is DLOAD_ENOMEM. The cache has
+ * DLOAD_COMPACT 1, or capacity is DLOAD_NO_CACHE. A block for several is as large as their sum. */
+#define DLOAD_BYTES(NAME, capacity, max_batch) \
+    DLOAD_BYTES_QUEUED(NAME, capacity, max_batch, max_batch)
+
+/* The same with a config.max_queue of its own. */
+#define DLOAD_BYTES_QUEUED(NAME, capacity, max_batch, max_queue)                               \
+    (((capacity) == DLOAD_NO_CACHE ? 0 : NAME##_i_CACHE_BYTES(capacity)) +                     \
+     ((max_batch) == 0                                                                         \
+          ? 0                                                                                  \
+          : DLOAD_I_SOLO_BYTES(sizeof(NAME##_key), sizeof(NAME##_value), sizeof(NAME##_batch), \
+                               DLOAD_I_SOLO_BATCHES(max_batch, max_queue),                     \
+                               DLOAD_I_SOLO_BATCHES(max_batch, max_queue) * (max_batch))) +    \
+     sizeof(char[(max_batch) == 0 || NAME##_i_bounded ? 1 : -1]) - 1)
 
 #endif /* DLOAD_I_BLOCK_H */
 
@@ -4547,6 +4568,62 @@ DLOAD_I_LOCAL void dload_i_waiter_give(dload_i_core *c, dload_i_waiter *w)
 }
 
 #endif /* DLOAD_I_FLIGHT_H */
+
+/* ==== runtime/solo.h ==== */
+
+/* >>solo -- the records of a loader with DLOAD_ASYNC 0: one caller, and answers that come before a call returns.
+ *
+ * Nothing waits there, so that there is nobody to wake, no deadline, no leader, and no index of flights: the few
+ * keys that are on their way are looked through. Batches, their places and the requests are one block of memory,
+ * taken by _init.
+ */
+#ifndef DLOAD_I_SOLO_H
+#define DLOAD_I_SOLO_H
+
+struct dload_i_asker;
+
+/* One request for a key on its way: part of the caller's waiter, or of a blocking call, or of the block. */
+typedef struct dload_i_ask {
+    struct dload_i_ask
+        *next; /* for the same key, in the order of asking; or spare; or to call back */
+    struct dload_i_asker *asker; /* the blocking call; NULL = call back */
+    size_t at;                   /* in the arrays of that call */
+} dload_i_ask;
+
+/* A blocking call, on its stack. */
+typedef struct dload_i_asker {
+    dload_i_ask own;        /* its first request that has to wait */
+    void *out;              /* values by position */
+    dload_status *statuses; /* by position; NULL = not wanted */
+    uint32_t n_pending;     /* requests that have no answer yet */
+    uint32_t flags;         /* dload_call.flags */
+} dload_i_asker;
+
+/* A key on its way: a place in a batch. Key and value lie in arrays of the batch, by the same number. */
+typedef struct dload_i_seat {
+    uint64_t ttl_ns; /* how long the answer is kept; DLOAD_I_TTL_DEFAULT = as the loader's values */
+    dload_i_ask *first; /* who asked */
+    int32_t status;     /* the answer */
+    bool answered;      /* there is one */
+    bool detached;      /* cleared since it was sent: nobody joins, and it is cached nowhere */
+} dload_i_seat;
+
+#define DLOAD_I_SOLO_CLEARS 8u   /* clears are remembered by hash, one each */
+#define DLOAD_I_SOLO_MAX    255u /* batches */
+
+/* One batch collects or waits while another one runs; more where more keys may wait. */
+#define DLOAD_I_SOLO_BATCHES(max_batch, max_queue) \
+    (1u + ((size_t)(max_queue) + (max_batch)-1u) / (max_batch))
+
+/* What a loader asks its allocator for, beside its cache, of keys, values and batches of so many bytes. */
+#define DLOAD_I_SOLO_BYTES(key_bytes, value_bytes, batch_bytes, n_batches, n_places) \
+    (DLOAD_I_BLOCK_UP((n_places) * (value_bytes)) +                                  \
+     DLOAD_I_BLOCK_UP((n_places) * sizeof(dload_i_seat)) +                           \
+     DLOAD_I_BLOCK_UP((n_batches) * (batch_bytes)) +                                 \
+     DLOAD_I_BLOCK_UP((n_places) * sizeof(dload_i_ask)) +                            \
+     DLOAD_I_BLOCK_UP((n_places) * (key_bytes)))
+
+#endif /* DLOAD_I_SOLO_H */
 
 /* ==== runtime/nest.h ==== */
 
@@ -7989,6 +8066,12 @@ DLOAD_I_LOCAL uint64_t dload_i_ask_pause(uint64_t pause_ns, uint64_t salt)
 #if DLOAD_STATS != 0 && DLOAD_STATS != 1
 #error "dataloader.h: DLOAD_STATS must be 0 (no counters) or 1"
 #endif
+#ifndef DLOAD_ASYNC
+#define DLOAD_ASYNC 1
+#endif
+#if DLOAD_ASYNC != 0 && DLOAD_ASYNC != 1
+#error "dataloader.h: DLOAD_ASYNC must be 0 (one caller, and nothing waits) or 1"
+#endif
 
 #ifndef DLOAD_SNAPSHOT
 #define DLOAD_SNAPSHOT 0
@@ -8089,6 +8172,23 @@ DLOAD_I_LOCAL uint64_t dload_i_ask_pause(uint64_t pause_ns, uint64_t salt)
 #define DLOAD_I_OWNED 1
 #else
 #define DLOAD_I_OWNED 0
+#endif
+
+#if !DLOAD_ASYNC
+#if DLOAD_LOCK != DLOAD_LOCK_NONE
+#error "dataloader.h: DLOAD_ASYNC 0 needs DLOAD_LOCK_NONE: nobody waits for another caller"
+#endif
+#if DLOAD_I_KEY_KIND == DLOAD_I_KIND_STRING
+#error "dataloader.h: DLOAD_ASYNC 0 has no DLOAD_STRING keys: use a scalar or DLOAD_ID128"
+#endif
+#if DLOAD_I_OWNED || DLOAD_ON_REMOVE
+#error \
+    "dataloader.h: DLOAD_ASYNC 0 is for plain values: no DLOAD_VALUE_REF, _COPY, DLOAD_BLOB or DLOAD_ON_REMOVE"
+#endif
+#if DLOAD_REFRESH || DLOAD_GROUP || DLOAD_SNAPSHOT || DLOAD_STORE
+#error \
+    "dataloader.h: DLOAD_ASYNC 0 does not go with DLOAD_REFRESH, DLOAD_GROUP, DLOAD_SNAPSHOT or DLOAD_STORE"
+#endif
 #endif
 
 /* How values leave the process unless there is an encode: 0 not at all, 1 as they lie in memory, 2 as a blob's
@@ -9461,6 +9561,8 @@ typedef struct DLOAD_I_FN(removed) {
     DLOAD_I_V value; /* released afterwards, when it is owned: keep one more reference, or a copy */
 } DLOAD_I_FN(removed);
 
+#if DLOAD_ASYNC
+
 /* What storing the answer at one place of a batch left to do once the mutex is free. Private. */
 typedef struct DLOAD_I_FN(i_owed) {
     DLOAD_I_FN(removed) old;
@@ -9511,12 +9613,42 @@ typedef struct DLOAD_I_FN(waiter) {
     DLOAD_I_V value; /* valid while status >= 0; owned values are the caller's to release */
 } DLOAD_I_FN(waiter);
 
+#else
+
+/* One batch, as the fetch function sees it. It lives until the function returned. */
+typedef struct DLOAD_I_FN(batch) {
+    const DLOAD_I_K *keys; /* keys asked for, each once, in the order of first request */
+    size_t n;              /* how many; 1 .. config.max_batch */
+    void *ctx;             /* config.ctx */
+    DLOAD_I_K *own_keys;   /* private, as all that follows: what keys points at */
+    DLOAD_I_V *values;     /* answers, by the same index */
+    dload_i_seat *seats;
+    struct DLOAD_I_FN(batch) * next; /* in the queue */
+    struct DLOAD_NAME *owner;
+    uint32_t n_seats; /* in use */
+    uint32_t token;   /* clears so far when it was sent */
+    uint8_t state;    /* 0 = free, or DLOAD_I_OPEN, _QUEUED, _RUNNING */
+} DLOAD_I_FN(batch);
+
+/* A request that does not block; owned by the caller until done() ran, _cancel returned DLOAD_OK,
+ * or _start returned anything but DLOAD_PENDING. Set done and ctx, pass it to _start. */
+typedef struct DLOAD_I_FN(waiter) {
+    dload_i_ask base;                            /* private */
+    dload_status status;                         /* result, valid in done() and after a hit */
+    void (*done)(struct DLOAD_I_FN(waiter) * w); /* runs once; NULL = none */
+    void *ctx;                                   /* the caller's own */
+    DLOAD_I_V value;                             /* valid while status >= 0 */
+} DLOAD_I_FN(waiter);
+
+#endif /* DLOAD_ASYNC */
+
 /* What a loader is made from. Start from _config_default() or zeros: 0 always means the default. */
 typedef struct DLOAD_I_FN(config) {
     /* Answers a batch: DLOAD_OK, DLOAD_PENDING, or the error of every key not yet answered. Required. */
     dload_status (*fetch)(DLOAD_I_FN(batch) * b);
-    void *ctx;                /* handed to fetch in b->ctx; may be NULL */
-    const dload_env *env;     /* clock, allocator ..., must outlive the loader; NULL = the host's */
+    void *ctx;            /* handed to fetch in b->ctx; may be NULL */
+    const dload_env *env; /* clock, allocator ..., must outlive the loader; NULL = the host's */
+#if DLOAD_ASYNC
     const dload_hooks *hooks; /* observers, must outlive the loader; NULL = none */
     /* Event loops: announces, from any thread and with no lock held, that _process has something to do.
      * done() then runs inside _process and _dispatch only. NULL = done() runs where the answer came. */
@@ -9524,6 +9656,7 @@ typedef struct DLOAD_I_FN(config) {
     void *wake_ctx;           /* handed to wake */
     dload_registry *registry; /* loaders to dispatch together, must outlive the loader; NULL = none.
                          Under a lock, for threads that joined it; see dload_registry_join */
+#endif
     size_t capacity; /* entries cached; default 4096; DLOAD_NO_CACHE; DLOAD_UNBOUNDED grows */
 #if DLOAD_I_WEIGHED
     uint64_t
@@ -9544,6 +9677,7 @@ typedef struct DLOAD_I_FN(config) {
     uint64_t ttl_ns;         /* life of an entry; default DLOAD_NEVER */
     uint64_t missing_ttl_ns; /* life of a DLOAD_MISSING answer; default 0 = not cached */
     uint32_t ttl_jitter_pct; /* shortens each TTL by up to so many percent; default 0; 0 .. 90 */
+#if DLOAD_ASYNC
     /* The next four need DLOAD_REFRESH 1: without it only 0 is allowed. */
     uint64_t
         stale_ns; /* after its TTL a value stays for so long: one load of the key fetches it anew,
@@ -9556,18 +9690,23 @@ typedef struct DLOAD_I_FN(config) {
                          percent; 100 suits most; default 0 = never; 0 .. 1000 */
     uint64_t idle_ttl_ns;  /* an entry that was not read for so long goes, within an eighth more;
                          default 0 = whenever its TTL ends */
+#endif
     /* How long to keep an error other than MISSING: a TTL in ns, DLOAD_NEVER, 0 = drop; NULL = drop all.
      * Called with no lock held. */
     uint64_t (*error_ttl)(void *ctx, dload_status status);
-    size_t max_batch;     /* keys a call; default 100; 1 = no batching; <= 2^20 */
+    size_t max_batch; /* keys a call; default 100; 1 = no batching; <= 2^20 */
+    size_t
+        max_queue; /* keys waiting or running; default 65536. With DLOAD_ASYNC 0 those that wait, rounded
+                             up to whole batches; default max_batch, at most 254 batches */
+#if DLOAD_ASYNC
     uint64_t settle_ns;   /* a batch goes when no new key came for so long; default 0 = is found */
     uint64_t max_age_ns;  /* ... or when its oldest key is so old; default 10 * settle_ns */
     size_t max_in_flight; /* batches running side by side, but for _dispatch's; default 4 */
-    size_t max_queue;     /* keys waiting or running; default 65536 */
     bool queue_wait; /* at max_queue: no = DLOAD_EAGAIN, yes = blocking calls wait; default no */
     uint64_t timeout_ns;   /* longest wait of a blocking call; default 30 s; DLOAD_NEVER */
     uint64_t run_limit_ns; /* longest run of a batch; default 60 s; DLOAD_NEVER; then abandoned */
-    size_t max_key_bytes;  /* DLOAD_STRING only; default 65536; beyond: DLOAD_ETOOBIG */
+#endif
+    size_t max_key_bytes; /* DLOAD_STRING only; default 65536; beyond: DLOAD_ETOOBIG */
 #if DLOAD_STORE
     /* The second level, asked for what the cache does not have, and given what the function answered; see SECOND
      * LEVEL. Must outlive the loader. NULL = none */
@@ -9887,6 +10026,7 @@ typedef struct DLOAD_I_FN(item) {
 #endif
 } DLOAD_I_FN(item);
 
+#if DLOAD_ASYNC
 /* A blocking call's place to sleep. Private. */
 typedef struct DLOAD_I_FN(sleeper) {
     dload_i_parker parker;
@@ -9895,6 +10035,7 @@ typedef struct DLOAD_I_FN(sleeper) {
     dload_i_blocked blocked;
 #endif
 } DLOAD_I_FN(sleeper);
+#endif
 
 #if DLOAD_SNAPSHOT
 /* How a snapshot is made, and restored. Zeros are the defaults; what one direction does not need is not
@@ -9927,9 +10068,12 @@ typedef struct DLOAD_I_FN(snapshot) {
      (uint64_t)DLOAD_CLOCK << 44 | (uint64_t)DLOAD_TTL << 43 | (uint64_t)DLOAD_STATS << 42 |    \
      (uint64_t)DLOAD_I_OWNED << 41 | (uint64_t)DLOAD_GROUP << 40 |                              \
      (uint64_t)DLOAD_I_KEY_KIND << 36 | (uint64_t)(sizeof(DLOAD_I_K) & 0xff) << 28 |            \
-     (uint64_t)DLOAD_I_WEIGHED << 27 | (uint64_t)DLOAD_ON_REMOVE << 26 |                        \
+     (uint64_t)(!DLOAD_ASYNC) << 47 | (uint64_t)DLOAD_I_WEIGHED << 27 |                         \
+     (uint64_t)DLOAD_ON_REMOVE << 26 |                                                          \
      ((uint64_t)sizeof(DLOAD_I_V) * 31 + sizeof(DLOAD_NAME) + DLOAD_COMPACT * 7919u) %          \
          (UINT64_C(1) << 26))
+
+#if DLOAD_ASYNC
 
 /* A loader. All fields are private; the struct is public so that it can live anywhere. It must not
  * be moved or copied between _init and _destroy. */
@@ -9946,6 +10090,44 @@ typedef struct DLOAD_NAME {
     dload_i_locking locking;
 #endif
 } DLOAD_NAME;
+
+#else
+
+/* What is on its way. Private. */
+typedef struct DLOAD_I_FN(i_core) {
+    dload_status (*fetch)(DLOAD_I_FN(batch) * b);
+    void *ctx;
+    uint64_t (*error_ttl)(void *ctx, dload_status status);
+    uint64_t missing_ttl_ns;
+    DLOAD_I_FN(batch) * batches; /* n_batches of them, in block */
+    DLOAD_I_FN(batch) * queue;   /* those that wait, oldest first */
+    DLOAD_I_FN(batch) * last;    /* ... and the newest, which may be open */
+    dload_i_ask *spare;          /* requests for calls with many keys */
+    void *block;
+    size_t block_bytes;
+    uint32_t n_batches, max_batch;
+    uint32_t clear_seq;                       /* clears so far */
+    uint32_t last_clear[DLOAD_I_SOLO_CLEARS]; /* clear_seq of the last clear, by hash */
+    uint8_t n_running;                        /* fetch functions that have not returned */
+    uint8_t n_out;                            /* ... or whose callbacks run */
+    bool closed;
+#if DLOAD_STATS
+    dload_stats stats;
+#endif
+} DLOAD_I_FN(i_core);
+
+/* A loader. All fields are private; the struct is public so that it can live anywhere. It must not
+ * be moved or copied between _init and _destroy. */
+typedef struct DLOAD_NAME {
+    DLOAD_I_FN(i_core) core;
+    DLOAD_I_FN(cache) cache;
+    DLOAD_I_MUTEX_T mutex; /* of nothing: what both kinds of loader share takes it */
+} DLOAD_NAME;
+
+#endif /* DLOAD_ASYNC */
+
+/* Loaders whose memory is one block of a known size; see DLOAD_BYTES. */
+enum { DLOAD_I_FN(i_bounded) = !DLOAD_ASYNC };
 
 #endif /* DLOAD_I_HAVE_LOADER */
 
@@ -10041,11 +10223,13 @@ DLOAD_I_API dload_status DLOAD_I_FN(dispatch)(DLOAD_NAME *l, size_t *n_keys);
  * removes expired entries. Returns DLOAD_OK. */
 DLOAD_I_API dload_status DLOAD_I_FN(process)(DLOAD_NAME *l, uint64_t now_ns);
 
+#if DLOAD_ASYNC
 /* When _process wants to be called next, in env->now time; DLOAD_NEVER = nothing is waiting. */
 DLOAD_I_API uint64_t DLOAD_I_FN(next_deadline)(DLOAD_NAME *l);
 
 /* Says that n distinct keys are coming: the open batch goes with the n-th, without settling. */
 DLOAD_I_API dload_status DLOAD_I_FN(expect)(DLOAD_NAME *l, size_t n);
+#endif
 
 /* ---- the fetch function's side; i is the index of a key in b->keys ---- */
 
@@ -10073,6 +10257,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_fail)(DLOAD_I_FN(batch) * b, size_t i,
 DLOAD_I_API dload_status DLOAD_I_FN(batch_put)(DLOAD_I_FN(batch) * b, DLOAD_I_K key,
                                                const DLOAD_I_V *value);
 
+#if DLOAD_ASYNC
 /* Ends a batch whose fetch function returned DLOAD_PENDING: keys not answered get status, or
  * DLOAD_MISSING when it is DLOAD_OK. b is gone afterwards. Any thread. Callbacks run inside. */
 DLOAD_I_API dload_status DLOAD_I_FN(batch_done)(DLOAD_I_FN(batch) * b, dload_status status);
@@ -10080,6 +10265,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_done)(DLOAD_I_FN(batch) * b, dload_sta
 /* True once nobody waits for any key of b any more, or b was abandoned: the function may stop. Somebody
  * may still join a key of b until it ends, and gets the status it ends with. */
 DLOAD_I_API bool DLOAD_I_FN(batch_cancelled)(const DLOAD_I_FN(batch) * b);
+#endif
 
 /* ---- the loader's cache, from outside ---- */
 
@@ -10176,8 +10362,10 @@ DLOAD_I_API dload_status DLOAD_I_FN(clear_all)(DLOAD_NAME *l);
 DLOAD_I_API dload_status DLOAD_I_FN(sink)(DLOAD_NAME *l, dload_sink *sink);
 #endif
 
+#if DLOAD_ASYNC || DLOAD_STATS
 /* Fills *stats with the counters since _init; consistent once the loader is quiet. O(shards). */
 DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats);
+#endif
 
 /* ---- the cache alone ---- */
 
@@ -13718,7 +13906,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_get_many)(DLOAD_I_CACHE *c, const DLOA
 
 /* ==== typed/pin.h ==== */
 
-/* >>pin -- what is pinned, and what all of it weighs: the public calls. */
+/* >>pin -- what is pinned, and what all of it weighs: the public calls; and what a cache has counted. */
 #ifndef DLOAD_I_HAVE_PIN
 #define DLOAD_I_HAVE_PIN
 
@@ -13812,8 +14000,359 @@ DLOAD_I_API uint64_t DLOAD_I_FN(cache_weight)(DLOAD_I_CACHE *c)
 
 #endif /* DLOAD_I_WEIGHED */
 
+/* Adds what the cache has counted to a loader's counters. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_cache_stats)(DLOAD_I_CACHE *c, dload_stats *stats)
+{
+    for (uint32_t i = 0; i < c->n_shards; i++) {
+        DLOAD_I_SHARD *s = DLOAD_I_SHARD_AT(c, i);
+        DLOAD_I_ACQUIRE(&s->lock);
+        stats->hits += s->hits;
+        stats->evictions += s->evictions;
+        stats->expired += s->expired;
+        stats->entries += s->n_live;
+#if DLOAD_COMPACT
+        stats->pinned += s->n_pinned;
+#else
+        stats->long_probes += s->long_probes;
+        stats->pinned += s->n_live_pinned;
+#endif
+#if DLOAD_I_WEIGHED
+        stats->weight += s->weight;
+        stats->too_heavy += s->too_heavy;
+#endif
+        DLOAD_I_RELEASE(&s->lock);
+    }
+#if DLOAD_I_LOCKLESS && DLOAD_STATS
+    if (c->n_shards != 0)
+        stats->hits += dload_i_stripe_sum(c->stripes);
+#endif
+}
+
 #endif /* DLOAD_I_BODIES */
 #endif /* DLOAD_I_HAVE_PIN */
+
+/* ==== typed/solo.h ==== */
+
+/* >>solo_batches -- batches under DLOAD_ASYNC 0: keys enter, the function is called, answers leave.
+ *
+ * Takes the place of ops.h, and of the batch core under it. There is no lock to hold. User code runs in two
+ * places, the fetch function and callbacks, and may call the loader there: nothing is half done then.
+ */
+#ifndef DLOAD_I_HAVE_SOLO
+#define DLOAD_I_HAVE_SOLO
+
+#if DLOAD_I_BODIES && !DLOAD_ASYNC
+
+#define DLOAD_I_BATCH  DLOAD_I_FN(batch)
+#define DLOAD_I_WAITER DLOAD_I_FN(waiter)
+
+#if DLOAD_STATS
+#define DLOAD_I_COUNT(l, field, n) ((void)((l)->core.stats.field += (n)))
+#else
+#define DLOAD_I_COUNT(l, field, n) ((void)(l), (void)(n))
+#endif
+
+/* ---- keys enter ---- */
+
+/* The batch and the place of a key on its way that a request may join; NULL = none. */
+DLOAD_I_LOCAL DLOAD_I_BATCH *DLOAD_I_FN(i_flight)(const DLOAD_NAME *l, const DLOAD_I_K *key,
+                                                  uint32_t *place)
+{
+    for (uint32_t k = 0; k < l->core.n_batches; k++) {
+        DLOAD_I_BATCH *b = &l->core.batches[k];
+        for (uint32_t i = 0; i < b->n_seats; i++) {
+            if (!b->seats[i].detached && DLOAD_I_FN(i_same)(&b->own_keys[i], key)) {
+                *place = i;
+                return b;
+            }
+        }
+    }
+    return NULL;
+}
+
+/* The batch that collects keys; NULL when all are in use. */
+DLOAD_I_LOCAL DLOAD_I_BATCH *DLOAD_I_FN(i_open)(DLOAD_NAME *l)
+{
+    DLOAD_I_BATCH *b = l->core.last;
+    if (b != NULL && b->state == DLOAD_I_OPEN)
+        return b;
+    for (uint32_t k = 0; k < l->core.n_batches; k++) {
+        b = &l->core.batches[k];
+        if (b->state != 0)
+            continue;
+        b->state = DLOAD_I_OPEN;
+        b->next = NULL;
+        *(l->core.last != NULL ? &l->core.last->next : &l->core.queue) = b;
+        l->core.last = b;
+        return b;
+    }
+    return NULL;
+}
+
+/* A request for a key that is not cached: DLOAD_PENDING, or why it cannot wait. */
+DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_ask)(DLOAD_NAME *l, const DLOAD_I_K *key, uint32_t flags,
+                                                dload_i_ask *ask)
+{
+    uint32_t place = 0;
+    DLOAD_I_BATCH *b = DLOAD_I_FN(i_flight)(l, key, &place);
+    if (b != NULL && b->state == DLOAD_I_RUNNING) {
+        if ((flags & DLOAD_FRESH) != 0) {
+            b->seats[place].detached = true; /* what is being fetched is not fresh enough */
+            b = NULL;
+        } else if (ask->asker != NULL) {
+            return DLOAD_EDEADLK; /* called from its function, which would wait for itself */
+        }
+    }
+    if (b == NULL) {
+        b = DLOAD_I_FN(i_open)(l);
+        if (b == NULL)
+            return DLOAD_EAGAIN;
+        place = b->n_seats++;
+        memset(&b->seats[place], 0, sizeof b->seats[place]);
+        b->seats[place].ttl_ns = DLOAD_I_TTL_DEFAULT;
+        b->own_keys[place] = *key;
+        if (b->n_seats == l->core.max_batch)
+            b->state = DLOAD_I_QUEUED;
+        DLOAD_I_COUNT(l, misses, 1u);
+    } else {
+        DLOAD_I_COUNT(l, joins, 1u);
+    }
+    dload_i_ask **at = &b->seats[place].first;
+    while (*at != NULL)
+        at = &(*at)->next;
+    *at = ask;
+    ask->next = NULL;
+    return DLOAD_PENDING;
+}
+
+/* ---- answers leave ---- */
+
+/* How long an answer without a value is kept: 0 = not at all. Asks the user. */
+DLOAD_I_LOCAL uint64_t DLOAD_I_FN(i_error_ttl)(const DLOAD_NAME *l, dload_status status)
+{
+    if (status == DLOAD_MISSING)
+        return l->core.missing_ttl_ns;
+    return l->core.error_ttl != NULL ? l->core.error_ttl(l->core.ctx, status) : 0;
+}
+
+/* An answer into the cache. */
+DLOAD_I_LOCAL bool DLOAD_I_FN(i_store_seat)(DLOAD_NAME *l, const DLOAD_I_BATCH *b, uint32_t i,
+                                            uint64_t now_ns)
+{
+    const dload_i_seat *f = &b->seats[i];
+    DLOAD_I_FN(item) item;
+    item.ttl_ns = f->ttl_ns == DLOAD_I_TTL_DEFAULT ? l->cache.ttl_ns : f->ttl_ns;
+    if (item.ttl_ns == 0 || l->cache.n_shards == 0)
+        return false;
+    item.id = DLOAD_I_FN(i_id)(&l->cache, b->own_keys[i], 0);
+    item.value = &b->values[i];
+    item.status = f->status;
+    item.now_ns = now_ns;
+    return DLOAD_I_FN(i_store)(&l->cache, &item) >= 0;
+}
+
+/* The answer at place i to all who asked; returns the new end of those who are to be called back. */
+DLOAD_I_LOCAL dload_i_ask **DLOAD_I_FN(i_deliver)(DLOAD_NAME *l, const DLOAD_I_BATCH *b, uint32_t i,
+                                                  dload_i_ask **ready)
+{
+    const dload_status status = (dload_status)b->seats[i].status;
+    for (dload_i_ask *w = b->seats[i].first, *next = NULL; w != NULL; w = next) {
+        dload_i_asker *asker = w->asker;
+        DLOAD_I_V *out = NULL;
+        next = w->next;
+        if (asker == NULL) {
+            DLOAD_I_WAITER *waiter = (DLOAD_I_WAITER *)(void *)w; /* its first member */
+            waiter->status = status;
+            out = &waiter->value;
+            w->next = NULL;
+            *ready = w;
+            ready = &w->next;
+        } else {
+            out = (DLOAD_I_V *)asker->out + w->at;
+            if (asker->statuses != NULL)
+                asker->statuses[w->at] = status;
+            asker->n_pending--;
+            w->asker = NULL;
+            if (w != &asker->own) {
+                w->next = l->core.spare;
+                l->core.spare = w;
+            }
+        }
+        if (status >= 0)
+            *out = b->values[i];
+    }
+    return ready;
+}
+
+/* Ends a batch that is out of the queue: keys without an answer get status, and what was fetched is cached. The
+ * batch is free again when callbacks run. */
+DLOAD_I_NOINLINE void DLOAD_I_FN(i_publish)(DLOAD_NAME *l, DLOAD_I_BATCH *b, dload_status status)
+{
+    bool ran = b->state == DLOAD_I_RUNNING;
+    uint64_t rest_ttl_ns = ran ? DLOAD_I_FN(i_error_ttl)(l, status) : 0;
+    uint64_t now_ns = DLOAD_TTL && ran ? DLOAD_I_FN(i_now)(&l->cache) : 0;
+    dload_i_ask *ready = NULL;
+    dload_i_ask **end = &ready;
+    for (uint32_t i = 0; i < b->n_seats; i++) {
+        dload_i_seat *f = &b->seats[i];
+        if (!f->answered) {
+            f->status = status;
+            f->ttl_ns = rest_ttl_ns;
+        }
+        DLOAD_I_COUNT(l, fetch_errors, f->status < 0 && f->status != DLOAD_MISSING);
+        end = DLOAD_I_FN(i_deliver)(l, b, i, end);
+        if (!ran)
+            continue;
+        if (f->detached)
+            DLOAD_I_COUNT(l, cleared_in_flight, 1u);
+        else if (DLOAD_I_FN(i_store_seat)(l, b, i, now_ns))
+            DLOAD_I_COUNT(l, stores, 1u);
+        else
+            DLOAD_I_COUNT(l, store_skipped, f->status >= 0);
+    }
+    b->n_seats = 0;
+    b->state = 0;
+    while (ready != NULL) {
+        DLOAD_I_WAITER *w = (DLOAD_I_WAITER *)(void *)ready; /* its first member */
+        ready = ready->next;
+        if (w->done != NULL)
+            w->done(w); /* w is the caller's again */
+    }
+}
+
+/* Takes the batch out that waits longest. */
+DLOAD_I_LOCAL DLOAD_I_BATCH *DLOAD_I_FN(i_pop)(DLOAD_NAME *l)
+{
+    DLOAD_I_BATCH *b = l->core.queue;
+    l->core.queue = b->next;
+    if (l->core.last == b)
+        l->core.last = NULL;
+    return b;
+}
+
+/* Sends it. Returns how many keys went. */
+DLOAD_I_NOINLINE uint32_t DLOAD_I_FN(i_send)(DLOAD_NAME *l, dload_trigger why)
+{
+    DLOAD_I_BATCH *b = DLOAD_I_FN(i_pop)(l);
+    uint32_t n_keys = b->n_seats;
+    DLOAD_I_COUNT(l, by_trigger[b->state == DLOAD_I_QUEUED ? DLOAD_BY_SIZE : why], 1u);
+    DLOAD_I_COUNT(l, batches, 1u);
+    DLOAD_I_COUNT(l, keys, n_keys);
+#if DLOAD_STATS
+    if (n_keys > l->core.stats.largest_batch)
+        l->core.stats.largest_batch = n_keys;
+#endif
+    (void)why;
+    b->state = DLOAD_I_RUNNING;
+    b->keys = b->own_keys;
+    b->n = n_keys;
+    b->ctx = l->core.ctx;
+    b->token = l->core.clear_seq;
+    l->core.n_running++;
+    l->core.n_out++;
+    dload_status st = l->core.fetch(b);
+    l->core.n_running--;
+    if (st == DLOAD_PENDING)
+        st = DLOAD_EINVAL; /* nobody could end it */
+    DLOAD_I_FN(i_publish)(l, b, st < 0 ? st : DLOAD_MISSING);
+    l->core.n_out--; /* only now may the loader be destroyed */
+    return n_keys;
+}
+
+/* ---- clears ---- */
+
+/* What was sent before brings nothing any more: later loads neither join nor trust it. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_outdate)(DLOAD_NAME *l, const DLOAD_I_ID *id)
+{
+    uint32_t place = 0;
+    DLOAD_I_BATCH *b = DLOAD_I_FN(i_flight)(l, &id->key, &place);
+    l->core.last_clear[(uint32_t)(id->hash >> 32) % DLOAD_I_SOLO_CLEARS] = ++l->core.clear_seq;
+    if (b != NULL && b->state == DLOAD_I_RUNNING)
+        b->seats[place].detached =
+            true; /* one that is queued will be fetched after this: it stays */
+}
+
+DLOAD_I_LOCAL void DLOAD_I_FN(i_outdate_all)(DLOAD_NAME *l)
+{
+    l->core.clear_seq++;
+    for (uint32_t i = 0; i < DLOAD_I_SOLO_CLEARS; i++)
+        l->core.last_clear[i] = l->core.clear_seq;
+    for (uint32_t k = 0; k < l->core.n_batches; k++) {
+        DLOAD_I_BATCH *b = &l->core.batches[k];
+        for (uint32_t i = 0; i < b->n_seats && b->state == DLOAD_I_RUNNING; i++)
+            b->seats[i].detached = true;
+    }
+}
+
+/* Is a key on its way: waiting, or being fetched? */
+DLOAD_I_LOCAL dload_state DLOAD_I_FN(i_way)(const DLOAD_NAME *l, const DLOAD_I_ID *id)
+{
+    uint32_t place = 0;
+    const DLOAD_I_BATCH *b = DLOAD_I_FN(i_flight)(l, &id->key, &place);
+    if (b == NULL)
+        return DLOAD_STATE_ABSENT;
+    return b->state == DLOAD_I_RUNNING ? DLOAD_STATE_IN_FLIGHT : DLOAD_STATE_QUEUED;
+}
+
+/* Was the key cleared since the token was taken? May say yes for a neighbour, and for a key that was cleared 2^31
+ * clears ago: then a value is not cached that could have been. */
+DLOAD_I_LOCAL bool DLOAD_I_FN(i_cleared_since)(const DLOAD_NAME *l, const DLOAD_I_ID *id,
+                                               dload_token token)
+{
+    uint32_t last = l->core.last_clear[(uint32_t)(id->hash >> 32) % DLOAD_I_SOLO_CLEARS];
+    return last - (uint32_t)token - 1u < UINT32_C(1) << 31;
+}
+
+/* ---- the fetch function's side ---- */
+
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_answer)(DLOAD_I_BATCH *b, size_t i, dload_status status,
+                                                const DLOAD_I_V *value, bool moved, uint64_t ttl_ns)
+{
+    (void)moved; /* plain values are copied either way */
+    if (status >= 0 && value == NULL)
+        return DLOAD_EINVAL;
+    if (i >= b->n_seats)
+        return DLOAD_EBATCH;
+    dload_i_seat *f = &b->seats[i];
+    if (f->answered)
+        return DLOAD_EBUSY;
+    if (status >= 0)
+        b->values[i] = *value;
+    f->status = status;
+    f->ttl_ns = ttl_ns;
+    f->answered = true;
+    return DLOAD_OK;
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(batch_put)(DLOAD_I_BATCH *b, DLOAD_I_K key,
+                                               const DLOAD_I_V *value)
+{
+    struct DLOAD_NAME *l = b->owner;
+    dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
+    if (st < 0 || value == NULL)
+        return value == NULL ? DLOAD_EINVAL : st;
+    for (uint32_t i = 0; i < b->n_seats; i++) {
+        if (DLOAD_I_FN(i_same)(&b->own_keys[i], &key)) /* asked for after all */
+            return DLOAD_I_FN(i_answer)(b, i, DLOAD_OK, value, false, DLOAD_I_TTL_DEFAULT);
+    }
+    DLOAD_I_FN(item) item;
+    item.id = DLOAD_I_FN(i_id)(&l->cache, key, 0);
+    if (DLOAD_I_FN(i_cleared_since)(l, &item.id, b->token))
+        return DLOAD_ECANCELED;
+    if (l->cache.n_shards == 0)
+        return DLOAD_OK;
+    DLOAD_I_V copy = *value;
+    item.value = &copy;
+    item.status = DLOAD_OK;
+    item.ttl_ns = l->cache.ttl_ns;
+    item.now_ns = DLOAD_TTL ? DLOAD_I_FN(i_now)(&l->cache) : 0;
+    st = DLOAD_I_FN(i_store)(&l->cache, &item);
+    DLOAD_I_COUNT(l, stores, st >= 0);
+    return st;
+}
+
+#endif /* DLOAD_I_BODIES && !DLOAD_ASYNC */
+#endif /* DLOAD_I_HAVE_SOLO */
 
 /* ==== typed/owed.h ==== */
 
@@ -13928,7 +14467,7 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_settle)(DLOAD_I_FN(batch) * b, uint32_t i)
 #ifndef DLOAD_I_HAVE_OPS
 #define DLOAD_I_HAVE_OPS
 
-#if DLOAD_I_BODIES
+#if DLOAD_I_BODIES && DLOAD_ASYNC
 
 #define DLOAD_I_BATCH  DLOAD_I_FN(batch)
 #define DLOAD_I_WAITER DLOAD_I_FN(waiter)
@@ -14206,7 +14745,7 @@ DLOAD_I_UNUSED static const dload_i_ops *DLOAD_I_FN(i_ops)(void)
     return &ops;
 }
 
-#endif /* DLOAD_I_BODIES */
+#endif /* DLOAD_I_BODIES && DLOAD_ASYNC */
 #endif /* DLOAD_I_HAVE_OPS */
 
 /* ==== typed/answer.h ==== */
@@ -14216,6 +14755,8 @@ DLOAD_I_UNUSED static const dload_i_ops *DLOAD_I_FN(i_ops)(void)
 #define DLOAD_I_HAVE_ANSWER
 
 #if DLOAD_I_BODIES
+
+#if DLOAD_ASYNC
 
 /* Records the answer at place i, and publishes it when the function has returned already. With st < 0 there
  * is no value. *moved says that *value is ours whatever happens, and afterwards, whether it is to be released. The
@@ -14288,6 +14829,8 @@ DLOAD_I_INLINE dload_status DLOAD_I_FN(i_answer)(DLOAD_I_BATCH *b, size_t i, dlo
     return DLOAD_I_FN(i_answer_at)(b, i, status, value, moved, ttl_ns);
 }
 
+#endif /* DLOAD_ASYNC */
+
 DLOAD_I_API dload_status DLOAD_I_FN(batch_set)(DLOAD_I_BATCH *b, size_t i, const DLOAD_I_V *value)
 {
     return DLOAD_I_FN(i_answer)(b, i, DLOAD_OK, value, false, DLOAD_I_TTL_DEFAULT);
@@ -14325,6 +14868,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_set_bytes)(DLOAD_I_BATCH *b, size_t i,
     return DLOAD_I_FN(i_answer)(b, i, DLOAD_OK, &blob, true, DLOAD_I_TTL_DEFAULT);
 }
 #endif
+
+#if DLOAD_ASYNC /* otherwise in solo.h */
 
 #if DLOAD_STORE
 /* In run_second.h. */
@@ -14426,6 +14971,8 @@ DLOAD_I_API bool DLOAD_I_FN(batch_cancelled)(const DLOAD_I_BATCH *b)
 {
     return DLOAD_I_LOAD_RELAXED(&b->base.n_waiters) == 0;
 }
+
+#endif /* DLOAD_ASYNC */
 
 #endif /* DLOAD_I_BODIES */
 #endif /* DLOAD_I_HAVE_ANSWER */
@@ -15535,7 +16082,7 @@ DLOAD_I_NOINLINE bool DLOAD_I_FN(i_settle_old)(DLOAD_NAME *l, dload_i_batch *bas
 #ifndef DLOAD_I_HAVE_LOAD
 #define DLOAD_I_HAVE_LOAD
 
-#if DLOAD_I_BODIES
+#if DLOAD_I_BODIES && DLOAD_ASYNC
 
 #define DLOAD_I_SLEEPER DLOAD_I_FN(sleeper)
 
@@ -15858,7 +16405,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(cancel)(DLOAD_NAME *l, DLOAD_I_WAITER *w)
     return st;
 }
 
-#endif /* DLOAD_I_BODIES */
+#endif /* DLOAD_I_BODIES && DLOAD_ASYNC */
 #endif /* DLOAD_I_HAVE_LOAD */
 
 /* ==== typed/load_many.h ==== */
@@ -15871,7 +16418,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(cancel)(DLOAD_NAME *l, DLOAD_I_WAITER *w)
 #ifndef DLOAD_I_HAVE_LOAD_MANY
 #define DLOAD_I_HAVE_LOAD_MANY
 
-#if DLOAD_I_BODIES
+#if DLOAD_I_BODIES && DLOAD_ASYNC
 
 /* A call for many keys, while it runs. */
 typedef struct DLOAD_I_FN(i_many) {
@@ -16093,8 +16640,355 @@ DLOAD_I_API dload_status DLOAD_I_FN(load_many)(DLOAD_NAME *l, const DLOAD_I_K *k
     return DLOAD_I_FN(load_many_with)(l, keys, n, NULL, out, statuses);
 }
 
-#endif /* DLOAD_I_BODIES */
+#endif /* DLOAD_I_BODIES && DLOAD_ASYNC */
 #endif /* DLOAD_I_HAVE_LOAD_MANY */
+
+/* ==== typed/solo_calls.h ==== */
+
+/* >>solo_calls -- the calls of a loader with DLOAD_ASYNC 0: from init to destroy.
+ *
+ * Takes the place of load.h, load_many.h and control.h.
+ */
+#ifndef DLOAD_I_HAVE_SOLO_CALLS
+#define DLOAD_I_HAVE_SOLO_CALLS
+
+#if DLOAD_I_BODIES && !DLOAD_ASYNC
+
+/* ---- blocking ---- */
+
+/* Asks for one key of a blocking call: a hit's status, why it cannot be, or DLOAD_PENDING. Where there is no room
+ * what waits longest is sent. */
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_ask_key)(DLOAD_NAME *l, dload_i_asker *asker,
+                                                 const DLOAD_I_K *key, size_t at)
+{
+    DLOAD_I_ID id = DLOAD_I_FN(i_id)(&l->cache, *key, 0);
+    for (;;) {
+        dload_status st = DLOAD_PENDING;
+        if (l->core.closed)
+            return DLOAD_ECLOSED;
+        if ((asker->flags & DLOAD_FRESH) == 0)
+            st = DLOAD_I_FN(i_look)(&l->cache, &id, (DLOAD_I_V *)asker->out + at);
+        if (st != DLOAD_PENDING)
+            return st;
+        dload_i_ask *ask = asker->own.asker == NULL ? &asker->own : l->core.spare;
+        if (ask != NULL) {
+            dload_i_ask *next = ask->next;
+            ask->asker = asker;
+            ask->at = at;
+            st = DLOAD_I_FN(i_ask)(l, key, asker->flags, ask);
+            if (st == DLOAD_PENDING) {
+                asker->n_pending++;
+                if (ask != &asker->own)
+                    l->core.spare = next;
+                return st;
+            }
+            ask->asker = NULL;
+            if (st != DLOAD_EAGAIN)
+                return st;
+        }
+        if (l->core.queue == NULL)
+            return DLOAD_EAGAIN; /* all that there is runs, and this is called from there */
+        (void)DLOAD_I_FN(i_send)(l, DLOAD_BY_IDLE);
+    }
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(load_many_with)(DLOAD_NAME *l, const DLOAD_I_K *keys, size_t n,
+                                                    const dload_call *call, DLOAD_I_V *out,
+                                                    dload_status *statuses)
+{
+    if ((n != 0 && (keys == NULL || out == NULL)) || (call != NULL && call->group != 0))
+        return DLOAD_EINVAL;
+    dload_status result = DLOAD_OK;
+    dload_i_asker asker;
+    asker.own.asker = NULL;
+    asker.out = out;
+    asker.statuses = statuses;
+    asker.n_pending = 0;
+    asker.flags = call != NULL ? call->flags : 0;
+    for (size_t i = 0; i < n; i++) {
+        DLOAD_I_K key = keys[i];
+        dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
+        if (st >= 0)
+            st = DLOAD_I_FN(i_ask_key)(l, &asker, &key, i);
+        if (st == DLOAD_PENDING)
+            continue;
+        if (statuses != NULL)
+            statuses[i] = st;
+        /* About the call, and not about one key's answer? */
+        if (result == DLOAD_OK &&
+            (st == DLOAD_EAGAIN || st == DLOAD_ECLOSED || st == DLOAD_EDEADLK))
+            result = st;
+    }
+    while (asker.n_pending != 0)
+        (void)DLOAD_I_FN(i_send)(l, DLOAD_BY_IDLE);
+    return result;
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(load_many)(DLOAD_NAME *l, const DLOAD_I_K *keys, size_t n,
+                                               DLOAD_I_V *out, dload_status *statuses)
+{
+    return DLOAD_I_FN(load_many_with)(l, keys, n, NULL, out, statuses);
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(load_with)(DLOAD_NAME *l, DLOAD_I_K key, const dload_call *call,
+                                               DLOAD_I_V *out)
+{
+    dload_status status = DLOAD_EINVAL;
+    (void)DLOAD_I_FN(load_many_with)(l, &key, 1, call, out, &status);
+    return status;
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(load)(DLOAD_NAME *l, DLOAD_I_K key, DLOAD_I_V *out)
+{
+    return DLOAD_I_FN(load_with)(l, key, NULL, out);
+}
+
+/* ---- without blocking ---- */
+
+DLOAD_I_API dload_status DLOAD_I_FN(start_with)(DLOAD_NAME *l, DLOAD_I_K key,
+                                                const dload_call *call, DLOAD_I_WAITER *w)
+{
+    if (w == NULL || (call != NULL && call->group != 0))
+        return DLOAD_EINVAL;
+    uint32_t flags = call != NULL ? call->flags : 0;
+    dload_status st = DLOAD_I_FN(i_canon)(&key, l->cache.max_key_bytes);
+    if (st >= 0 && l->core.closed)
+        st = DLOAD_ECLOSED;
+    if (st >= 0) {
+        DLOAD_I_ID id = DLOAD_I_FN(i_id)(&l->cache, key, 0);
+        st = (flags & DLOAD_FRESH) != 0 ? DLOAD_PENDING
+                                        : DLOAD_I_FN(i_look)(&l->cache, &id, &w->value);
+        w->base.asker = NULL;
+        if (st == DLOAD_PENDING)
+            st = DLOAD_I_FN(i_ask)(l, &key, flags, &w->base);
+    }
+    w->status = st;
+    return st;
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(start)(DLOAD_NAME *l, DLOAD_I_K key, DLOAD_I_WAITER *w)
+{
+    return DLOAD_I_FN(start_with)(l, key, NULL, w);
+}
+
+/* The key at place i of a batch that was not sent is not wanted any more. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_unseat)(DLOAD_NAME *l, DLOAD_I_BATCH *b, uint32_t i)
+{
+    for (b->n_seats--; i < b->n_seats; i++) {
+        b->seats[i] = b->seats[i + 1];
+        b->own_keys[i] = b->own_keys[i + 1];
+    }
+    if (b->n_seats != 0)
+        return;
+    DLOAD_I_BATCH **at = &l->core.queue;
+    DLOAD_I_BATCH *before = NULL;
+    for (; *at != b; at = &before->next)
+        before = *at;
+    *at = b->next;
+    if (l->core.last == b)
+        l->core.last = before;
+    b->state = 0;
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(cancel)(DLOAD_NAME *l, DLOAD_I_WAITER *w)
+{
+    if (w == NULL)
+        return DLOAD_EINVAL;
+    for (uint32_t k = 0; k < l->core.n_batches; k++) {
+        DLOAD_I_BATCH *b = &l->core.batches[k];
+        for (uint32_t i = 0; i < b->n_seats; i++) {
+            dload_i_ask **at = &b->seats[i].first;
+            while (*at != NULL && *at != &w->base)
+                at = &(*at)->next;
+            if (*at == NULL)
+                continue;
+            *at = w->base.next;
+            w->status = DLOAD_ECANCELED;
+            DLOAD_I_COUNT(l, cancelled, 1u);
+            if (b->seats[i].first == NULL && b->state != DLOAD_I_RUNNING)
+                DLOAD_I_FN(i_unseat)(l, b, i);
+            return DLOAD_OK;
+        }
+    }
+    return DLOAD_EBUSY;
+}
+
+/* ---- triggers ---- */
+
+/* Sends what is queued now, and only that. Returns how many keys went. */
+DLOAD_I_LOCAL size_t DLOAD_I_FN(i_dispatch)(DLOAD_NAME *l, dload_trigger why)
+{
+    size_t n_keys = 0;
+    uint32_t n_batches = 0;
+    for (const DLOAD_I_BATCH *b = l->core.queue; b != NULL; b = b->next)
+        n_batches++;
+    if (l->core.last != NULL)
+        l->core.last->state = DLOAD_I_QUEUED; /* what callbacks add goes into another */
+    while (n_batches-- > 0 && l->core.queue != NULL)
+        n_keys += DLOAD_I_FN(i_send)(l, why);
+    return n_keys;
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(dispatch)(DLOAD_NAME *l, size_t *n_keys)
+{
+    size_t n = DLOAD_I_FN(i_dispatch)(l, DLOAD_BY_EXPLICIT);
+    if (n_keys != NULL)
+        *n_keys = n;
+    return DLOAD_OK;
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(process)(DLOAD_NAME *l, uint64_t now_ns)
+{
+    (void)DLOAD_I_FN(i_dispatch)(l, DLOAD_BY_SETTLE);
+    return DLOAD_I_FN(cache_advance)(&l->cache, now_ns);
+}
+
+DLOAD_I_API uint64_t DLOAD_I_FN(now)(const DLOAD_NAME *l)
+{
+    return dload_i_now(l->cache.env);
+}
+
+/* ---- life ---- */
+
+DLOAD_I_API DLOAD_I_FN(config) DLOAD_I_FN(config_default)(void)
+{
+    DLOAD_I_FN(config) cfg;
+    memset(&cfg, 0, sizeof cfg);
+    cfg.capacity = 4096;
+    cfg.ttl_ns = DLOAD_NEVER;
+    cfg.max_batch = 100;
+    cfg.max_queue = 100;
+    return cfg;
+}
+
+/* A part of the loader's block. */
+DLOAD_I_LOCAL void *DLOAD_I_FN(i_part)(char **at, size_t n_bytes)
+{
+    void *part = *at;
+    *at += DLOAD_I_BLOCK_UP(n_bytes);
+    return part;
+}
+
+/* Batches, their places, and one request for each place, in one block. */
+DLOAD_I_LOCAL bool DLOAD_I_FN(i_lay_out)(DLOAD_NAME *l, uint32_t n_batches, uint32_t max_batch)
+{
+    const size_t n_places = (size_t)n_batches * max_batch;
+    const size_t n_bytes = DLOAD_I_SOLO_BYTES(sizeof(DLOAD_I_K), sizeof(DLOAD_I_V),
+                                              sizeof(DLOAD_I_BATCH), n_batches, n_places);
+    char *at = (char *)dload_i_alloc(l->cache.env, n_bytes);
+    if (at == NULL)
+        return false;
+    memset(at, 0, n_bytes);
+    l->core.block = at;
+    l->core.block_bytes = n_bytes;
+    DLOAD_I_V *values = (DLOAD_I_V *)DLOAD_I_FN(i_part)(&at, n_places * sizeof *values);
+    dload_i_seat *seats = (dload_i_seat *)DLOAD_I_FN(i_part)(&at, n_places * sizeof *seats);
+    l->core.batches = (DLOAD_I_BATCH *)DLOAD_I_FN(i_part)(&at, n_batches * sizeof *l->core.batches);
+    dload_i_ask *asks = (dload_i_ask *)DLOAD_I_FN(i_part)(&at, n_places * sizeof *asks);
+    DLOAD_I_K *keys = (DLOAD_I_K *)DLOAD_I_FN(i_part)(&at, n_places * sizeof *keys);
+    for (size_t i = 0; i < n_places; i++) {
+        asks[i].next = l->core.spare;
+        l->core.spare = &asks[i];
+    }
+    for (uint32_t k = 0; k < n_batches; k++) {
+        DLOAD_I_BATCH *b = &l->core.batches[k];
+        b->own_keys = keys + (size_t)k * max_batch;
+        b->values = values + (size_t)k * max_batch;
+        b->seats = seats + (size_t)k * max_batch;
+        b->owner = l;
+    }
+    l->core.n_batches = n_batches;
+    l->core.max_batch = max_batch;
+    return true;
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(init_checked)(DLOAD_NAME *l, const DLOAD_I_FN(config) * config,
+                                                  size_t config_bytes, uint64_t fingerprint)
+{
+    if (l == NULL || config == NULL)
+        return DLOAD_EINVAL;
+    if (config_bytes != sizeof *config || fingerprint != DLOAD_I_FINGERPRINT)
+        return DLOAD_ELAYOUT;
+    memset(l, 0, sizeof *l);
+    const dload_env *env = config->env != NULL ? config->env : dload_env_default();
+    const size_t max_batch = config->max_batch != 0 ? config->max_batch : 100;
+    const size_t max_queue = config->max_queue != 0 ? config->max_queue : max_batch;
+    uint32_t n_batches = 1;
+    for (size_t left = max_queue; left != 0 && n_batches <= DLOAD_I_SOLO_MAX; n_batches++)
+        left -= left < max_batch ? left : max_batch; /* no division: not every core has one */
+    if (config->fetch == NULL || max_batch > (UINT32_C(1) << 20) || n_batches > DLOAD_I_SOLO_MAX ||
+        env->alloc == NULL || env->free == NULL)
+        return DLOAD_EINVAL;
+    DLOAD_I_FN(cache_config) cache;
+    memset(&cache, 0, sizeof cache);
+    cache.env = env;
+    cache.capacity = config->capacity;
+#if DLOAD_I_WEIGHED
+    cache.max_weight = config->max_weight;
+#endif
+    cache.ttl_ns = config->ttl_ns;
+    cache.ttl_jitter_pct = config->ttl_jitter_pct;
+#if DLOAD_HASH == DLOAD_HASH_SIP
+    memcpy(cache.hash_key, config->hash_key, sizeof cache.hash_key);
+#endif
+    dload_status st = DLOAD_I_FN(cache_init)(&l->cache, &cache);
+    if (st < 0)
+        return st;
+    if (!DLOAD_I_FN(i_lay_out)(l, n_batches, (uint32_t)max_batch)) {
+        (void)DLOAD_I_FN(cache_destroy)(&l->cache);
+        return DLOAD_ENOMEM;
+    }
+    l->core.fetch = config->fetch;
+    l->core.ctx = config->ctx;
+    l->core.error_ttl = config->error_ttl;
+    l->core.missing_ttl_ns = config->missing_ttl_ns;
+    return DLOAD_OK;
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(close)(DLOAD_NAME *l, dload_close_mode mode,
+                                           uint64_t deadline_ns)
+{
+    (void)deadline_ns; /* nothing waits */
+    if (mode != DLOAD_DRAIN && mode != DLOAD_FAIL)
+        return DLOAD_EINVAL;
+    if (l->core.n_running != 0)
+        return DLOAD_EBUSY; /* from inside a fetch function */
+    l->core.closed = true;
+    while (l->core.queue != NULL) {
+        if (mode == DLOAD_DRAIN)
+            (void)DLOAD_I_FN(i_send)(l, DLOAD_BY_CLOSE);
+        else
+            DLOAD_I_FN(i_publish)(l, DLOAD_I_FN(i_pop)(l), DLOAD_ECLOSED);
+    }
+    return DLOAD_OK;
+}
+
+DLOAD_I_API dload_status DLOAD_I_FN(destroy)(DLOAD_NAME *l)
+{
+    if (l->core.block == NULL)
+        return DLOAD_OK; /* never initialised, or destroyed before */
+    if (l->core.n_out != 0 || l->core.queue != NULL)
+        return DLOAD_EBUSY;
+    dload_i_free(l->cache.env, l->core.block, l->core.block_bytes);
+    (void)DLOAD_I_FN(cache_destroy)(&l->cache);
+    memset(&l->core, 0, sizeof l->core);
+    return DLOAD_OK;
+}
+
+#if DLOAD_STATS
+DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats)
+{
+    if (stats == NULL)
+        return DLOAD_EINVAL;
+    *stats = l->core.stats;
+    DLOAD_I_FN(i_cache_stats)(&l->cache, stats);
+    stats->loads = stats->hits + stats->joins + stats->misses;
+    return DLOAD_OK;
+}
+#endif
+
+#endif /* DLOAD_I_BODIES && !DLOAD_ASYNC */
+#endif /* DLOAD_I_HAVE_SOLO_CALLS */
 
 /* ==== typed/outside.h ==== */
 
@@ -16108,6 +17002,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(load_many)(DLOAD_NAME *l, const DLOAD_I_K *k
 
 #if DLOAD_I_BODIES
 
+#if DLOAD_ASYNC
+
 /* Under the mutex: later loads neither join nor trust what was sent before. */
 DLOAD_I_LOCAL void DLOAD_I_FN(i_outdate)(DLOAD_NAME *l, const DLOAD_I_ID *id)
 {
@@ -16116,6 +17012,23 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_outdate)(DLOAD_NAME *l, const DLOAD_I_ID *id)
     if (ref != NULL && ref->batch->state >= DLOAD_I_RUNNING)
         dload_i_detach(&l->core, ref); /* one that is queued will be fetched after this: it stays */
 }
+
+/* ... whatever its key. */
+DLOAD_I_INLINE void DLOAD_I_FN(i_outdate_all)(DLOAD_NAME *l)
+{
+    l->core.clear_all_seq = ++l->core.clear_seq; /* flights sent before are joined no more */
+}
+
+/* Is a key on its way: waiting, or being fetched? */
+DLOAD_I_LOCAL dload_state DLOAD_I_FN(i_way)(DLOAD_NAME *l, const DLOAD_I_ID *id)
+{
+    const dload_i_ref *ref = DLOAD_I_FN(i_flight)(l, id);
+    if (ref == NULL)
+        return DLOAD_STATE_ABSENT;
+    return ref->batch->state >= DLOAD_I_RUNNING ? DLOAD_STATE_IN_FLIGHT : DLOAD_STATE_QUEUED;
+}
+
+#endif /* DLOAD_ASYNC */
 
 /* Is the key cached, for a reader? Counts no use. */
 DLOAD_I_LOCAL bool DLOAD_I_FN(i_has)(DLOAD_NAME *l, const DLOAD_I_ID *id)
@@ -16264,14 +17177,10 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_peek)(DLOAD_NAME *l, uint64_t group, DLO
 #endif
         DLOAD_I_LOOKED(&s->lock);
     }
-    if (*state == DLOAD_STATE_ABSENT && !quiet) {
+    if (*state == DLOAD_STATE_ABSENT && !quiet)
         st = DLOAD_EAGAIN; /* flights are just changing */
-    } else if (*state == DLOAD_STATE_ABSENT) {
-        const dload_i_ref *ref = DLOAD_I_FN(i_flight)(l, &id);
-        if (ref != NULL)
-            *state =
-                ref->batch->state >= DLOAD_I_RUNNING ? DLOAD_STATE_IN_FLIGHT : DLOAD_STATE_QUEUED;
-    }
+    else if (*state == DLOAD_STATE_ABSENT)
+        *state = DLOAD_I_FN(i_way)(l, &id);
     DLOAD_I_LOOKED(&l->mutex);
     return st;
 }
@@ -16373,7 +17282,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_clear_all)(DLOAD_NAME *l, bool in_store)
     if (DLOAD_I_FORKED(&l->cache))
         return DLOAD_EFORK;
     DLOAD_I_ACQUIRE(&l->mutex);
-    l->core.clear_all_seq = ++l->core.clear_seq; /* flights sent before are joined no more */
+    DLOAD_I_FN(i_outdate_all)(l);
     uint32_t full = DLOAD_I_FN(i_new_epoch)(&l->cache);
 #if DLOAD_STORE
     if (in_store && DLOAD_I_FN(i_has_second)(l))
@@ -16587,7 +17496,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(sink)(DLOAD_NAME *l, dload_sink *sink)
 #ifndef DLOAD_I_HAVE_CONTROL
 #define DLOAD_I_HAVE_CONTROL
 
-#if DLOAD_I_BODIES
+#if DLOAD_I_BODIES && DLOAD_ASYNC
 
 /* ---- life ---- */
 
@@ -16923,29 +17832,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats)
         return DLOAD_EFORK;
     DLOAD_I_ACQUIRE(&l->mutex);
     *stats = l->core.stats;
-    for (uint32_t i = 0; i < l->cache.n_shards; i++) {
-        DLOAD_I_SHARD *s = DLOAD_I_SHARD_AT(&l->cache, i);
-        DLOAD_I_ACQUIRE(&s->lock);
-        stats->hits += s->hits;
-        stats->evictions += s->evictions;
-        stats->expired += s->expired;
-        stats->entries += s->n_live;
-#if DLOAD_COMPACT
-        stats->pinned += s->n_pinned;
-#else
-        stats->long_probes += s->long_probes;
-        stats->pinned += s->n_live_pinned;
-#endif
-#if DLOAD_I_WEIGHED
-        stats->weight += s->weight;
-        stats->too_heavy += s->too_heavy;
-#endif
-        DLOAD_I_RELEASE(&s->lock);
-    }
-#if DLOAD_I_LOCKLESS && DLOAD_STATS
-    if (l->cache.n_shards != 0)
-        stats->hits += dload_i_stripe_sum(l->cache.stripes);
-#endif
+    DLOAD_I_FN(i_cache_stats)(&l->cache, stats);
 #if DLOAD_STORE
     stats->store_unsent = l->second.n_unsent + dload_i_all_unsent(&l->second);
 #endif
@@ -16954,7 +17841,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats)
     return DLOAD_OK;
 }
 
-#endif /* DLOAD_I_BODIES */
+#endif /* DLOAD_I_BODIES && DLOAD_ASYNC */
 #endif /* DLOAD_I_HAVE_CONTROL */
 
 /* ==== typed/save.h ==== */
@@ -17746,6 +18633,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(restore_file)(DLOAD_NAME *l, const char *pat
 #undef DLOAD_CLOCK
 #undef DLOAD_HASH
 #undef DLOAD_STATS
+#undef DLOAD_ASYNC
 #undef DLOAD_SNAPSHOT
 #undef DLOAD_STORE
 #undef DLOAD_WEIGHT
@@ -17845,6 +18733,9 @@ DLOAD_I_API dload_status DLOAD_I_FN(restore_file)(DLOAD_NAME *l, const char *pat
 #undef DLOAD_I_OWED_REJECTED
 #undef DLOAD_I_OWED_OLD
 #undef DLOAD_I_OWED_DEAD
+#undef DLOAD_I_HAVE_SOLO
+#undef DLOAD_I_HAVE_SOLO_CALLS
+#undef DLOAD_I_COUNT
 #undef DLOAD_I_HAVE_OPS
 #undef DLOAD_I_BATCH
 #undef DLOAD_I_WAITER

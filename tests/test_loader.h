@@ -9,6 +9,9 @@
 #ifdef TEST_LOCK
 #define DLOAD_LOCK TEST_LOCK
 #endif
+#ifdef TEST_SOLO /* nothing waits: for suites that run with and without */
+#define DLOAD_ASYNC 0
+#endif
 #define DLOAD_NAME  tl
 #define DLOAD_KEY   uint64_t
 #define DLOAD_VALUE uint64_t
@@ -138,7 +141,9 @@ static inline void rec_finish(struct recorder *r)
 {
     tl_batch *b = rec_take(r, 0);
     rec_give_all(r, b);
+#ifndef TEST_SOLO
     must_ok(tl_batch_done(b, DLOAD_OK));
+#endif
 }
 
 /* ---- one loader, its environment and its recorder ---- */

@@ -62,4 +62,24 @@ DLOAD_I_LOCAL void dload_block_init(dload_block *block, void *memory, size_t n_b
     block->cap_bytes = n_bytes < skip ? 0 : (n_bytes - skip) & ~(size_t)(DLOAD_I_BLOCK_ALIGN - 1u);
 }
 
+/* The bytes of the block that a loader NAME with DLOAD_ASYNC 0 needs, of this capacity and max_batch; with max_batch
+ * 0 those of a cache alone. Constant, so that a static array can have them:
+ *
+ *     static uint64_t memory[(DLOAD_BYTES(regs, 32, 8) + 7) / 8];
+ *
+ * Takes that much, all of it in _init, and nothing later; one step of 8 less is DLOAD_ENOMEM. The cache has
+ * DLOAD_COMPACT 1, or capacity is DLOAD_NO_CACHE. A block for several is as large as their sum. */
+#define DLOAD_BYTES(NAME, capacity, max_batch) \
+    DLOAD_BYTES_QUEUED(NAME, capacity, max_batch, max_batch)
+
+/* The same with a config.max_queue of its own. */
+#define DLOAD_BYTES_QUEUED(NAME, capacity, max_batch, max_queue)                               \
+    (((capacity) == DLOAD_NO_CACHE ? 0 : NAME##_i_CACHE_BYTES(capacity)) +                     \
+     ((max_batch) == 0                                                                         \
+          ? 0                                                                                  \
+          : DLOAD_I_SOLO_BYTES(sizeof(NAME##_key), sizeof(NAME##_value), sizeof(NAME##_batch), \
+                               DLOAD_I_SOLO_BATCHES(max_batch, max_queue),                     \
+                               DLOAD_I_SOLO_BATCHES(max_batch, max_queue) * (max_batch))) +    \
+     sizeof(char[(max_batch) == 0 || NAME##_i_bounded ? 1 : -1]) - 1)
+
 #endif /* DLOAD_I_BLOCK_H */

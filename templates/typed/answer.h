@@ -6,6 +6,8 @@
 
 #if DLOAD_I_BODIES
 
+#if DLOAD_ASYNC
+
 /* Records the answer at place i, and publishes it when the function has returned already. With st < 0 there
  * is no value. *moved says that *value is ours whatever happens, and afterwards, whether it is to be released. The
  * mutex is held. */
@@ -77,6 +79,8 @@ DLOAD_I_INLINE dload_status DLOAD_I_FN(i_answer)(DLOAD_I_BATCH *b, size_t i, dlo
     return DLOAD_I_FN(i_answer_at)(b, i, status, value, moved, ttl_ns);
 }
 
+#endif /* DLOAD_ASYNC */
+
 DLOAD_I_API dload_status DLOAD_I_FN(batch_set)(DLOAD_I_BATCH *b, size_t i, const DLOAD_I_V *value)
 {
     return DLOAD_I_FN(i_answer)(b, i, DLOAD_OK, value, false, DLOAD_I_TTL_DEFAULT);
@@ -114,6 +118,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_set_bytes)(DLOAD_I_BATCH *b, size_t i,
     return DLOAD_I_FN(i_answer)(b, i, DLOAD_OK, &blob, true, DLOAD_I_TTL_DEFAULT);
 }
 #endif
+
+#if DLOAD_ASYNC /* otherwise in solo.h */
 
 #if DLOAD_STORE
 /* In run_second.h. */
@@ -215,6 +221,8 @@ DLOAD_I_API bool DLOAD_I_FN(batch_cancelled)(const DLOAD_I_BATCH *b)
 {
     return DLOAD_I_LOAD_RELAXED(&b->base.n_waiters) == 0;
 }
+
+#endif /* DLOAD_ASYNC */
 
 #endif /* DLOAD_I_BODIES */
 #endif /* DLOAD_I_HAVE_ANSWER */

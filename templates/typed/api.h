@@ -90,11 +90,13 @@ DLOAD_I_API dload_status DLOAD_I_FN(dispatch)(DLOAD_NAME *l, size_t *n_keys);
  * removes expired entries. Returns DLOAD_OK. */
 DLOAD_I_API dload_status DLOAD_I_FN(process)(DLOAD_NAME *l, uint64_t now_ns);
 
+#if DLOAD_ASYNC
 /* When _process wants to be called next, in env->now time; DLOAD_NEVER = nothing is waiting. */
 DLOAD_I_API uint64_t DLOAD_I_FN(next_deadline)(DLOAD_NAME *l);
 
 /* Says that n distinct keys are coming: the open batch goes with the n-th, without settling. */
 DLOAD_I_API dload_status DLOAD_I_FN(expect)(DLOAD_NAME *l, size_t n);
+#endif
 
 /* ---- the fetch function's side; i is the index of a key in b->keys ---- */
 
@@ -122,6 +124,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_fail)(DLOAD_I_FN(batch) * b, size_t i,
 DLOAD_I_API dload_status DLOAD_I_FN(batch_put)(DLOAD_I_FN(batch) * b, DLOAD_I_K key,
                                                const DLOAD_I_V *value);
 
+#if DLOAD_ASYNC
 /* Ends a batch whose fetch function returned DLOAD_PENDING: keys not answered get status, or
  * DLOAD_MISSING when it is DLOAD_OK. b is gone afterwards. Any thread. Callbacks run inside. */
 DLOAD_I_API dload_status DLOAD_I_FN(batch_done)(DLOAD_I_FN(batch) * b, dload_status status);
@@ -129,6 +132,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(batch_done)(DLOAD_I_FN(batch) * b, dload_sta
 /* True once nobody waits for any key of b any more, or b was abandoned: the function may stop. Somebody
  * may still join a key of b until it ends, and gets the status it ends with. */
 DLOAD_I_API bool DLOAD_I_FN(batch_cancelled)(const DLOAD_I_FN(batch) * b);
+#endif
 
 /* ---- the loader's cache, from outside ---- */
 
@@ -225,8 +229,10 @@ DLOAD_I_API dload_status DLOAD_I_FN(clear_all)(DLOAD_NAME *l);
 DLOAD_I_API dload_status DLOAD_I_FN(sink)(DLOAD_NAME *l, dload_sink *sink);
 #endif
 
+#if DLOAD_ASYNC || DLOAD_STATS
 /* Fills *stats with the counters since _init; consistent once the loader is quiet. O(shards). */
 DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats);
+#endif
 
 /* ---- the cache alone ---- */
 

@@ -4,7 +4,7 @@
 
 #include "outside.h"
 
-#if DLOAD_I_BODIES
+#if DLOAD_I_BODIES && DLOAD_ASYNC
 
 /* ---- life ---- */
 
@@ -340,29 +340,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats)
         return DLOAD_EFORK;
     DLOAD_I_ACQUIRE(&l->mutex);
     *stats = l->core.stats;
-    for (uint32_t i = 0; i < l->cache.n_shards; i++) {
-        DLOAD_I_SHARD *s = DLOAD_I_SHARD_AT(&l->cache, i);
-        DLOAD_I_ACQUIRE(&s->lock);
-        stats->hits += s->hits;
-        stats->evictions += s->evictions;
-        stats->expired += s->expired;
-        stats->entries += s->n_live;
-#if DLOAD_COMPACT
-        stats->pinned += s->n_pinned;
-#else
-        stats->long_probes += s->long_probes;
-        stats->pinned += s->n_live_pinned;
-#endif
-#if DLOAD_I_WEIGHED
-        stats->weight += s->weight;
-        stats->too_heavy += s->too_heavy;
-#endif
-        DLOAD_I_RELEASE(&s->lock);
-    }
-#if DLOAD_I_LOCKLESS && DLOAD_STATS
-    if (l->cache.n_shards != 0)
-        stats->hits += dload_i_stripe_sum(l->cache.stripes);
-#endif
+    DLOAD_I_FN(i_cache_stats)(&l->cache, stats);
 #if DLOAD_STORE
     stats->store_unsent = l->second.n_unsent + dload_i_all_unsent(&l->second);
 #endif
@@ -371,5 +349,5 @@ DLOAD_I_API dload_status DLOAD_I_FN(stats)(DLOAD_NAME *l, dload_stats *stats)
     return DLOAD_OK;
 }
 
-#endif /* DLOAD_I_BODIES */
+#endif /* DLOAD_I_BODIES && DLOAD_ASYNC */
 #endif /* DLOAD_I_HAVE_CONTROL */

@@ -8,7 +8,7 @@
 
 #include "refresh.h"
 
-#if DLOAD_I_BODIES
+#if DLOAD_I_BODIES && DLOAD_ASYNC
 
 #define DLOAD_I_SLEEPER DLOAD_I_FN(sleeper)
 
@@ -331,5 +331,5 @@ DLOAD_I_API dload_status DLOAD_I_FN(cancel)(DLOAD_NAME *l, DLOAD_I_WAITER *w)
     return st;
 }
 
-#endif /* DLOAD_I_BODIES */
+#endif /* DLOAD_I_BODIES && DLOAD_ASYNC */
 #endif /* DLOAD_I_HAVE_LOAD */

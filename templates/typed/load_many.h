@@ -8,7 +8,7 @@
 
 #include "load.h"
 
-#if DLOAD_I_BODIES
+#if DLOAD_I_BODIES && DLOAD_ASYNC
 
 /* A call for many keys, while it runs. */
 typedef struct DLOAD_I_FN(i_many) {
@@ -230,5 +230,5 @@ DLOAD_I_API dload_status DLOAD_I_FN(load_many)(DLOAD_NAME *l, const DLOAD_I_K *k
     return DLOAD_I_FN(load_many_with)(l, keys, n, NULL, out, statuses);
 }
 
-#endif /* DLOAD_I_BODIES */
+#endif /* DLOAD_I_BODIES && DLOAD_ASYNC */
 #endif /* DLOAD_I_HAVE_LOAD_MANY */

@@ -21,6 +21,7 @@ typedef struct DLOAD_I_FN(item) {
 #endif
 } DLOAD_I_FN(item);
 
+#if DLOAD_ASYNC
 /* A blocking call's place to sleep. Private. */
 typedef struct DLOAD_I_FN(sleeper) {
     dload_i_parker parker;
@@ -29,6 +30,7 @@ typedef struct DLOAD_I_FN(sleeper) {
     dload_i_blocked blocked;
 #endif
 } DLOAD_I_FN(sleeper);
+#endif
 
 #if DLOAD_SNAPSHOT
 /* How a snapshot is made, and restored. Zeros are the defaults; what one direction does not need is not
@@ -61,9 +63,12 @@ typedef struct DLOAD_I_FN(snapshot) {
      (uint64_t)DLOAD_CLOCK << 44 | (uint64_t)DLOAD_TTL << 43 | (uint64_t)DLOAD_STATS << 42 |    \
      (uint64_t)DLOAD_I_OWNED << 41 | (uint64_t)DLOAD_GROUP << 40 |                              \
      (uint64_t)DLOAD_I_KEY_KIND << 36 | (uint64_t)(sizeof(DLOAD_I_K) & 0xff) << 28 |            \
-     (uint64_t)DLOAD_I_WEIGHED << 27 | (uint64_t)DLOAD_ON_REMOVE << 26 |                        \
+     (uint64_t)(!DLOAD_ASYNC) << 47 | (uint64_t)DLOAD_I_WEIGHED << 27 |                         \
+     (uint64_t)DLOAD_ON_REMOVE << 26 |                                                          \
      ((uint64_t)sizeof(DLOAD_I_V) * 31 + sizeof(DLOAD_NAME) + DLOAD_COMPACT * 7919u) %          \
          (UINT64_C(1) << 26))
+
+#if DLOAD_ASYNC
 
 /* A loader. All fields are private; the struct is public so that it can live anywhere. It must not
  * be moved or copied between _init and _destroy. */
@@ -80,5 +85,43 @@ typedef struct DLOAD_NAME {
     dload_i_locking locking;
 #endif
 } DLOAD_NAME;
+
+#else
+
+/* What is on its way. Private. */
+typedef struct DLOAD_I_FN(i_core) {
+    dload_status (*fetch)(DLOAD_I_FN(batch) * b);
+    void *ctx;
+    uint64_t (*error_ttl)(void *ctx, dload_status status);
+    uint64_t missing_ttl_ns;
+    DLOAD_I_FN(batch) * batches; /* n_batches of them, in block */
+    DLOAD_I_FN(batch) * queue;   /* those that wait, oldest first */
+    DLOAD_I_FN(batch) * last;    /* ... and the newest, which may be open */
+    dload_i_ask *spare;          /* requests for calls with many keys */
+    void *block;
+    size_t block_bytes;
+    uint32_t n_batches, max_batch;
+    uint32_t clear_seq;                       /* clears so far */
+    uint32_t last_clear[DLOAD_I_SOLO_CLEARS]; /* clear_seq of the last clear, by hash */
+    uint8_t n_running;                        /* fetch functions that have not returned */
+    uint8_t n_out;                            /* ... or whose callbacks run */
+    bool closed;
+#if DLOAD_STATS
+    dload_stats stats;
+#endif
+} DLOAD_I_FN(i_core);
+
+/* A loader. All fields are private; the struct is public so that it can live anywhere. It must not
+ * be moved or copied between _init and _destroy. */
+typedef struct DLOAD_NAME {
+    DLOAD_I_FN(i_core) core;
+    DLOAD_I_FN(cache) cache;
+    DLOAD_I_MUTEX_T mutex; /* of nothing: what both kinds of loader share takes it */
+} DLOAD_NAME;
+
+#endif /* DLOAD_ASYNC */
+
+/* Loaders whose memory is one block of a known size; see DLOAD_BYTES. */
+enum { DLOAD_I_FN(i_bounded) = !DLOAD_ASYNC };
 
 #endif /* DLOAD_I_HAVE_LOADER */

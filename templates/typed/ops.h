@@ -8,7 +8,7 @@
 #include "owed.h"
 #include "../runtime/drive.h"
 
-#if DLOAD_I_BODIES
+#if DLOAD_I_BODIES && DLOAD_ASYNC
 
 #define DLOAD_I_BATCH  DLOAD_I_FN(batch)
 #define DLOAD_I_WAITER DLOAD_I_FN(waiter)
@@ -286,5 +286,5 @@ DLOAD_I_UNUSED static const dload_i_ops *DLOAD_I_FN(i_ops)(void)
     return &ops;
 }
 
-#endif /* DLOAD_I_BODIES */
+#endif /* DLOAD_I_BODIES && DLOAD_ASYNC */
 #endif /* DLOAD_I_HAVE_OPS */

@@ -10,6 +10,8 @@
 
 #if DLOAD_I_BODIES
 
+#if DLOAD_ASYNC
+
 /* Under the mutex: later loads neither join nor trust what was sent before. */
 DLOAD_I_LOCAL void DLOAD_I_FN(i_outdate)(DLOAD_NAME *l, const DLOAD_I_ID *id)
 {
@@ -18,6 +20,23 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_outdate)(DLOAD_NAME *l, const DLOAD_I_ID *id)
     if (ref != NULL && ref->batch->state >= DLOAD_I_RUNNING)
         dload_i_detach(&l->core, ref); /* one that is queued will be fetched after this: it stays */
 }
+
+/* ... whatever its key. */
+DLOAD_I_INLINE void DLOAD_I_FN(i_outdate_all)(DLOAD_NAME *l)
+{
+    l->core.clear_all_seq = ++l->core.clear_seq; /* flights sent before are joined no more */
+}
+
+/* Is a key on its way: waiting, or being fetched? */
+DLOAD_I_LOCAL dload_state DLOAD_I_FN(i_way)(DLOAD_NAME *l, const DLOAD_I_ID *id)
+{
+    const dload_i_ref *ref = DLOAD_I_FN(i_flight)(l, id);
+    if (ref == NULL)
+        return DLOAD_STATE_ABSENT;
+    return ref->batch->state >= DLOAD_I_RUNNING ? DLOAD_STATE_IN_FLIGHT : DLOAD_STATE_QUEUED;
+}
+
+#endif /* DLOAD_ASYNC */
 
 /* Is the key cached, for a reader? Counts no use. */
 DLOAD_I_LOCAL bool DLOAD_I_FN(i_has)(DLOAD_NAME *l, const DLOAD_I_ID *id)
@@ -166,14 +185,10 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_peek)(DLOAD_NAME *l, uint64_t group, DLO
 #endif
         DLOAD_I_LOOKED(&s->lock);
     }
-    if (*state == DLOAD_STATE_ABSENT && !quiet) {
+    if (*state == DLOAD_STATE_ABSENT && !quiet)
         st = DLOAD_EAGAIN; /* flights are just changing */
-    } else if (*state == DLOAD_STATE_ABSENT) {
-        const dload_i_ref *ref = DLOAD_I_FN(i_flight)(l, &id);
-        if (ref != NULL)
-            *state =
-                ref->batch->state >= DLOAD_I_RUNNING ? DLOAD_STATE_IN_FLIGHT : DLOAD_STATE_QUEUED;
-    }
+    else if (*state == DLOAD_STATE_ABSENT)
+        *state = DLOAD_I_FN(i_way)(l, &id);
     DLOAD_I_LOOKED(&l->mutex);
     return st;
 }
@@ -275,7 +290,7 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_clear_all)(DLOAD_NAME *l, bool in_store)
     if (DLOAD_I_FORKED(&l->cache))
         return DLOAD_EFORK;
     DLOAD_I_ACQUIRE(&l->mutex);
-    l->core.clear_all_seq = ++l->core.clear_seq; /* flights sent before are joined no more */
+    DLOAD_I_FN(i_outdate_all)(l);
     uint32_t full = DLOAD_I_FN(i_new_epoch)(&l->cache);
 #if DLOAD_STORE
     if (in_store && DLOAD_I_FN(i_has_second)(l))

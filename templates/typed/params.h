@@ -93,6 +93,12 @@
 #if DLOAD_STATS != 0 && DLOAD_STATS != 1
 #error "dataloader.h: DLOAD_STATS must be 0 (no counters) or 1"
 #endif
+#ifndef DLOAD_ASYNC
+#define DLOAD_ASYNC 1
+#endif
+#if DLOAD_ASYNC != 0 && DLOAD_ASYNC != 1
+#error "dataloader.h: DLOAD_ASYNC must be 0 (one caller, and nothing waits) or 1"
+#endif
 
 #ifndef DLOAD_SNAPSHOT
 #define DLOAD_SNAPSHOT 0
@@ -193,6 +199,23 @@
 #define DLOAD_I_OWNED 1
 #else
 #define DLOAD_I_OWNED 0
+#endif
+
+#if !DLOAD_ASYNC
+#if DLOAD_LOCK != DLOAD_LOCK_NONE
+#error "dataloader.h: DLOAD_ASYNC 0 needs DLOAD_LOCK_NONE: nobody waits for another caller"
+#endif
+#if DLOAD_I_KEY_KIND == DLOAD_I_KIND_STRING
+#error "dataloader.h: DLOAD_ASYNC 0 has no DLOAD_STRING keys: use a scalar or DLOAD_ID128"
+#endif
+#if DLOAD_I_OWNED || DLOAD_ON_REMOVE
+#error \
+    "dataloader.h: DLOAD_ASYNC 0 is for plain values: no DLOAD_VALUE_REF, _COPY, DLOAD_BLOB or DLOAD_ON_REMOVE"
+#endif
+#if DLOAD_REFRESH || DLOAD_GROUP || DLOAD_SNAPSHOT || DLOAD_STORE
+#error \
+    "dataloader.h: DLOAD_ASYNC 0 does not go with DLOAD_REFRESH, DLOAD_GROUP, DLOAD_SNAPSHOT or DLOAD_STORE"
+#endif
 #endif
 
 /* How values leave the process unless there is an encode: 0 not at all, 1 as they lie in memory, 2 as a blob's

@@ -1,4 +1,4 @@
-/* >>pin -- what is pinned, and what all of it weighs: the public calls. */
+/* >>pin -- what is pinned, and what all of it weighs: the public calls; and what a cache has counted. */
 #ifndef DLOAD_I_HAVE_PIN
 #define DLOAD_I_HAVE_PIN
 
@@ -93,6 +93,34 @@ DLOAD_I_API uint64_t DLOAD_I_FN(cache_weight)(DLOAD_I_CACHE *c)
 }
 
 #endif /* DLOAD_I_WEIGHED */
+
+/* Adds what the cache has counted to a loader's counters. */
+DLOAD_I_LOCAL void DLOAD_I_FN(i_cache_stats)(DLOAD_I_CACHE *c, dload_stats *stats)
+{
+    for (uint32_t i = 0; i < c->n_shards; i++) {
+        DLOAD_I_SHARD *s = DLOAD_I_SHARD_AT(c, i);
+        DLOAD_I_ACQUIRE(&s->lock);
+        stats->hits += s->hits;
+        stats->evictions += s->evictions;
+        stats->expired += s->expired;
+        stats->entries += s->n_live;
+#if DLOAD_COMPACT
+        stats->pinned += s->n_pinned;
+#else
+        stats->long_probes += s->long_probes;
+        stats->pinned += s->n_live_pinned;
+#endif
+#if DLOAD_I_WEIGHED
+        stats->weight += s->weight;
+        stats->too_heavy += s->too_heavy;
+#endif
+        DLOAD_I_RELEASE(&s->lock);
+    }
+#if DLOAD_I_LOCKLESS && DLOAD_STATS
+    if (c->n_shards != 0)
+        stats->hits += dload_i_stripe_sum(c->stripes);
+#endif
+}
 
 #endif /* DLOAD_I_BODIES */
 #endif /* DLOAD_I_HAVE_PIN */

@@ -21,6 +21,7 @@
 #include "../runtime/draw.h"
 #include "../runtime/siphash.h"
 #include "../runtime/flight.h"
+#include "../runtime/solo.h"
 #include "../runtime/registry.h"
 #include "../runtime/second.h"
 #include "../runtime/locking.h"
@@ -75,6 +76,8 @@ typedef struct DLOAD_I_FN(removed) {
     DLOAD_I_V value; /* released afterwards, when it is owned: keep one more reference, or a copy */
 } DLOAD_I_FN(removed);
 
+#if DLOAD_ASYNC
+
 /* What storing the answer at one place of a batch left to do once the mutex is free. Private. */
 typedef struct DLOAD_I_FN(i_owed) {
     DLOAD_I_FN(removed) old;
@@ -125,12 +128,42 @@ typedef struct DLOAD_I_FN(waiter) {
     DLOAD_I_V value; /* valid while status >= 0; owned values are the caller's to release */
 } DLOAD_I_FN(waiter);
 
+#else
+
+/* One batch, as the fetch function sees it. It lives until the function returned. */
+typedef struct DLOAD_I_FN(batch) {
+    const DLOAD_I_K *keys; /* keys asked for, each once, in the order of first request */
+    size_t n;              /* how many; 1 .. config.max_batch */
+    void *ctx;             /* config.ctx */
+    DLOAD_I_K *own_keys;   /* private, as all that follows: what keys points at */
+    DLOAD_I_V *values;     /* answers, by the same index */
+    dload_i_seat *seats;
+    struct DLOAD_I_FN(batch) * next; /* in the queue */
+    struct DLOAD_NAME *owner;
+    uint32_t n_seats; /* in use */
+    uint32_t token;   /* clears so far when it was sent */
+    uint8_t state;    /* 0 = free, or DLOAD_I_OPEN, _QUEUED, _RUNNING */
+} DLOAD_I_FN(batch);
+
+/* A request that does not block; owned by the caller until done() ran, _cancel returned DLOAD_OK,
+ * or _start returned anything but DLOAD_PENDING. Set done and ctx, pass it to _start. */
+typedef struct DLOAD_I_FN(waiter) {
+    dload_i_ask base;                            /* private */
+    dload_status status;                         /* result, valid in done() and after a hit */
+    void (*done)(struct DLOAD_I_FN(waiter) * w); /* runs once; NULL = none */
+    void *ctx;                                   /* the caller's own */
+    DLOAD_I_V value;                             /* valid while status >= 0 */
+} DLOAD_I_FN(waiter);
+
+#endif /* DLOAD_ASYNC */
+
 /* What a loader is made from. Start from _config_default() or zeros: 0 always means the default. */
 typedef struct DLOAD_I_FN(config) {
     /* Answers a batch: DLOAD_OK, DLOAD_PENDING, or the error of every key not yet answered. Required. */
     dload_status (*fetch)(DLOAD_I_FN(batch) * b);
-    void *ctx;                /* handed to fetch in b->ctx; may be NULL */
-    const dload_env *env;     /* clock, allocator ..., must outlive the loader; NULL = the host's */
+    void *ctx;            /* handed to fetch in b->ctx; may be NULL */
+    const dload_env *env; /* clock, allocator ..., must outlive the loader; NULL = the host's */
+#if DLOAD_ASYNC
     const dload_hooks *hooks; /* observers, must outlive the loader; NULL = none */
     /* Event loops: announces, from any thread and with no lock held, that _process has something to do.
      * done() then runs inside _process and _dispatch only. NULL = done() runs where the answer came. */
@@ -138,6 +171,7 @@ typedef struct DLOAD_I_FN(config) {
     void *wake_ctx;           /* handed to wake */
     dload_registry *registry; /* loaders to dispatch together, must outlive the loader; NULL = none.
                          Under a lock, for threads that joined it; see dload_registry_join */
+#endif
     size_t capacity; /* entries cached; default 4096; DLOAD_NO_CACHE; DLOAD_UNBOUNDED grows */
 #if DLOAD_I_WEIGHED
     uint64_t
@@ -158,6 +192,7 @@ typedef struct DLOAD_I_FN(config) {
     uint64_t ttl_ns;         /* life of an entry; default DLOAD_NEVER */
     uint64_t missing_ttl_ns; /* life of a DLOAD_MISSING answer; default 0 = not cached */
     uint32_t ttl_jitter_pct; /* shortens each TTL by up to so many percent; default 0; 0 .. 90 */
+#if DLOAD_ASYNC
     /* The next four need DLOAD_REFRESH 1: without it only 0 is allowed. */
     uint64_t
         stale_ns; /* after its TTL a value stays for so long: one load of the key fetches it anew,
@@ -170,18 +205,23 @@ typedef struct DLOAD_I_FN(config) {
                          percent; 100 suits most; default 0 = never; 0 .. 1000 */
     uint64_t idle_ttl_ns;  /* an entry that was not read for so long goes, within an eighth more;
                          default 0 = whenever its TTL ends */
+#endif
     /* How long to keep an error other than MISSING: a TTL in ns, DLOAD_NEVER, 0 = drop; NULL = drop all.
      * Called with no lock held. */
     uint64_t (*error_ttl)(void *ctx, dload_status status);
-    size_t max_batch;     /* keys a call; default 100; 1 = no batching; <= 2^20 */
+    size_t max_batch; /* keys a call; default 100; 1 = no batching; <= 2^20 */
+    size_t
+        max_queue; /* keys waiting or running; default 65536. With DLOAD_ASYNC 0 those that wait, rounded
+                             up to whole batches; default max_batch, at most 254 batches */
+#if DLOAD_ASYNC
     uint64_t settle_ns;   /* a batch goes when no new key came for so long; default 0 = is found */
     uint64_t max_age_ns;  /* ... or when its oldest key is so old; default 10 * settle_ns */
     size_t max_in_flight; /* batches running side by side, but for _dispatch's; default 4 */
-    size_t max_queue;     /* keys waiting or running; default 65536 */
     bool queue_wait; /* at max_queue: no = DLOAD_EAGAIN, yes = blocking calls wait; default no */
     uint64_t timeout_ns;   /* longest wait of a blocking call; default 30 s; DLOAD_NEVER */
     uint64_t run_limit_ns; /* longest run of a batch; default 60 s; DLOAD_NEVER; then abandoned */
-    size_t max_key_bytes;  /* DLOAD_STRING only; default 65536; beyond: DLOAD_ETOOBIG */
+#endif
+    size_t max_key_bytes; /* DLOAD_STRING only; default 65536; beyond: DLOAD_ETOOBIG */
 #if DLOAD_STORE
     /* The second level, asked for what the cache does not have, and given what the function answered; see SECOND
      * LEVEL. Must outlive the loader. NULL = none */
