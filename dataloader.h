@@ -61,7 +61,8 @@
  *   DLOAD_HASH         _FAST     DLOAD_HASH_FAST; DLOAD_HASH_SIP for keys that somebody may choose to do
  *                                harm: SipHash-1-3 with a secret (config.hash_key)
  *   DLOAD_STATS        1         0 = hits are not counted
- *   DLOAD_ASYNC        1         0 = one caller, and nothing waits: see SMALL
+ *   DLOAD_ASYNC        1         0 = one caller, and nothing waits: see NOTHING WAITS; saves 13 KB of a
+ *                                loader's 15 on Cortex-M3
  *   DLOAD_SNAPSHOT     0         1 = _save and _restore, their _file forms, and the same for a cache alone;
  *                                hosted: includes <fcntl.h>, <unistd.h> and what else files take
  *   DLOAD_STORE        0         1 = config.store is a second level, and config.locks are named locks; see
@@ -198,6 +199,22 @@
  * not wait for a key that the loop is asking the store for: nobody would go on with it.
  * Programs use stores alone by dload_store_get, _set, _delete and _clear, or dload_store_run.
  *
+ * NOTHING WAITS  With DLOAD_ASYNC 0 a loader has one caller at a time, and a fetch function answers before it
+ * returns (DLOAD_PENDING: the keys that it left out get DLOAD_EINVAL). A batch goes when a blocking call waits for
+ * it, on _dispatch and on _process; so tasks of a loop _start what they want, and share what the loop dispatches.
+ * No deadlines, settle times, hooks, registries or locks; _expect, _next_deadline, _batch_done and _batch_cancelled
+ * are not declared, nor, with DLOAD_STATS 0, is _stats. Keys are scalars or DLOAD_ID128, values plain.
+ * All memory is taken in _init: max_queue keys may wait, in whole batches, beside one batch that runs; a blocking
+ * call that finds no place sends what waits longest. A _load_many has as many requests at a time as there are places,
+ * and sends what it has when they are used up. A fetch function may load as long as a batch is free (DLOAD_EAGAIN).
+ * A miss looks through all keys that are on their way. DLOAD_BYTES says how much memory it is:
+ *
+ *     static uint64_t memory[(DLOAD_BYTES(regs, 32, 8) + 7) / 8];
+ *     static dload_block block;
+ *     dload_block_init(&block, memory, sizeof memory);
+ *     block.env.now = now;                                  // perhaps through dload_ticks_ns
+ *     cfg.env = &block.env;
+ *
  * CHAINS  Loaders of one dload_registry are dispatched together, so that N callers who load from A and then
  * from B cost two batches. Loops and fibers: dload_registry_dispatch when all callers wait. Threads:
  * each calls dload_registry_join, and whoever waits last sends.
@@ -212,14 +229,14 @@
  * CONTENTS (search for the marks)
  *   once a translation unit: >>port >>status >>key >>env >>pool >>block >>ticks >>blob >>hash >>lock >>busy
  *                            >>arena >>group >>ghost >>fifo >>past >>evict >>adaptive >>chains >>wheel >>chance
- *                            >>stats >>flight
+ *                            >>stats >>flight >>solo
  *                            >>nest >>batch >>pace
  *                            >>run >>crew >>drive >>registry >>carry >>backend >>named >>stored >>store_stats
  *                            >>letter >>second >>locking >>leasing
  *   once a loader: >>params >>fork >>lock_pthread >>snapshot >>snapshot_file >>worth >>draw >>siphash >>types
  *                  >>slots >>loader >>api >>leave >>ident >>entry >>table >>keytext >>stale >>removed >>weight
- *                  >>read >>reach >>store >>compact >>compact_cache >>cache >>shards >>many >>pin >>owed >>ops
- *                  >>answer >>locked >>leased >>second_level >>run_second >>refresh >>load >>outside >>sink
+ *                  >>read >>reach >>store >>compact >>compact_cache >>cache >>shards >>many >>pin >>solo_batches >>owed >>ops
+ *                  >>answer >>locked >>leased >>second_level >>run_second >>refresh >>load >>solo_calls >>outside >>sink
  *                  >>control >>save >>restore >>undef
  */
 /* A name of the user's own, or -Wshadow, never decides whether this compiles without warnings. */
@@ -1117,19 +1134,26 @@ DLOAD_I_LOCAL void dload_block_init(dload_block *block, void *memory, size_t n_b
  *     static uint64_t memory[(DLOAD_BYTES(regs, 32, 8) + 7) / 8];
  *
  * Takes that much, all of it in _init, and nothing later; one step of 8 less is DLOAD_ENOMEM. The cache has
- * DLOAD_COMPACT 1, or capacity is DLOAD_NO_CACHE. A block for several is as large as their sum. */
+ * DLOAD_COMPACT 1, or capacity is DLOAD_NO_CACHE; for others this does not compile. A block for several is as large
+ * as their sum. */
 #define DLOAD_BYTES(NAME, capacity, max_batch) \
     DLOAD_BYTES_QUEUED(NAME, capacity, max_batch, max_batch)
 
 /* The same with a config.max_queue of its own. */
-#define DLOAD_BYTES_QUEUED(NAME, capacity, max_batch, max_queue)                               \
-    (((capacity) == DLOAD_NO_CACHE ? 0 : NAME##_i_CACHE_BYTES(capacity)) +                     \
-     ((max_batch) == 0                                                                         \
-          ? 0                                                                                  \
-          : DLOAD_I_SOLO_BYTES(sizeof(NAME##_key), sizeof(NAME##_value), sizeof(NAME##_batch), \
-                               DLOAD_I_SOLO_BATCHES(max_batch, max_queue),                     \
-                               DLOAD_I_SOLO_BATCHES(max_batch, max_queue) * (max_batch))) +    \
-     sizeof(char[(max_batch) == 0 || NAME##_i_bounded ? 1 : -1]) - 1)
+#define DLOAD_BYTES_QUEUED(NAME, capacity, max_batch, max_queue)               \
+    (DLOAD_I_CACHE_BYTES(NAME, capacity) +                                     \
+     ((max_batch) == 0 ? 0 : DLOAD_I_SOLO_BYTES(NAME, max_batch, max_queue)) + \
+     DLOAD_I_CHECKED((max_batch) == 0 || NAME##_i_bounded))
+
+/* 0, or what does not compile. */
+#define DLOAD_I_CHECKED(condition) (sizeof(char[(condition) ? 1 : -1]) - 1)
+
+/* A cache's table; see chains.h. */
+#define DLOAD_I_CACHE_BYTES(NAME, capacity)                                         \
+    (((capacity) == DLOAD_NO_CACHE                                                  \
+          ? 0                                                                       \
+          : DLOAD_I_BLOCK_UP(DLOAD_I_TABLE_BYTES(NAME##_i_slot_bytes, capacity))) + \
+     DLOAD_I_CHECKED((capacity) == DLOAD_NO_CACHE || NAME##_i_slot_bytes != 0))
 
 #endif /* DLOAD_I_BLOCK_H */
 
@@ -4611,12 +4635,19 @@ typedef struct dload_i_seat {
 #define DLOAD_I_SOLO_CLEARS 8u   /* clears are remembered by hash, one each */
 #define DLOAD_I_SOLO_MAX    255u /* batches */
 
-/* One batch collects or waits while another one runs; more where more keys may wait. */
-#define DLOAD_I_SOLO_BATCHES(max_batch, max_queue) \
-    (1u + ((size_t)(max_queue) + (max_batch)-1u) / (max_batch))
+/* One batch collects or waits while another one runs; more where more keys may wait. With a max_batch of 0,
+ * whose result nobody wants, nothing is divided by it. */
+#define DLOAD_I_SOLO_BATCHES(max_batch, max_queue)                   \
+    (1u + ((size_t)(max_queue) + (max_batch) - ((max_batch) != 0)) / \
+              ((max_batch) + ((max_batch) == 0)))
 
-/* What a loader asks its allocator for, beside its cache, of keys, values and batches of so many bytes. */
-#define DLOAD_I_SOLO_BYTES(key_bytes, value_bytes, batch_bytes, n_batches, n_places) \
+/* What a loader asks its allocator for, beside its cache. */
+#define DLOAD_I_SOLO_BYTES(NAME, max_batch, max_queue)                                 \
+    DLOAD_I_SOLO_PARTS(sizeof(NAME##_key), sizeof(NAME##_value), sizeof(NAME##_batch), \
+                       DLOAD_I_SOLO_BATCHES(max_batch, max_queue),                     \
+                       DLOAD_I_SOLO_BATCHES(max_batch, max_queue) * (max_batch))
+
+#define DLOAD_I_SOLO_PARTS(key_bytes, value_bytes, batch_bytes, n_batches, n_places) \
     (DLOAD_I_BLOCK_UP((n_places) * (value_bytes)) +                                  \
      DLOAD_I_BLOCK_UP((n_places) * sizeof(dload_i_seat)) +                           \
      DLOAD_I_BLOCK_UP((n_batches) * (batch_bytes)) +                                 \
@@ -9695,13 +9726,15 @@ typedef struct DLOAD_I_FN(config) {
      * Called with no lock held. */
     uint64_t (*error_ttl)(void *ctx, dload_status status);
     size_t max_batch; /* keys a call; default 100; 1 = no batching; <= 2^20 */
-    size_t
-        max_queue; /* keys waiting or running; default 65536. With DLOAD_ASYNC 0 those that wait, rounded
-                             up to whole batches; default max_batch, at most 254 batches */
 #if DLOAD_ASYNC
     uint64_t settle_ns;   /* a batch goes when no new key came for so long; default 0 = is found */
     uint64_t max_age_ns;  /* ... or when its oldest key is so old; default 10 * settle_ns */
     size_t max_in_flight; /* batches running side by side, but for _dispatch's; default 4 */
+#endif
+    size_t
+        max_queue; /* keys waiting or running; default 65536. With DLOAD_ASYNC 0: keys waiting, rounded up
+                         to whole batches; default max_batch; <= 254 batches */
+#if DLOAD_ASYNC
     bool queue_wait; /* at max_queue: no = DLOAD_EAGAIN, yes = blocking calls wait; default no */
     uint64_t timeout_ns;   /* longest wait of a blocking call; default 30 s; DLOAD_NEVER */
     uint64_t run_limit_ns; /* longest run of a batch; default 60 s; DLOAD_NEVER; then abandoned */
@@ -10127,7 +10160,10 @@ typedef struct DLOAD_NAME {
 #endif /* DLOAD_ASYNC */
 
 /* Loaders whose memory is one block of a known size; see DLOAD_BYTES. */
-enum { DLOAD_I_FN(i_bounded) = !DLOAD_ASYNC };
+enum {
+    DLOAD_I_FN(i_bounded) = !DLOAD_ASYNC,
+    DLOAD_I_FN(i_slot_bytes) = DLOAD_COMPACT ? sizeof(DLOAD_I_FN(slot)) : 0
+};
 
 #endif /* DLOAD_I_HAVE_LOADER */
 
@@ -16857,7 +16893,6 @@ DLOAD_I_API DLOAD_I_FN(config) DLOAD_I_FN(config_default)(void)
     cfg.capacity = 4096;
     cfg.ttl_ns = DLOAD_NEVER;
     cfg.max_batch = 100;
-    cfg.max_queue = 100;
     return cfg;
 }
 
@@ -16873,7 +16908,7 @@ DLOAD_I_LOCAL void *DLOAD_I_FN(i_part)(char **at, size_t n_bytes)
 DLOAD_I_LOCAL bool DLOAD_I_FN(i_lay_out)(DLOAD_NAME *l, uint32_t n_batches, uint32_t max_batch)
 {
     const size_t n_places = (size_t)n_batches * max_batch;
-    const size_t n_bytes = DLOAD_I_SOLO_BYTES(sizeof(DLOAD_I_K), sizeof(DLOAD_I_V),
+    const size_t n_bytes = DLOAD_I_SOLO_PARTS(sizeof(DLOAD_I_K), sizeof(DLOAD_I_V),
                                               sizeof(DLOAD_I_BATCH), n_batches, n_places);
     char *at = (char *)dload_i_alloc(l->cache.env, n_bytes);
     if (at == NULL)

@@ -66,7 +66,7 @@ class Wrapper:
         for key in ("lock", "evict", "clock", "hash"):
             if key in s:
                 out["DLOAD_" + key.upper()] = "DLOAD_%s_%s" % (key.upper(), s[key].upper())
-        for key in ("compact", "ttl", "refresh", "group", "stats", "snapshot", "store"):
+        for key in ("compact", "ttl", "refresh", "group", "stats", "async", "snapshot", "store"):
             if key in s:
                 out["DLOAD_" + key.upper()] = str(int(s[key]))
         if "weight" in s:

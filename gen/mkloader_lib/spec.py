@@ -35,6 +35,7 @@ KEYS = {
                                     "custom; default no"),
     "group": ("switch", "yes|no", "a key is known by its group, too (dload_call.group); default no"),
     "stats": ("switch", "yes|no", "count loads, hits ...; default yes"),
+    "async": ("switch", "yes|no", "no: one caller, and nothing waits; for microcontrollers; default yes"),
     "snapshot": ("switch", "yes|no", "the cache can be saved and restored (NAME_save_file ...); default no"),
     "store": ("switch", "yes|no", "the configuration has store and locks: a second level; default no"),
     "ref": ("function", "FUNCTION", "void f(VALUE *): takes a reference; needs unref"),
@@ -390,6 +391,17 @@ class Reader:
                 bad(field.name, "'%s' has no effect with ttl = no" % field.name)
             if not s.get("refresh") and field.name in ("stale_ns", "stale_error_ns", "refresh_ahead_pct", "idle_ttl_ns"):
                 bad(field.name, "'%s' needs refresh = yes" % field.name)
+            if s.get("async") is False and field.name in ("settle_ns", "max_age_ns", "max_in_flight", "queue_wait",
+                                                          "timeout_ns", "run_limit_ns"):
+                bad(field.name, "'%s' needs async = yes: nothing waits without" % field.name)
+        if s.get("async") is False:
+            for key in ("ref", "copy", "on_remove", "refresh", "group", "snapshot", "store"):
+                if s.get(key):
+                    bad(key, "'%s' needs async = yes" % key)
+            if s.get("lock", "none") != "none":
+                bad("lock", "a loader with async = no has one caller, and no lock")
+            if s["key"] == "DLOAD_STRING" or s["value"] == "DLOAD_BLOB":
+                bad("async", "async = no is for scalar keys, id128 and plain values")
         for key, message in profile.conflicts(loader):
             bad(key, message)
         if s.get("refresh") and s.get("ttl") is False:

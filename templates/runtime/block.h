@@ -68,18 +68,25 @@ DLOAD_I_LOCAL void dload_block_init(dload_block *block, void *memory, size_t n_b
  *     static uint64_t memory[(DLOAD_BYTES(regs, 32, 8) + 7) / 8];
  *
  * Takes that much, all of it in _init, and nothing later; one step of 8 less is DLOAD_ENOMEM. The cache has
- * DLOAD_COMPACT 1, or capacity is DLOAD_NO_CACHE. A block for several is as large as their sum. */
+ * DLOAD_COMPACT 1, or capacity is DLOAD_NO_CACHE; for others this does not compile. A block for several is as large
+ * as their sum. */
 #define DLOAD_BYTES(NAME, capacity, max_batch) \
     DLOAD_BYTES_QUEUED(NAME, capacity, max_batch, max_batch)
 
 /* The same with a config.max_queue of its own. */
-#define DLOAD_BYTES_QUEUED(NAME, capacity, max_batch, max_queue)                               \
-    (((capacity) == DLOAD_NO_CACHE ? 0 : NAME##_i_CACHE_BYTES(capacity)) +                     \
-     ((max_batch) == 0                                                                         \
-          ? 0                                                                                  \
-          : DLOAD_I_SOLO_BYTES(sizeof(NAME##_key), sizeof(NAME##_value), sizeof(NAME##_batch), \
-                               DLOAD_I_SOLO_BATCHES(max_batch, max_queue),                     \
-                               DLOAD_I_SOLO_BATCHES(max_batch, max_queue) * (max_batch))) +    \
-     sizeof(char[(max_batch) == 0 || NAME##_i_bounded ? 1 : -1]) - 1)
+#define DLOAD_BYTES_QUEUED(NAME, capacity, max_batch, max_queue)               \
+    (DLOAD_I_CACHE_BYTES(NAME, capacity) +                                     \
+     ((max_batch) == 0 ? 0 : DLOAD_I_SOLO_BYTES(NAME, max_batch, max_queue)) + \
+     DLOAD_I_CHECKED((max_batch) == 0 || NAME##_i_bounded))
+
+/* 0, or what does not compile. */
+#define DLOAD_I_CHECKED(condition) (sizeof(char[(condition) ? 1 : -1]) - 1)
+
+/* A cache's table; see chains.h. */
+#define DLOAD_I_CACHE_BYTES(NAME, capacity)                                         \
+    (((capacity) == DLOAD_NO_CACHE                                                  \
+          ? 0                                                                       \
+          : DLOAD_I_BLOCK_UP(DLOAD_I_TABLE_BYTES(NAME##_i_slot_bytes, capacity))) + \
+     DLOAD_I_CHECKED((capacity) == DLOAD_NO_CACHE || NAME##_i_slot_bytes != 0))
 
 #endif /* DLOAD_I_BLOCK_H */

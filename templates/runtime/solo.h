@@ -41,12 +41,19 @@ typedef struct dload_i_seat {
 #define DLOAD_I_SOLO_CLEARS 8u   /* clears are remembered by hash, one each */
 #define DLOAD_I_SOLO_MAX    255u /* batches */
 
-/* One batch collects or waits while another one runs; more where more keys may wait. */
-#define DLOAD_I_SOLO_BATCHES(max_batch, max_queue) \
-    (1u + ((size_t)(max_queue) + (max_batch)-1u) / (max_batch))
+/* One batch collects or waits while another one runs; more where more keys may wait. With a max_batch of 0,
+ * whose result nobody wants, nothing is divided by it. */
+#define DLOAD_I_SOLO_BATCHES(max_batch, max_queue)                   \
+    (1u + ((size_t)(max_queue) + (max_batch) - ((max_batch) != 0)) / \
+              ((max_batch) + ((max_batch) == 0)))
 
-/* What a loader asks its allocator for, beside its cache, of keys, values and batches of so many bytes. */
-#define DLOAD_I_SOLO_BYTES(key_bytes, value_bytes, batch_bytes, n_batches, n_places) \
+/* What a loader asks its allocator for, beside its cache. */
+#define DLOAD_I_SOLO_BYTES(NAME, max_batch, max_queue)                                 \
+    DLOAD_I_SOLO_PARTS(sizeof(NAME##_key), sizeof(NAME##_value), sizeof(NAME##_batch), \
+                       DLOAD_I_SOLO_BATCHES(max_batch, max_queue),                     \
+                       DLOAD_I_SOLO_BATCHES(max_batch, max_queue) * (max_batch))
+
+#define DLOAD_I_SOLO_PARTS(key_bytes, value_bytes, batch_bytes, n_batches, n_places) \
     (DLOAD_I_BLOCK_UP((n_places) * (value_bytes)) +                                  \
      DLOAD_I_BLOCK_UP((n_places) * sizeof(dload_i_seat)) +                           \
      DLOAD_I_BLOCK_UP((n_batches) * (batch_bytes)) +                                 \

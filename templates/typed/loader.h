@@ -122,6 +122,9 @@ typedef struct DLOAD_NAME {
 #endif /* DLOAD_ASYNC */
 
 /* Loaders whose memory is one block of a known size; see DLOAD_BYTES. */
-enum { DLOAD_I_FN(i_bounded) = !DLOAD_ASYNC };
+enum {
+    DLOAD_I_FN(i_bounded) = !DLOAD_ASYNC,
+    DLOAD_I_FN(i_slot_bytes) = DLOAD_COMPACT ? sizeof(DLOAD_I_FN(slot)) : 0
+};
 
 #endif /* DLOAD_I_HAVE_LOADER */

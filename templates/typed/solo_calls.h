@@ -212,7 +212,6 @@ DLOAD_I_API DLOAD_I_FN(config) DLOAD_I_FN(config_default)(void)
     cfg.capacity = 4096;
     cfg.ttl_ns = DLOAD_NEVER;
     cfg.max_batch = 100;
-    cfg.max_queue = 100;
     return cfg;
 }
 
@@ -228,7 +227,7 @@ DLOAD_I_LOCAL void *DLOAD_I_FN(i_part)(char **at, size_t n_bytes)
 DLOAD_I_LOCAL bool DLOAD_I_FN(i_lay_out)(DLOAD_NAME *l, uint32_t n_batches, uint32_t max_batch)
 {
     const size_t n_places = (size_t)n_batches * max_batch;
-    const size_t n_bytes = DLOAD_I_SOLO_BYTES(sizeof(DLOAD_I_K), sizeof(DLOAD_I_V),
+    const size_t n_bytes = DLOAD_I_SOLO_PARTS(sizeof(DLOAD_I_K), sizeof(DLOAD_I_V),
                                               sizeof(DLOAD_I_BATCH), n_batches, n_places);
     char *at = (char *)dload_i_alloc(l->cache.env, n_bytes);
     if (at == NULL)

@@ -210,13 +210,15 @@ typedef struct DLOAD_I_FN(config) {
      * Called with no lock held. */
     uint64_t (*error_ttl)(void *ctx, dload_status status);
     size_t max_batch; /* keys a call; default 100; 1 = no batching; <= 2^20 */
-    size_t
-        max_queue; /* keys waiting or running; default 65536. With DLOAD_ASYNC 0 those that wait, rounded
-                             up to whole batches; default max_batch, at most 254 batches */
 #if DLOAD_ASYNC
     uint64_t settle_ns;   /* a batch goes when no new key came for so long; default 0 = is found */
     uint64_t max_age_ns;  /* ... or when its oldest key is so old; default 10 * settle_ns */
     size_t max_in_flight; /* batches running side by side, but for _dispatch's; default 4 */
+#endif
+    size_t
+        max_queue; /* keys waiting or running; default 65536. With DLOAD_ASYNC 0: keys waiting, rounded up
+                         to whole batches; default max_batch; <= 254 batches */
+#if DLOAD_ASYNC
     bool queue_wait; /* at max_queue: no = DLOAD_EAGAIN, yes = blocking calls wait; default no */
     uint64_t timeout_ns;   /* longest wait of a blocking call; default 30 s; DLOAD_NEVER */
     uint64_t run_limit_ns; /* longest run of a batch; default 60 s; DLOAD_NEVER; then abandoned */

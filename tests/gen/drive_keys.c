@@ -8,6 +8,7 @@ union cell {
 
 #include "switches.h"
 #include "readings.h"
+#include "sensors.h"
 #include "accounts.h"
 #include "paints.h"
 #include "bytes.h"
@@ -135,8 +136,38 @@ static int run_bytes(void)
     return bytes_destroy(&l) == DLOAD_OK ? 0 : 3;
 }
 
+static dload_status fetch_sensor(sensors_batch *b)
+{
+    for (size_t i = 0; i < b->n; i++) {
+        uint32_t value = (uint32_t)b->keys[i] << 16 | (uint32_t)b->n;
+        (void)sensors_batch_set(b, i, &value);
+    }
+    return DLOAD_OK;
+}
+
+/* Nothing waits here, and all memory is an array of the size that it says. */
+static int run_sensors(void)
+{
+    static uint64_t memory[DLOAD_BYTES(sensors, DLOAD_NO_CACHE, 8) / 8];
+    dload_block block;
+    dload_block_init(&block, memory, sizeof memory);
+    sensors l;
+    sensors_config config = sensors_config_preset();
+    config.fetch = fetch_sensor;
+    config.env = &block.env;
+    config.capacity = DLOAD_NO_CACHE;
+    if (sensors_init(&l, &config) != DLOAD_OK)
+        return 2;
+    const uint16_t keys[] = {3, 4};
+    uint32_t out[2] = {0, 0};
+    (void)sensors_load_many(&l, keys, 2, out, NULL);
+    printf("%x %x\n", (unsigned)out[0], (unsigned)out[1]);
+    (void)sensors_close(&l, DLOAD_DRAIN, 0);
+    return sensors_destroy(&l) == DLOAD_OK ? 0 : 3;
+}
+
 int main(void)
 {
     return run_switches() != 0 || run_readings() != 0 || run_accounts() != 0 || run_paints() != 0 ||
-           run_bytes() != 0;
+           run_bytes() != 0 || run_sensors() != 0;
 }
