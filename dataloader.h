@@ -10159,7 +10159,7 @@ typedef struct DLOAD_NAME {
 
 #endif /* DLOAD_ASYNC */
 
-/* Loaders whose memory is one block of a known size; see DLOAD_BYTES. */
+/* What DLOAD_BYTES counts with: is all memory taken in the beginning, and what does a slot of a compact cache take? */
 enum {
     DLOAD_I_FN(i_bounded) = !DLOAD_ASYNC,
     DLOAD_I_FN(i_slot_bytes) = DLOAD_COMPACT ? sizeof(DLOAD_I_FN(slot)) : 0
@@ -12682,9 +12682,6 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_put)(DLOAD_I_CACHE *c, DLOAD_I_SHARD 
 
 #define DLOAD_I_META(e) ((uint32_t)(e)->meta)
 
-/* What DLOAD_BYTES counts with. */
-enum { DLOAD_I_FN(i_slot_bytes) = sizeof(DLOAD_I_SLOT) };
-
 /* ---- finding ---- */
 
 /* Where the link to the first slot of a hash's chain is. */
@@ -14071,8 +14068,9 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_cache_stats)(DLOAD_I_CACHE *c, dload_stats *stat
 
 /* >>solo_batches -- batches under DLOAD_ASYNC 0: keys enter, the function is called, answers leave.
  *
- * Takes the place of ops.h, and of the batch core under it. There is no lock to hold. User code runs in two
- * places, the fetch function and callbacks, and may call the loader there: nothing is half done then.
+ * Takes the place of ops.h, and of the batch core under it. User code runs in two places, the fetch function and
+ * callbacks, and may call the loader there: nothing is half done then. There is no lock; what is taken as one tells
+ * interrupt handlers that look (_peek) that something is changing.
  */
 #ifndef DLOAD_I_HAVE_SOLO
 #define DLOAD_I_HAVE_SOLO
@@ -14125,9 +14123,9 @@ DLOAD_I_LOCAL DLOAD_I_BATCH *DLOAD_I_FN(i_open)(DLOAD_NAME *l)
     return NULL;
 }
 
-/* A request for a key that is not cached: DLOAD_PENDING, or why it cannot wait. */
-DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_ask)(DLOAD_NAME *l, const DLOAD_I_K *key, uint32_t flags,
-                                                dload_i_ask *ask)
+/* i_ask, with the mutex held. */
+DLOAD_I_INLINE dload_status DLOAD_I_FN(i_ask_held)(DLOAD_NAME *l, const DLOAD_I_K *key,
+                                                   uint32_t flags, dload_i_ask *ask)
 {
     uint32_t place = 0;
     DLOAD_I_BATCH *b = DLOAD_I_FN(i_flight)(l, key, &place);
@@ -14159,6 +14157,16 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_ask)(DLOAD_NAME *l, const DLOAD_I_K *
     *at = ask;
     ask->next = NULL;
     return DLOAD_PENDING;
+}
+
+/* A request for a key that is not cached: DLOAD_PENDING, or why it cannot wait. */
+DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_ask)(DLOAD_NAME *l, const DLOAD_I_K *key, uint32_t flags,
+                                                dload_i_ask *ask)
+{
+    DLOAD_I_ACQUIRE(&l->mutex);
+    dload_status st = DLOAD_I_FN(i_ask_held)(l, key, flags, ask);
+    DLOAD_I_LEAVE(l);
+    return st;
 }
 
 /* ---- answers leave ---- */
@@ -14229,6 +14237,7 @@ DLOAD_I_NOINLINE void DLOAD_I_FN(i_publish)(DLOAD_NAME *l, DLOAD_I_BATCH *b, dlo
     uint64_t now_ns = DLOAD_TTL && ran ? DLOAD_I_FN(i_now)(&l->cache) : 0;
     dload_i_ask *ready = NULL;
     dload_i_ask **end = &ready;
+    DLOAD_I_ACQUIRE(&l->mutex);
     for (uint32_t i = 0; i < b->n_seats; i++) {
         dload_i_seat *f = &b->seats[i];
         if (!f->answered) {
@@ -14248,6 +14257,7 @@ DLOAD_I_NOINLINE void DLOAD_I_FN(i_publish)(DLOAD_NAME *l, DLOAD_I_BATCH *b, dlo
     }
     b->n_seats = 0;
     b->state = 0;
+    DLOAD_I_LEAVE(l);
     while (ready != NULL) {
         DLOAD_I_WAITER *w = (DLOAD_I_WAITER *)(void *)ready; /* its first member */
         ready = ready->next;
@@ -16841,8 +16851,11 @@ DLOAD_I_API dload_status DLOAD_I_FN(cancel)(DLOAD_NAME *l, DLOAD_I_WAITER *w)
             *at = w->base.next;
             w->status = DLOAD_ECANCELED;
             DLOAD_I_COUNT(l, cancelled, 1u);
-            if (b->seats[i].first == NULL && b->state != DLOAD_I_RUNNING)
+            if (b->seats[i].first == NULL && b->state != DLOAD_I_RUNNING) {
+                DLOAD_I_ACQUIRE(&l->mutex);
                 DLOAD_I_FN(i_unseat)(l, b, i);
+                DLOAD_I_LEAVE(l);
+            }
             return DLOAD_OK;
         }
     }

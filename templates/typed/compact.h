@@ -17,9 +17,6 @@
 
 #define DLOAD_I_META(e) ((uint32_t)(e)->meta)
 
-/* What DLOAD_BYTES counts with. */
-enum { DLOAD_I_FN(i_slot_bytes) = sizeof(DLOAD_I_SLOT) };
-
 /* ---- finding ---- */
 
 /* Where the link to the first slot of a hash's chain is. */

@@ -121,7 +121,7 @@ typedef struct DLOAD_NAME {
 
 #endif /* DLOAD_ASYNC */
 
-/* Loaders whose memory is one block of a known size; see DLOAD_BYTES. */
+/* What DLOAD_BYTES counts with: is all memory taken in the beginning, and what does a slot of a compact cache take? */
 enum {
     DLOAD_I_FN(i_bounded) = !DLOAD_ASYNC,
     DLOAD_I_FN(i_slot_bytes) = DLOAD_COMPACT ? sizeof(DLOAD_I_FN(slot)) : 0

@@ -1,7 +1,8 @@
 /* >>solo_batches -- batches under DLOAD_ASYNC 0: keys enter, the function is called, answers leave.
  *
- * Takes the place of ops.h, and of the batch core under it. There is no lock to hold. User code runs in two
- * places, the fetch function and callbacks, and may call the loader there: nothing is half done then.
+ * Takes the place of ops.h, and of the batch core under it. User code runs in two places, the fetch function and
+ * callbacks, and may call the loader there: nothing is half done then. There is no lock; what is taken as one tells
+ * interrupt handlers that look (_peek) that something is changing.
  */
 #ifndef DLOAD_I_HAVE_SOLO
 #define DLOAD_I_HAVE_SOLO
@@ -57,9 +58,9 @@ DLOAD_I_LOCAL DLOAD_I_BATCH *DLOAD_I_FN(i_open)(DLOAD_NAME *l)
     return NULL;
 }
 
-/* A request for a key that is not cached: DLOAD_PENDING, or why it cannot wait. */
-DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_ask)(DLOAD_NAME *l, const DLOAD_I_K *key, uint32_t flags,
-                                                dload_i_ask *ask)
+/* i_ask, with the mutex held. */
+DLOAD_I_INLINE dload_status DLOAD_I_FN(i_ask_held)(DLOAD_NAME *l, const DLOAD_I_K *key,
+                                                   uint32_t flags, dload_i_ask *ask)
 {
     uint32_t place = 0;
     DLOAD_I_BATCH *b = DLOAD_I_FN(i_flight)(l, key, &place);
@@ -91,6 +92,16 @@ DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_ask)(DLOAD_NAME *l, const DLOAD_I_K *
     *at = ask;
     ask->next = NULL;
     return DLOAD_PENDING;
+}
+
+/* A request for a key that is not cached: DLOAD_PENDING, or why it cannot wait. */
+DLOAD_I_NOINLINE dload_status DLOAD_I_FN(i_ask)(DLOAD_NAME *l, const DLOAD_I_K *key, uint32_t flags,
+                                                dload_i_ask *ask)
+{
+    DLOAD_I_ACQUIRE(&l->mutex);
+    dload_status st = DLOAD_I_FN(i_ask_held)(l, key, flags, ask);
+    DLOAD_I_LEAVE(l);
+    return st;
 }
 
 /* ---- answers leave ---- */
@@ -161,6 +172,7 @@ DLOAD_I_NOINLINE void DLOAD_I_FN(i_publish)(DLOAD_NAME *l, DLOAD_I_BATCH *b, dlo
     uint64_t now_ns = DLOAD_TTL && ran ? DLOAD_I_FN(i_now)(&l->cache) : 0;
     dload_i_ask *ready = NULL;
     dload_i_ask **end = &ready;
+    DLOAD_I_ACQUIRE(&l->mutex);
     for (uint32_t i = 0; i < b->n_seats; i++) {
         dload_i_seat *f = &b->seats[i];
         if (!f->answered) {
@@ -180,6 +192,7 @@ DLOAD_I_NOINLINE void DLOAD_I_FN(i_publish)(DLOAD_NAME *l, DLOAD_I_BATCH *b, dlo
     }
     b->n_seats = 0;
     b->state = 0;
+    DLOAD_I_LEAVE(l);
     while (ready != NULL) {
         DLOAD_I_WAITER *w = (DLOAD_I_WAITER *)(void *)ready; /* its first member */
         ready = ready->next;

@@ -160,8 +160,11 @@ DLOAD_I_API dload_status DLOAD_I_FN(cancel)(DLOAD_NAME *l, DLOAD_I_WAITER *w)
             *at = w->base.next;
             w->status = DLOAD_ECANCELED;
             DLOAD_I_COUNT(l, cancelled, 1u);
-            if (b->seats[i].first == NULL && b->state != DLOAD_I_RUNNING)
+            if (b->seats[i].first == NULL && b->state != DLOAD_I_RUNNING) {
+                DLOAD_I_ACQUIRE(&l->mutex);
                 DLOAD_I_FN(i_unseat)(l, b, i);
+                DLOAD_I_LEAVE(l);
+            }
             return DLOAD_OK;
         }
     }
