@@ -26,7 +26,7 @@ static void test_postgres_loop_many(void **state)
     }
     equal(n_done, LOOP_ASKS);
     print_message("# %zu at once\n", most);
-    assert_true(most > 2);
+    assert_true(most > 2 && most <= 2 * DLOAD_POSTGRES_LOOP_I_DEPTH);
     for (size_t i = 0; i < LOOP_ASKS; i++) {
         must_ok(asks[i].st);
         must_ok(asks[i].item.status);
@@ -168,12 +168,13 @@ static void test_postgres_loop_killed(void **state)
     loop_stop();
 }
 
+static const char end_all[] = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+                              "WHERE application_name = 'dataloader'";
+
 /* The server ends its sessions: idle ones are replaced without notice, and what is under way is repeated; but a FILL that
  * may have been done is not. */
 static void test_postgres_loop_sessions_end(void **state)
 {
-    static const char end_all[] = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
-                                  "WHERE application_name = 'dataloader'";
     (void)state;
     start_here(20 * DLOAD_SECOND, 1);
     loop_until_ok(0, DLOAD_STORE_SET);
@@ -201,6 +202,31 @@ static void test_postgres_loop_sessions_end(void **state)
     equal(pg.loop.pg.pool.n_connects, 3);
     equal(pg_number("SELECT count(*) FROM t WHERE value = 'k2'"), 1);
     equal(pg_number("SELECT count(*) FROM t WHERE value = 'k1'"), 0);
+    loop_stop();
+}
+
+/* What is repeated is repeated once. */
+static void test_postgres_loop_repeats_once(void **state)
+{
+    (void)state;
+    start_here(20 * DLOAD_SECOND, 1);
+    loop_until_ok(0, DLOAD_STORE_SET);
+    PGconn *rival = rival_begin("UPDATE t SET value = 'r'");
+    must(loop_ask(&pg.loop.store, 0, DLOAD_STORE_SET, 0), DLOAD_PENDING);
+    for (int times = 0; times < 2; times++) {
+        while (pg_number(blocked) != 1)
+            (void)uv_run(&loop, UV_RUN_NOWAIT);
+        assert_false(asks[0].done);
+        pg_query(end_all, NULL, 0);
+        pg_wait_for(blocked, 0);
+    }
+    for (int i = 0; i < 500 && !asks[0].done; i++) {
+        (void)uv_run(&loop, UV_RUN_NOWAIT);
+        sleep_ms(10);
+    }
+    assert_true(asks[0].done);
+    must(asks[0].st, DLOAD_EBACKEND);
+    rival_end(rival);
     loop_stop();
 }
 
@@ -321,6 +347,7 @@ int main(void)
         cmocka_unit_test_setup(test_postgres_loop_stopped, setup),
         cmocka_unit_test_setup(test_postgres_loop_killed, setup),
         cmocka_unit_test_setup(test_postgres_loop_sessions_end, setup),
+        cmocka_unit_test_setup(test_postgres_loop_repeats_once, setup),
         cmocka_unit_test_setup(test_postgres_loop_no_server, setup),
         cmocka_unit_test_setup(test_postgres_loop_closed, setup),
         cmocka_unit_test_setup(test_postgres_loop_fork, setup),

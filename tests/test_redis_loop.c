@@ -13,14 +13,15 @@
 #define redis redis_aside /* of test_redis.h: not used here */
 #include "test_redis.h"
 #undef redis
+#include "stores/loop_case.h"
 
 static uv_loop_t loop;
 static dload_redis_uv uv_redis;
 
-static int loop_start(const dload_redis_store_config *cfg)
+static bool loop_start(void *cfg)
 {
     equal(uv_loop_init(&loop), 0);
-    return dload_redis_uv_init(&uv_redis, &loop, cfg, NULL, 0) == DLOAD_OK ? 0 : -1;
+    return dload_redis_uv_init(&uv_redis, &loop, cfg, NULL, 0) == DLOAD_OK;
 }
 
 static void was_closed(dload_redis_uv *u)
@@ -41,29 +42,6 @@ static void loop_stop(void)
 
 /* ---- the table of all stores: a loop in a thread of its own ---- */
 
-static struct {
-    pthread_t thread;
-    pthread_barrier_t started;
-    uv_async_t stop;
-    bool failed;
-} apart;
-
-static void on_stop(uv_async_t *stop)
-{
-    uv_close((uv_handle_t *)stop, NULL);
-}
-
-static void *run_apart(void *ctx)
-{
-    apart.failed = loop_start(ctx) != 0 || uv_async_init(&loop, &apart.stop, on_stop) != 0;
-    (void)pthread_barrier_wait(&apart.started);
-    if (apart.failed)
-        return NULL;
-    (void)uv_run(&loop, UV_RUN_DEFAULT); /* until it is told to stop */
-    loop_stop();
-    return NULL;
-}
-
 static struct store_case shared_case;
 
 static void stall(struct store_case *x, bool on)
@@ -80,10 +58,7 @@ static int up_apart(void **state, bool async)
     cfg.chunk = async ? 7 : 0;
     cfg.max_connections = async ? 3 : 0;
     must_ok(do_aside(1, "FLUSHALL"));
-    (void)pthread_barrier_init(&apart.started, NULL, 2);
-    equal(pthread_create(&apart.thread, NULL, run_apart, &cfg), 0);
-    (void)pthread_barrier_wait(&apart.started);
-    assert_false(apart.failed);
+    apart_up(&loop, loop_start, loop_stop, &cfg);
     memset(&shared_case, 0, sizeof shared_case);
     shared_case.s = &uv_redis.loop.store;
     shared_case.async = async;
@@ -105,53 +80,15 @@ static int up_blocking(void **state)
 static int down_apart(void **state)
 {
     (void)state;
-    (void)uv_async_send(&apart.stop);
-    (void)pthread_join(apart.thread, NULL);
-    (void)pthread_barrier_destroy(&apart.started);
+    apart_down();
     return 0;
 }
 
 /* ---- one thread ---- */
 
-enum { N_ASKS = 300 };
-
-static struct ask {
-    dload_store_op op;
-    dload_store_item item;
-    char key[16];
-    dload_status st;
-    bool done;
-} asks[N_ASKS];
-
-static size_t n_done;
-
-static void asked(dload_store_op *op, dload_status st)
-{
-    struct ask *a = op->ctx;
-    assert_false(a->done);
-    a->done = true;
-    a->st = st;
-    n_done++;
-}
-
 static dload_status ask(size_t i, dload_store_kind kind, uint64_t timeout_ns)
 {
-    struct ask *a = &asks[i];
-    memset(a, 0, sizeof *a);
-    a->item.key = a->key;
-    a->item.key_bytes = (size_t)snprintf(a->key, sizeof a->key, "k%zu", i);
-    if (kind == DLOAD_STORE_SET) {
-        a->item.value = a->key;
-        a->item.value_bytes = a->item.key_bytes;
-        a->item.ttl_ns = DLOAD_NEVER;
-    }
-    a->op.kind = kind;
-    a->op.items = &a->item;
-    a->op.n = 1;
-    a->op.timeout_ns = timeout_ns;
-    a->op.done = asked;
-    a->op.ctx = a;
-    return dload_store_run(&uv_redis.loop.store, &a->op);
+    return loop_ask(&uv_redis.loop.store, i, kind, timeout_ns);
 }
 
 static void start_here(uint64_t timeout_ns)
@@ -162,7 +99,7 @@ static void start_here(uint64_t timeout_ns)
     cfg.server.pause_ns = cfg.server.pause_max_ns = DLOAD_MILLISECOND;
     cfg.max_connections = 2;
     must_ok(do_aside(1, "FLUSHALL"));
-    equal(loop_start(&cfg), 0);
+    assert_true(loop_start(&cfg));
     uv_redis.loop.store.break_after = UINT32_MAX;
     n_done = 0;
 }
@@ -173,26 +110,23 @@ static void test_redis_loop_many(void **state)
     (void)state;
     start_here(20 * DLOAD_SECOND);
     equal(uv_run(&loop, UV_RUN_DEFAULT), 0); /* nothing to do: it does not hold the loop */
-    for (size_t i = 0; i < N_ASKS; i++)
+    for (size_t i = 0; i < LOOP_ASKS; i++)
         must(ask(i, DLOAD_STORE_SET, 0), DLOAD_PENDING);
     equal(n_done, 0); /* never from inside run */
     equal(uv_run(&loop, UV_RUN_DEFAULT), 0);
-    equal(n_done, N_ASKS);
-    for (size_t i = 0; i < N_ASKS; i++) {
+    equal(n_done, LOOP_ASKS);
+    for (size_t i = 0; i < LOOP_ASKS; i++) {
         must_ok(asks[i].st);
         must_ok(asks[i].item.status);
         must(ask(i, DLOAD_STORE_GET, 0), DLOAD_PENDING);
     }
     equal(uv_run(&loop, UV_RUN_DEFAULT), 0);
-    equal(n_done, 2 * N_ASKS);
-    for (size_t i = 0; i < N_ASKS; i++) {
-        must_ok(asks[i].st);
-        equal(asks[i].item.value_bytes, asks[i].item.key_bytes);
-        assert_memory_equal(asks[i].item.value, asks[i].key, asks[i].item.key_bytes);
-        dload_store_release(&asks[i].op);
+    equal(n_done, 2 * LOOP_ASKS);
+    for (size_t i = 0; i < LOOP_ASKS; i++) {
+        must_be_found(&asks[i]);
     }
-    equal(uv_redis.loop.store.stats.ops[DLOAD_STORE_GET], N_ASKS);
-    equal(uv_redis.loop.store.stats.hits, N_ASKS);
+    equal(uv_redis.loop.store.stats.ops[DLOAD_STORE_GET], LOOP_ASKS);
+    equal(uv_redis.loop.store.stats.hits, LOOP_ASKS);
     loop_stop();
 }
 
@@ -201,7 +135,7 @@ static void test_redis_loop_full(void **state)
 {
     (void)state;
     start_here(20 * DLOAD_SECOND);
-    uv_redis.loop.queue_cap = 10;
+    uv_redis.loop.queue.cap = 10;
     for (size_t i = 0; i < 10; i++)
         must(ask(i, DLOAD_STORE_GET, 0), DLOAD_PENDING);
     must(ask(10, DLOAD_STORE_GET, 0), DLOAD_EAGAIN);

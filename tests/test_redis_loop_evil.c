@@ -9,55 +9,17 @@
 
 #include "support.h"
 #include "servers/evil_server.h"
+#include "stores/loop_case.h"
 
 /* ---- the loop ---- */
 
-enum { N_SLOTS = 4 };
-
-static struct mini_loop {
-    struct pollfd p[N_SLOTS];
-    uint64_t at_ns;
-    bool woken;
-} mini;
-
 static dload_redis_loop redis;
-
-static void watch(void *ctx, uint32_t slot, int fd, int events)
-{
-    struct mini_loop *m = ctx;
-    assert_true(slot < N_SLOTS);
-    assert_true(fd >= 0);
-    if (events == 0)
-        assert_true(m->p[slot].fd == fd); /* of what it was told before */
-    m->p[slot].fd = events != 0 ? fd : -1;
-    m->p[slot].events = (short)events;
-}
-
-static void timer(void *ctx, uint64_t at_ns)
-{
-    struct mini_loop *m = ctx;
-    m->at_ns = at_ns;
-}
-
-static void wake(void *ctx)
-{
-    struct mini_loop *m = ctx;
-    m->woken = true; /* one thread */
-}
 
 /* Turns until nothing is pending; _process is called when a hook said so, and not otherwise. */
 static void turn(void)
 {
     while (dload_redis_loop_pending(&redis) != 0) {
-        const uint64_t now_ns = dload_redis_now();
-        uint64_t ms = mini.at_ns == DLOAD_NEVER ? 10000
-                      : mini.at_ns > now_ns     ? (mini.at_ns - now_ns) / DLOAD_MILLISECOND + 1
-                                                : 0;
-        int n = poll(mini.p, N_SLOTS, mini.woken ? 0 : (int)ms);
-        assert_true(n > 0 || mini.woken || mini.at_ns != DLOAD_NEVER); /* else it waits for ever */
-        mini.woken = false;
-        if (mini.at_ns <= dload_redis_now())
-            mini.at_ns = DLOAD_NEVER; /* it fires once */
+        mini_turn();
         dload_redis_loop_process(&redis);
     }
 }
@@ -123,24 +85,24 @@ static void answer(void *ctx, const struct evil_command *c, struct evil_answer *
 
 enum { N_ASKS = 40 };
 
-static struct ask {
+static struct pair {
     dload_store_op op;
     dload_store_item items[2];
     char keys[2][24];
     size_t n_done;
     dload_status st;
-} asks[N_ASKS];
+} pairs[N_ASKS];
 
 static size_t n_ok, n_late;
 
-static void asked(dload_store_op *op, dload_status st)
+static void pair_asked(dload_store_op *op, dload_status st)
 {
-    struct ask *a = op->ctx;
+    struct pair *a = op->ctx;
     a->n_done++;
     a->st = st;
 }
 
-static void ask(struct ask *a, dload_store_kind kind, size_t number)
+static void ask(struct pair *a, dload_store_kind kind, size_t number)
 {
     memset(a, 0, sizeof *a);
     for (size_t k = 0; k < 2; k++) {
@@ -154,24 +116,21 @@ static void ask(struct ask *a, dload_store_kind kind, size_t number)
     a->op.kind = kind;
     a->op.items = a->items;
     a->op.n = kind == DLOAD_STORE_CLEAR ? 1 : 2;
-    a->op.done = asked;
+    a->op.done = pair_asked;
     a->op.ctx = a;
     must(dload_store_run(&redis.store, &a->op), DLOAD_PENDING);
 }
 
 static void up(uint64_t timeout_ns)
 {
-    static const dload_redis_loop_hooks hooks = {watch, timer, wake, &mini};
+    static const dload_redis_loop_hooks hooks = {mini_watch, mini_timer, mini_wake, &mini};
     dload_redis_store_config cfg = {0};
     cfg.server.path = evil.path;
     cfg.server.command_timeout_ns = timeout_ns;
     cfg.server.connect_timeout_ns = 50 * DLOAD_MILLISECOND;
     cfg.server.pause_ns = cfg.server.pause_max_ns = 1;
-    cfg.max_connections = N_SLOTS;
-    memset(&mini, 0, sizeof mini);
-    mini.at_ns = DLOAD_NEVER;
-    for (size_t i = 0; i < N_SLOTS; i++)
-        mini.p[i].fd = -1;
+    cfg.max_connections = MINI_SLOTS;
+    mini_start();
     must_ok(dload_redis_loop_init(&redis, &cfg, &hooks, 0, NULL, 0));
     redis.store.break_after = UINT32_MAX;
 }
@@ -193,13 +152,11 @@ static int stop(void **state)
 static void down(void)
 {
     dload_redis_loop_end(&redis);
-    for (size_t i = 0; i < N_SLOTS; i++)
-        equal(mini.p[i].fd, -1); /* it let go of all */
-    equal(mini.at_ns, DLOAD_NEVER);
+    mini_must_be_free();
 }
 
 /* Does this request have its own keys' values? */
-static void must_be_own(const struct ask *a)
+static void must_be_own(const struct pair *a)
 {
     for (size_t k = 0; k < 2; k++) {
         must_ok(a->items[k].status);
@@ -215,10 +172,10 @@ static void test_redis_loop_late_replies(void **state)
     up(6 * DLOAD_MILLISECOND);
     for (size_t round = 0; round < scaled(100); round++) {
         for (size_t i = 0; i < N_ASKS; i++)
-            ask(&asks[i], DLOAD_STORE_GET, round * N_ASKS + i);
+            ask(&pairs[i], DLOAD_STORE_GET, round * N_ASKS + i);
         turn();
         for (size_t i = 0; i < N_ASKS; i++) {
-            struct ask *a = &asks[i];
+            struct pair *a = &pairs[i];
             equal(a->n_done, 1);
             assert_true(a->st == DLOAD_OK || a->st == DLOAD_ETIMEDOUT);
             n_ok += a->st == DLOAD_OK;
@@ -241,15 +198,15 @@ static void test_redis_loop_double_replies(void **state)
     follow((struct script){.twice = true, .seed = 1});
     up(DLOAD_SECOND);
     for (size_t i = 0; i < scaled(100); i++) {
-        ask(&asks[0], DLOAD_STORE_GET, 2 * i);
-        ask(&asks[1], DLOAD_STORE_GET, 2 * i + 1);
+        ask(&pairs[0], DLOAD_STORE_GET, 2 * i);
+        ask(&pairs[1], DLOAD_STORE_GET, 2 * i + 1);
         turn();
         for (size_t k = 0; k < 2; k++) {
-            assert_true(asks[k].st == DLOAD_OK || asks[k].st == DLOAD_EBACKEND);
-            if (asks[k].st == DLOAD_OK)
-                must_be_own(&asks[k]);
-            n_good += asks[k].st == DLOAD_OK;
-            dload_store_release(&asks[k].op);
+            assert_true(pairs[k].st == DLOAD_OK || pairs[k].st == DLOAD_EBACKEND);
+            if (pairs[k].st == DLOAD_OK)
+                must_be_own(&pairs[k]);
+            n_good += pairs[k].st == DLOAD_OK;
+            dload_store_release(&pairs[k].op);
         }
     }
     assert_true(n_good > 0);
@@ -264,10 +221,10 @@ static void test_redis_loop_random_replies(void **state)
     up(5 * DLOAD_MILLISECOND);
     for (size_t round = 0; round < scaled(40); round++) {
         for (size_t i = 0; i < N_ASKS; i++)
-            ask(&asks[i], (dload_store_kind)rng_below(&seed, DLOAD_STORE_N_KINDS), i);
+            ask(&pairs[i], (dload_store_kind)rng_below(&seed, DLOAD_STORE_N_KINDS), i);
         turn();
         for (size_t i = 0; i < N_ASKS; i++) {
-            struct ask *a = &asks[i];
+            struct pair *a = &pairs[i];
             equal(a->n_done, 1);
             assert_true(a->st == DLOAD_OK || a->st == DLOAD_EBACKEND || a->st == DLOAD_ETIMEDOUT);
             for (size_t k = 0; k < a->op.n && a->st == DLOAD_OK; k++)

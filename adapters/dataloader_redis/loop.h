@@ -12,7 +12,7 @@
  *     dload_redis_store_config cfg = {0};
  *     dload_redis_loop_hooks hooks = {watch, timer, wake, my_loop};
  *     cfg.server.url = "redis://cache.local";
- *     if (dload_redis_loop_init(&redis, &cfg, &hooks, why, sizeof why) != DLOAD_OK)
+ *     if (dload_redis_loop_init(&redis, &cfg, &hooks, 0, why, sizeof why) != DLOAD_OK)
  *         return complain(why);
  *     loader_config.store = &redis.store;              // or requests with op->done by hand
  *     ... whenever a descriptor is ready, the time has come or wake was called:
@@ -38,25 +38,16 @@
 #ifndef DLOAD_REDIS_LOOP_H
 #define DLOAD_REDIS_LOOP_H
 
+#include "../dataloader_loop/queue.h"
 #include "../dataloader_redis.h"
 
 /* What the loop does for the store. None may call _process itself. */
-typedef struct dload_redis_loop_hooks {
-    /* Have _process called when fd is ready for events (POLLIN, POLLOUT); 0 = not any more, and fd is closed when this
-     * returns. slot is the same for one fd at a time, below max_connections. The loop's thread. */
-    void (*watch)(void *ctx, uint32_t slot, int fd, int events);
-    /* ... when it is at_ns of CLOCK_MONOTONIC, instead of what was said before; DLOAD_NEVER = not at all. The
-     * loop's thread. */
-    void (*timer)(void *ctx, uint64_t at_ns);
-    /* ... soon. Any thread. */
-    void (*wake)(void *ctx);
-    void *ctx;
-} dload_redis_loop_hooks;
+typedef dload_loop_hooks dload_redis_loop_hooks;
 
 /* A request with done. Private. */
 typedef struct dload_redis_loop_i_job {
+    dload_loop_i_job wait; /* first */
     dload_redis_i_job job;
-    struct dload_redis_loop_i_job *next;
 } dload_redis_loop_i_job;
 
 /* A connection in the loop. Private. */
@@ -74,16 +65,14 @@ typedef struct dload_redis_loop {
     dload_redis_store redis; /* connects, and runs requests without done; server for tracking */
     /* private: constant */
     dload_redis_loop_hooks hooks;
-    uint32_t queue_cap, n_slots;
+    uint32_t n_slots;
     dload_redis_link *links;
     dload_redis_loop_i_slot *slots;
     /* private: the loop's thread */
     uint64_t timer_ns;
     bool processes;
-    /* private: under redis.mutex */
-    dload_redis_loop_i_job *first, *last; /* waiting for a connection */
-    uint32_t n_waiting, n_jobs;           /* n_jobs: with those under way */
-    bool closed;
+    /* private: any thread */
+    dload_loop_i_queue queue;
 } dload_redis_loop;
 
 /* ---- requests ---- */
@@ -99,51 +88,18 @@ DLOAD_I_LOCAL dload_status dload_redis_loop_i_run(dload_store *s, dload_store_op
     if (job == NULL)
         return DLOAD_ENOMEM;
     dload_status st = dload_redis_i_accept_op(&job->job, &p->redis, op);
-    job->next = NULL;
-    if (st == DLOAD_OK) {
-        (void)pthread_mutex_lock(&p->redis.mutex);
-        st = p->closed                      ? DLOAD_ECLOSED
-             : p->n_waiting >= p->queue_cap ? DLOAD_EAGAIN
-                                            : DLOAD_PENDING;
-        if (st == DLOAD_PENDING) {
-            if (p->first == NULL)
-                p->first = job;
-            else
-                p->last->next = job;
-            p->last = job;
-            p->n_waiting++;
-            p->n_jobs++;
-            p->hooks.wake(p->hooks.ctx); /* under the mutex: _end comes after it */
-        }
-        (void)pthread_mutex_unlock(&p->redis.mutex);
-    }
+    job->wait.until_ns = job->job.until_ns;
+    if (st == DLOAD_OK)
+        st = dload_loop_i_add(&p->queue, &job->wait, &p->hooks);
     if (st != DLOAD_PENDING)
         dload_i_free(env, job, sizeof *job);
     return st;
 }
 
 /* Takes the first of those who wait: that whose time is over, or, with any, whoever it is. */
-DLOAD_I_LOCAL dload_redis_loop_i_job *dload_redis_loop_i_next(dload_redis_loop *p, bool any,
-                                                              uint64_t now_ns)
+DLOAD_I_LOCAL dload_redis_loop_i_job *dload_redis_loop_i_next(dload_redis_loop *p, bool any)
 {
-    dload_redis_loop_i_job *job = NULL, *before = NULL;
-    (void)pthread_mutex_lock(&p->redis.mutex);
-    job = p->first;
-    while (job != NULL && !any && now_ns < job->job.until_ns) {
-        before = job;
-        job = job->next;
-    }
-    if (job != NULL) {
-        if (before != NULL)
-            before->next = job->next;
-        else
-            p->first = job->next;
-        if (p->last == job)
-            p->last = before;
-        p->n_waiting--;
-    }
-    (void)pthread_mutex_unlock(&p->redis.mutex);
-    return job;
+    return (dload_redis_loop_i_job *)(void *)dload_loop_i_next(&p->queue, any, dload_redis_now());
 }
 
 /* A request is through. */
@@ -153,9 +109,7 @@ DLOAD_I_LOCAL void dload_redis_loop_i_finish(dload_redis_loop *p, dload_redis_lo
     dload_store_op *op = job->job.op;
     dload_redis_i_end_walk(&job->job);
     dload_i_free(p->store.env, job, sizeof *job);
-    (void)pthread_mutex_lock(&p->redis.mutex);
-    p->n_jobs--;
-    (void)pthread_mutex_unlock(&p->redis.mutex);
+    dload_loop_i_ended(&p->queue);
     op->done(op, st);
 }
 
@@ -287,11 +241,7 @@ DLOAD_I_LOCAL uint64_t dload_redis_loop_i_deadline(dload_redis_loop *p)
         if (connects && slot->link->connect_until_ns < at_ns)
             at_ns = slot->link->connect_until_ns;
     }
-    (void)pthread_mutex_lock(&p->redis.mutex);
-    for (const dload_redis_loop_i_job *job = p->first; job != NULL; job = job->next)
-        at_ns = job->job.until_ns < at_ns ? job->job.until_ns : at_ns;
-    (void)pthread_mutex_unlock(&p->redis.mutex);
-    return at_ns;
+    return dload_loop_i_earliest(&p->queue, at_ns);
 }
 
 /* ---- for the loop ---- */
@@ -308,11 +258,11 @@ DLOAD_I_UNUSED static void dload_redis_loop_process(dload_redis_loop *p)
         dload_redis_loop_i_slot *slot = &p->slots[i];
         do {
             if (slot->job == NULL)
-                slot->job = dload_redis_loop_i_next(p, true, 0);
+                slot->job = dload_redis_loop_i_next(p, true);
         } while (dload_redis_loop_i_serve(p, slot));
     }
     for (;;) {
-        dload_redis_loop_i_job *late = dload_redis_loop_i_next(p, false, dload_redis_now());
+        dload_redis_loop_i_job *late = dload_redis_loop_i_next(p, false);
         if (late == NULL)
             break;
         dload_redis_loop_i_finish(p, late, DLOAD_ETIMEDOUT);
@@ -329,19 +279,14 @@ DLOAD_I_UNUSED static void dload_redis_loop_process(dload_redis_loop *p)
 /* Requests that are not through, waiting ones with them. Any thread. */
 DLOAD_I_UNUSED static uint32_t dload_redis_loop_pending(dload_redis_loop *p)
 {
-    (void)pthread_mutex_lock(&p->redis.mutex);
-    uint32_t n = p->n_jobs;
-    (void)pthread_mutex_unlock(&p->redis.mutex);
-    return n;
+    return dload_loop_i_count(&p->queue, false);
 }
 
 /* Ends what waits and what is under way with DLOAD_ECLOSED (done is called), tells the loop to forget descriptors and timer, and
  * refuses what comes. The store can be ended then. Not from inside done. */
 DLOAD_I_UNUSED static void dload_redis_loop_close(dload_redis_loop *p)
 {
-    (void)pthread_mutex_lock(&p->redis.mutex);
-    p->closed = true;
-    (void)pthread_mutex_unlock(&p->redis.mutex);
+    dload_loop_i_close(&p->queue);
     for (uint32_t i = 0; i < p->n_slots; i++) {
         dload_redis_loop_i_slot *slot = &p->slots[i];
         dload_redis_loop_i_job *job = slot->job;
@@ -352,7 +297,7 @@ DLOAD_I_UNUSED static void dload_redis_loop_close(dload_redis_loop *p)
             dload_redis_loop_i_finish(p, job, DLOAD_ECLOSED);
     }
     for (;;) {
-        dload_redis_loop_i_job *job = dload_redis_loop_i_next(p, true, 0);
+        dload_redis_loop_i_job *job = dload_redis_loop_i_next(p, true);
         if (job == NULL)
             break;
         dload_redis_loop_i_finish(p, job, DLOAD_ECLOSED);
@@ -372,6 +317,7 @@ DLOAD_I_UNUSED static void dload_redis_loop_end(dload_redis_loop *p)
         dload_i_free(env, p->links[i].names, p->links[i].names_cap);
     dload_i_free(env, p->links, p->n_slots * sizeof *p->links);
     dload_i_free(env, p->slots, p->n_slots * sizeof *p->slots);
+    dload_loop_i_queue_end(&p->queue);
     dload_redis_store_end(&p->redis);
     memset(p, 0, sizeof *p);
 }
@@ -391,13 +337,16 @@ DLOAD_I_UNUSED static dload_status dload_redis_loop_init(dload_redis_loop *p,
     dload_status st = dload_redis_store_init(&p->redis, cfg, why, why_bytes);
     if (st != DLOAD_OK)
         return st;
+    if (!dload_loop_i_queue_init(&p->queue, queue_cap)) {
+        dload_redis_store_end(&p->redis);
+        return DLOAD_ENOMEM;
+    }
     const dload_env *env = p->redis.store.env;
     p->hooks = *hooks;
     p->store = p->redis.store;
     p->store.flags |= DLOAD_STORE_ASYNC;
     p->store.run = dload_redis_loop_i_run;
     p->timer_ns = DLOAD_NEVER;
-    p->queue_cap = queue_cap != 0 ? queue_cap : 1000;
     p->n_slots = p->redis.n_links;
     p->links = (dload_redis_link *)dload_i_alloc(env, p->n_slots * sizeof *p->links);
     p->slots = (dload_redis_loop_i_slot *)dload_i_alloc(env, p->n_slots * sizeof *p->slots);

@@ -1593,9 +1593,9 @@ mutant("redis_attempts_without_pauses", "adapters/dataloader_redis.h",
        "        r->pause_until_ns = now_ns + dload_redis_pause(&r->server, r->n_attempts, r);\n",
        "",
        "test_redis_faults")
-mutant("redis_loop_queues_without_end", "adapters/dataloader_redis/loop.h",
-       "p->n_waiting >= p->queue_cap",
-       "p->n_waiting > p->queue_cap",
+mutant("loop_queues_without_end", "adapters/dataloader_loop/queue.h",
+       "q->n_waiting >= q->cap",
+       "q->n_waiting > q->cap",
        "test_redis_loop")
 mutant("redis_loop_believes_idle_connections", "adapters/dataloader_redis/loop.h",
        " && !dload_redis_usable(c)) {",
@@ -1610,6 +1610,44 @@ mutant("redis_lock_of_the_parent", "adapters/dataloader_redis_lock.h",
        "        return DLOAD_EFORK;\n",
        "",
        "test_redis_lock")
+
+# ---- the PostgreSQL store in a loop ----
+mutant("loop_uv_holds_no_loop", "adapters/dataloader_loop/uv.h",
+       "    if (u->pending(u->store) != 0)\n",
+       "    if (u->n_polls == 0)\n",
+       "test_postgres_loop")
+mutant("pg_loop_repeats_a_fill", "adapters/dataloader_postgres/loop_conn.h",
+       "job->job.op->kind != DLOAD_STORE_FILL || !job->changes;",
+       "true;",
+       "test_postgres_loop")
+mutant("pg_loop_repeats_for_ever", "adapters/dataloader_postgres/loop_conn.h",
+       "twice && !job->again) {",
+       "twice) {",
+       "test_postgres_loop")
+mutant("pg_loop_pipeline_without_end", "adapters/dataloader_postgres/loop_conn.h",
+       "slot->n_jobs < DLOAD_POSTGRES_LOOP_I_DEPTH &&",
+       "true &&",
+       "test_postgres_loop")
+mutant("pg_loop_waits_for_no_server", "adapters/dataloader_postgres/loop.h",
+       "        dload_postgres_loop_i_fail(p, DLOAD_EBACKEND);\n",
+       "        (void)0;\n",
+       "test_postgres_loop")
+mutant("pg_loop_asks_behind_a_late_one", "adapters/dataloader_postgres/loop_conn.h",
+       "    return slot->retires || (slot->n_asks != 0 && first->job == NULL && !first->setting);\n",
+       "    return slot->retires || first == NULL;\n",
+       "test_postgres_loop_refused")
+mutant("pg_loop_keeps_what_nobody_waits_for", "adapters/dataloader_postgres/loop_conn.h",
+       "slot->n_asks != 0 && slot->n_jobs == 0) {\n        (void)dload_postgres_i_lose",
+       "slot->n_asks != 0 && slot->n_jobs > 99) {\n        (void)dload_postgres_i_lose",
+       "test_postgres_loop_refused")
+mutant("pg_loop_statements_forgotten_fail", "adapters/dataloader_postgres/loop_conn.h",
+       "    } else if (forgot && !job->again) {",
+       "    } else if (forgot && st == DLOAD_OK) {",
+       "test_postgres_loop_refused")
+mutant("pg_loop_hears_what_was_passed_over", "adapters/dataloader_postgres/loop_conn.h",
+       "    } else if (slot->answer != DLOAD_PENDING) {",
+       "    } else if (slot->answer == DLOAD_OK) {",
+       "test_postgres_loop_refused")
 
 # ---- the SQLite store ----
 mutant("sqlite_fill_without_lease", "adapters/dataloader_sqlite.h",
