@@ -9,7 +9,7 @@ import re
 
 from . import conditions
 from .contract import ends_in_comment
-from .declarations import LITERAL
+from .declarations import LITERAL, words_of
 from .instance import Instance, Macro, realigned
 
 DEFINED = re.compile(r"^[ \t]*#[ \t]*define[ \t]+(\w+)", re.MULTILINE)
@@ -26,9 +26,10 @@ UNIT = {"DLOAD_FREESTANDING": "1", "DLOAD_XXHASH": "0", "DLOAD_NO_SIMD": "1", "D
 # What the compiler would say: gcc or clang, for a core of which nothing special is known, where size counts.
 TARGET = {"__GNUC__": 1, "_WIN32": 0, "__linux__": 0, "__APPLE__": 0, "__x86_64__": 0, "__i386__": 0,
           "__aarch64__": 0, "__SSE2__": 0, "__ARM_NEON": 0, "__OPTIMIZE__": 1, "__OPTIMIZE_SIZE__": 1}
-# Stay macros: C and C++ spell an assertion differently, the checks are the user's to define, and a size is asked
-# for by name and numbers.
-KEPT = {"DLOAD_I_STATIC_ASSERT", "DLOAD_ASSERT", "DLOAD_BYTES"}
+# Stay macros: C and C++ spell an assertion differently, and the checks are the user's to define.
+KEPT = {"DLOAD_I_STATIC_ASSERT", "DLOAD_ASSERT"}
+# The user calls these with numbers, to have a constant: they and what they use stay as they are.
+CALLED = {"DLOAD_BYTES", "DLOAD_BYTES_QUEUED"}
 ATTRIBUTES = {"DLOAD_I_UNUSED", "static", "inline"}
 USERS = "DLOAD_CUSTOM_"
 
@@ -41,6 +42,7 @@ class Alone(Instance):
         self.values = {}   # constants that stay names: their values, for conditions
         self.named = set(KEPT)
         self.attributes = set(ATTRIBUTES)
+        self.written = {}  # macro with parameters -> its lines, with the comment above
         self.apart = {}  # Frame -> the comment above its #if, while no branch of it was alive
         self.instance_own = set(self.own)
         texts = [contract.read(name) for name in contract.part_names()]
@@ -127,11 +129,12 @@ class Alone(Instance):
         if name in self.macros and name in UNIT:
             return
         if body and frame.certain and not self.stays(name, brackets, body):
-            self.comment_above()
+            above = self.comment_above()
+            if brackets is not None:
+                self.written[name] = above + raw
         if self.stays(name, brackets, body):
             self.remember(name, brackets, body)
-            # What stays may use what does not.
-            self.emit(*(raw if brackets is None else self.substituted("\n".join(raw)).split("\n")))
+            self.emit(*raw)
             return
         if name in self.own and frame.certain and len(raw) > 1:
             # A list, or statements: its lines stay lines where it is put in.
@@ -150,6 +153,20 @@ class Alone(Instance):
         if word == "undef" and text in self.named:
             return  # the file has no other loader
         super().directive(stack, word, text, raw, where)
+
+    def called_macros(self):
+        """The lines of the macros that the user calls, and of those behind them, in their order."""
+        wanted, todo = set(), [name for name in CALLED if name in self.written]
+        while todo:
+            name = todo.pop()
+            wanted.add(name)
+            todo += [w for w in words_of("\n".join(self.written[name])) if w in self.written and w not in wanted]
+        lines = []
+        for name in self.written:
+            if name in wanted:
+                lines += [""] * (self.written[name][0].lstrip().startswith("/*") or not lines)
+                lines += [self.substituted("\n".join(self.written[name]), frozenset(wanted))]
+        return "\n".join(lines).split("\n") if lines else []
 
     def remember(self, name, brackets, body):
         self.own.discard(name)

@@ -1,7 +1,7 @@
 """profile = embedded: what it sets unless the section says otherwise, and what does not go with it."""
 
 # Settings, as the section would have them. The order is that of the manual.
-EMBEDDED = {"lock": "none", "evict": "clock", "clock": "manual", "compact": True, "stats": False}
+EMBEDDED = {"lock": "none", "evict": "clock", "clock": "manual", "compact": True, "stats": False, "async": False}
 
 NO_LIBC = "needs a hosted program, and profile = embedded is for those without a libc"
 NOT_SMALL = "is nothing that a compact cache has: leave it out, or add compact = no"
@@ -31,6 +31,8 @@ def applied(loader):
     if not is_embedded(loader.settings):
         return
     for key, value in EMBEDDED.items():
+        if key == "async" and loader.settings["lock"] != "none":
+            value = True  # a lock is for several callers
         if key not in loader.settings:
             loader.settings[key] = value
             loader.implied.append((key, {True: "yes", False: "no"}.get(value, value)))

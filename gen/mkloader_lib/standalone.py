@@ -11,17 +11,18 @@ from .render import filled
 from .spec import Problems
 
 BANNER = re.compile(r"^/\* ==== (?:(\w+)/)?(\w+)\.h ==== \*/$", re.MULTILINE)
+PASTED = re.compile(r"\bNAME##(\w+)")
 TITLE = re.compile(r"^/\* ==== ([A-Z ]+): (\w+) ==== \*/$", re.MULTILINE)
 # What the lines that stay for the preprocessor are for; whatever is none of these is "other".
 KINDS = (
     (re.compile(r"#ifndef DLOAD_WRAPPER_|#define DLOAD_WRAPPER_"), "the guard of this file"),
     (re.compile(r"#ifdef DLOAD_VERSION\b|#error"), "the check that no other dataloader is in the translation unit"),
     (re.compile(r"#include"), "what is included"),
-    (re.compile(r"#if.*__cplusplus"), "what C++ spells differently"),
+    (re.compile(r"#if.*__cplusplus|#define DLOAD_I_STATIC_ASSERT"), "what C++ spells differently"),
     (re.compile(r"#define DLOAD_I_(?:UNUSED|INLINE|NOINLINE|COLD|LOCAL)\b"), "attributes of functions, as gcc and clang spell them"),
     (re.compile(r"#ifndef DLOAD_ASSERT\b|#define DLOAD_ASSERT\("), "the loader's checks of itself, for the user to define"),
-    (re.compile(r"#define DLOAD_(?!I_)\w+\s+[^(]"), "numbers of the public face"),
-    (re.compile(r"#define DLOAD_(?!I_)\w+\s+\(S"), "numbers of the public face"),
+    (re.compile(r"#define DLOAD_\w+\("), "sizes of memory as constants, for static arrays: C has no functions for such"),
+    (re.compile(r"#define DLOAD_(?!I_)\w+\s+\S"), "numbers of the public face"),
     (re.compile(r"#define DLOAD_I_\w+\s+\S"), "private numbers that C wants as such (lengths of arrays, narrow types)"),
     (re.compile(r"#if.*__(?:ARM_ARCH|BYTE_ORDER|GCC_ATOMIC)"), "what depends on the core"),
     (re.compile(r"#pragma|#ifdef __clang__"), "what the compiler is to warn of"),
@@ -29,7 +30,7 @@ KINDS = (
 # What a part is about, in an auditor's words: its heading, and its line in the contents.
 ABOUT = {
     "port": "COMPILER", "status": "PUBLIC TYPES", "key": "PUBLIC TYPES", "env": "PUBLIC TYPES",
-    "stats": "PUBLIC TYPES", "types": "PUBLIC TYPES", "api": "PUBLIC FUNCTIONS", "block": "MEMORY", "pool": "MEMORY",
+    "stats": "PUBLIC TYPES", "types": "PUBLIC TYPES", "api": "PUBLIC FUNCTIONS", "block": "MEMORY", "bytes": "MEMORY", "pool": "MEMORY",
     "ticks": "TIME", "chance": "TIME", "lock": "LOCK", "lock_pthread": "LOCK", "custom": "LOCK", "hash": "TABLE", "words": "TABLE",
     "entry": "TABLE", "ident": "TABLE", "table": "TABLE", "remove": "TABLE", "stale": "TABLE",
     "removed": "TABLE", "read": "TABLE", "reach": "TABLE", "store": "TABLE", "cache": "TABLE", "shards": "TABLE",
@@ -100,7 +101,11 @@ class Standalone(Expanded):
             if has_code(made):
                 lines += made
         lines = [line for line in lines if not re.match(r"\s*/\* clang-format o(?:n|ff) \*/\Z", line)]
-        items = pruned(Splitter("\n".join(collapsed(lines))).split(), self.name, words_of(self.preset()))
+        called = self.instance.called_macros()
+        if called:
+            lines += ["", "/* ==== runtime/bytes.h ==== */", ""] + called
+        roots = words_of(self.preset()) | {self.name + end for end in PASTED.findall("\n".join(called))}
+        items = pruned(Splitter("\n".join(collapsed(lines))).split(), self.name, roots)
         constants.named(items, self.instance.values)
         text = re.sub(r"^( +DLOAD_\w+ = )\((-?[0-9]+)\),$", r"\1\2,", text_of(items), flags=re.MULTILINE)
         return BANNER.sub(lambda m: "/* ==== %s: %s ==== */" % (title(m.group(1), m.group(2)), m.group(2)), text)
