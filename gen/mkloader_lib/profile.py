@@ -22,6 +22,9 @@ CONFLICTS = (
 )
 
 
+MAX_COMPACT = 65534  # entries: links have 16 bits
+
+
 def is_embedded(settings):
     return settings.get("profile") == "embedded"
 
@@ -47,3 +50,8 @@ def conflicts(loader):
             text = loader.words[key][0] if key in loader.words else settings[key]
             yield key, "%s = %s %s" % (key, text, why)
             return
+    for field, value, text in loader.presets if compact else ():
+        if field.name == "capacity" and (value == "DLOAD_UNBOUNDED" or (value.isdigit() and int(value) > MAX_COMPACT)):
+            yield "capacity", "capacity = %s is more than a compact cache has: %d entries, and it does not grow" % (text, MAX_COMPACT)
+        if field.name == "shards" and text != "1":
+            yield "shards", "shards = %s: a compact cache is one" % text

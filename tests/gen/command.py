@@ -37,6 +37,8 @@ def hostile_cases():
         yield "include = " + header, (hostile.GOOD + "include = %s\n" % header).encode(), 4, contains
     for text, contains in hostile.LINES:
         yield text, (hostile.GOOD + text + "\n").encode(), 4, contains
+    for text, contains in hostile.EMBEDDED:
+        yield "embedded " + text, (hostile.GOOD + "profile = embedded\n" + text + "\n").encode(), 5, contains
     for data, line, contains in hostile.SPECS:
         yield repr(data[:40]), data, line, contains
 
@@ -163,7 +165,7 @@ def version_and_help(temporary):
     version = re.search(r'DLOAD_VERSION_STRING\s+"(.*)"', read(os.path.join(PROJECT, "templates/runtime/port.h")).decode())
     need(succeeded(mkloader("--version")).stdout.decode() == "mkloader %s\n" % version.group(1), "--version")
     text = succeeded(mkloader("--help")).stdout.decode()
-    for word in ("--expand", "--depfile", "--strict", "--max-batch", "loaders.ini", "Exit status", "--key-as"):
+    for word in ("--profile", "--sizes", "--expand", "--depfile", "--strict", "--max-batch", "loaders.ini", "Exit status", "--key-as"):
         need(word in text, "--help does not mention %s" % word)
     config = re.search(r"typedef struct DLOAD_I_FN\(config\) \{(.*?)\n\} ", read(os.path.join(
         PROJECT, "templates/typed/types.h")).decode(), re.DOTALL).group(1)

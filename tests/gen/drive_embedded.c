@@ -3,7 +3,7 @@
 
 #include "registers.h"
 
-static uint64_t memory[8192];
+static uint64_t memory[(DLOAD_BYTES(registers, 8, 4) + 7) / 8];
 static unsigned n_fetches;
 
 static dload_status fetch(registers_batch *b)

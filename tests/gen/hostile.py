@@ -62,7 +62,7 @@ INCLUDES = [
 LINES = [  # a fourth line after the good ones
     ("evcit = lru", "did you mean 'evict'"), ("val = int", "did you mean 'value'"), ("Key = int", "did you mean 'key'"),
     ("evict = slru", "did you mean 'lru'"), ("evict = LRU", "did you mean 'lru'"), ("lock = pthreads", "did you mean 'pthread'"),
-    ("clock = fast", "not one of"), ("hash = siphash", "did you mean 'sip'"), ("ttl = maybe", "yes or no"), ("ttl = 5m", "yes or no"), ("strict = 1", "yes or no"),
+    ("clock = fast", "not one of"), ("profile = embeded", "did you mean 'embedded'"), ("profile = yes", "not one of"), ("profile =", "has no value"), ("hash = siphash", "did you mean 'sip'"), ("ttl = maybe", "yes or no"), ("ttl = 5m", "yes or no"), ("strict = 1", "yes or no"),
     ("emit = c", "'h' or 'h c'"), ("emit = h c h", "'h' or 'h c'"), ("key = int", "second 'key'"), ("lock =", "has no value"),
     ("= 3", "unknown key ''"), ("lock", "expected 'key = value'"), ("; comment", "expected 'key = value'"),
     ("lock = spin # fast", "not one of"), ("ref = page_ref", "come together"), ("free = f", "come together"),
@@ -77,6 +77,17 @@ LINES = [  # a fourth line after the good ones
     ("[quotes", "a section is"), ("[quotes]", "second [quotes]"), ("[Quotes]", "ignore case"), ("[]", "not an identifier"),
     ("[mkloader]", "before the loaders"), ("[a] x", "a section is"), ("[a]]", "a section is"), ("lock = \x00", "control character"),
     ("lock = \x1b[31m", "control character"), ("lock\r= x", "control character"), ("lock = \x7f", "control character"),
+]
+
+# Lines after a good section with profile = embedded, the fifth.
+EMBEDDED = [
+    ("lock = pthread", "hosted program"), ("lock = spin", "compact cache"), ("clock = coarse", "hosted program"),
+    ("clock = precise", "hosted program"), ("evict = lru", "compact cache"), ("evict = s3fifo", "compact cache"),
+    ("evict = adaptive", "compact = no"), ("hash = sip", "compact cache"), ("refresh = yes", "async"), ("group = yes", "async"),
+    ("snapshot = yes", "async"), ("store = yes", "async"), ("weight = f", "compact cache"), ("ref = f", "come together"),
+    ("on_remove = yes", "async"), ("capacity = unbounded", "does not grow"), ("capacity = 65535", "65534 entries"),
+    ("shards = 2", "a compact cache is one"), ("settle_ns = 1ms", "needs async"), ("queue_wait = yes", "needs async"),
+    ("compact = maybe", "yes or no"), ("compact = 1", "yes or no"), ("profile = hosted", "second 'profile'"),
 ]
 
 # Whole files: (bytes, line of the message, what it contains).

@@ -19,7 +19,7 @@
  *     registers_destroy(&l);
  *
  * profile = embedded   capacity = 8   max_batch = 4   ttl_ns = 1s   lock = none   evict = clock
- * clock = manual   compact = yes   stats = no   linkage = static
+ * clock = manual   compact = yes   stats = no   async = no   linkage = static
  */
 #ifndef DLOAD_WRAPPER_registers_H
 #define DLOAD_WRAPPER_registers_H
@@ -40,6 +40,7 @@
 #define DLOAD_CLOCK   DLOAD_CLOCK_MANUAL
 #define DLOAD_COMPACT 1
 #define DLOAD_STATS   0
+#define DLOAD_ASYNC   0
 #include "dataloader.h"
 
 #if DLOAD_TEMPLATE_VERSION != 1
@@ -78,8 +79,6 @@ static dload_status registers_start_with(registers *l, uint16_t key, const dload
 static dload_status registers_cancel(registers *l, registers_waiter *w);
 static dload_status registers_dispatch(registers *l, size_t *n_keys);
 static dload_status registers_process(registers *l, uint64_t now_ns);
-static uint64_t registers_next_deadline(registers *l);
-static dload_status registers_expect(registers *l, size_t n);
 
 /* ---- the fetch function's side; i is the index of a key in b->keys ---- */
 static dload_status registers_batch_set(registers_batch *b, size_t i, const struct sample *value);
@@ -89,8 +88,6 @@ static dload_status registers_batch_move(registers_batch *b, size_t i, struct sa
 static dload_status registers_batch_fail(registers_batch *b, size_t i, dload_status status);
 static dload_status registers_batch_put(registers_batch *b, uint16_t key,
                                         const struct sample *value);
-static dload_status registers_batch_done(registers_batch *b, dload_status status);
-static bool registers_batch_cancelled(const registers_batch *b);
 
 /* ---- the loader's cache, from outside ---- */
 static dload_status registers_prime(registers *l, uint16_t key, const struct sample *value,
@@ -110,7 +107,6 @@ static dload_status registers_unpin(registers *l, uint16_t key);
 static dload_status registers_clear(registers *l, uint16_t key);
 static dload_status registers_clear_many(registers *l, const uint16_t *keys, size_t n);
 static dload_status registers_clear_all(registers *l);
-static dload_status registers_stats(registers *l, dload_stats *stats);
 
 /* ---- the cache alone ---- */
 static dload_status registers_cache_init(registers_cache *c, const registers_cache_config *config);
