@@ -128,22 +128,40 @@ static dload_id128 wide_key_of(uint32_t n)
     {                                                                                             \
         must_ok(NAME##_live(n_bytes, capacity, max_batch, max_queue));                            \
         must(NAME##_live(n_bytes - 8, capacity, max_batch, max_queue), DLOAD_ENOMEM);             \
-    }                                                                                             \
-    static void NAME##_shapes(void **state)                                                       \
-    {                                                                                             \
-        (void)state;                                                                              \
-        for (size_t capacity = 1; capacity < 600; capacity += 1 + capacity / 5) {                 \
-            for (size_t n = 1; n < 40; n += 1 + n / 4) {                                          \
-                NAME##_shape(DLOAD_BYTES(NAME, capacity, n), capacity, n, 0);                     \
-                NAME##_shape(DLOAD_BYTES_QUEUED(NAME, capacity, n, 20), capacity, n, 20);         \
-            }                                                                                     \
-        }                                                                                         \
-        NAME##_shape(DLOAD_BYTES(NAME, DLOAD_NO_CACHE, 3), DLOAD_NO_CACHE, 3, 3);                 \
+    }
+
+#define SHAPE(NAME, capacity, n)                                  \
+    NAME##_shape(DLOAD_BYTES(NAME, capacity, n), capacity, n, 0); \
+    NAME##_shape(DLOAD_BYTES_QUEUED(NAME, capacity, n, 20), capacity, n, 20);
+#define BATCHES(NAME, capacity) \
+    SHAPE(NAME, capacity, 1)    \
+    SHAPE(NAME, capacity, 2)    \
+    SHAPE(NAME, capacity, 3)    \
+    SHAPE(NAME, capacity, 8)    \
+    SHAPE(NAME, capacity, 13)   \
+    SHAPE(NAME, capacity, 40)
+#define SHAPES(NAME)                        \
+    static void NAME##_shapes(void **state) \
+    {                                       \
+        (void)state;                        \
+        BATCHES(NAME, 1)                    \
+        BATCHES(NAME, 2)                    \
+        BATCHES(NAME, 3)                    \
+        BATCHES(NAME, 7)                    \
+        BATCHES(NAME, 8)                    \
+        BATCHES(NAME, 33)                   \
+        BATCHES(NAME, 255)                  \
+        BATCHES(NAME, 256)                  \
+        BATCHES(NAME, 600)                  \
+        BATCHES(NAME, DLOAD_NO_CACHE)       \
     }
 
 LIFE(regs)
 LIFE(bits)
 LIFE(wide)
+SHAPES(regs)
+SHAPES(bits)
+SHAPES(wide)
 
 /* ---- constants ---- */
 
