@@ -182,7 +182,7 @@ DLOAD_I_LOCAL size_t DLOAD_I_FN(i_dispatch)(DLOAD_NAME *l, dload_trigger why)
         n_batches++;
     if (l->core.last != NULL)
         l->core.last->state = DLOAD_I_QUEUED; /* what callbacks add goes into another */
-    while (n_batches-- > 0 && l->core.queue != NULL)
+    while (n_batches-- > 0 && l->core.queue != NULL && l->core.queue->state == DLOAD_I_QUEUED)
         n_keys += DLOAD_I_FN(i_send)(l, why);
     return n_keys;
 }
