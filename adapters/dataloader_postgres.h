@@ -45,7 +45,8 @@
  * 2000 rows are looked at (purge_every), by one more statement of whoever wrote. Garbage so stays in
  * proportion to writes; a store that is not written to any more can be purged by dload_postgres_store_purge.
  *
- * THREADS  Any number; each request takes one of max_conns connections, or waits for one.
+ * THREADS  Any number; each request takes one of max_conns connections, or waits for one. In an event loop, where nothing may
+ * wait: dataloader_postgres/loop.h.
  *
  * WHEN THE SERVER FAILS  Requests end in time with EBACKEND or ETIMEDOUT. A connection that was lost while it was
  * idle is replaced without notice; one that is lost in the middle of a request is replaced once and the request

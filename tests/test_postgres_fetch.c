@@ -32,6 +32,8 @@ enum { N_USERS = 30000 };
 static struct fake_env memory;
 static dload_postgres pg;
 
+#define by_id "SELECT id, age FROM users WHERE id = ANY($1)"
+
 static int group_setup(void **state)
 {
     if (pg_group_setup(state) != 0)
@@ -108,6 +110,32 @@ static void load_many(users *l, size_t n)
     (void)users_load_many(l, many.keys, n, many.ages, many.st);
 }
 
+/* Users 0 .. n - 1, whatever comes of it. */
+static void load_first(users *l, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        many.keys[i] = i;
+    load_many(l, n);
+}
+
+/* ... and each has its own age. */
+static void load_first_ok(users *l, size_t n)
+{
+    load_first(l, n);
+    for (size_t i = 0; i < n; i++) {
+        must_ok(many.st[i]);
+        equal(many.ages[i], i * 7);
+    }
+}
+
+/* One user, who is there. */
+static void load_one_ok(users *l, uint64_t key)
+{
+    int64_t age = 0;
+    must_ok(users_load(l, key, &age));
+    equal(age, key * 7);
+}
+
 static void test_fetch_any_order(void **state)
 {
     dload_postgres_query q = {.sql =
@@ -169,12 +197,12 @@ static void test_fetch_errors(void **state)
                {"SELECT id, 1 / (age - age) FROM users WHERE id = ANY($1)", DLOAD_EFETCH, 0},
                {"SELECT id, age FROM users WHERE id::text = ANY($1)", DLOAD_EFETCH, 0},
                {"SELECT id::text, age FROM users WHERE id = ANY($1)", DLOAD_EDECODE, 0},
-               {"SELECT id, age FROM users WHERE id = ANY($1)", DLOAD_EDECODE, 2},
-               {"SELECT id, age FROM users WHERE id = ANY($1)", DLOAD_EDECODE, -1},
+               {by_id, DLOAD_EDECODE, 2},
+               {by_id, DLOAD_EDECODE, -1},
                {"SELECT id, age::text FROM users WHERE id = ANY($1)", DLOAD_EDECODE, 0},
                {"INSERT INTO users SELECT 1, 1 WHERE 1 = ANY($1)", DLOAD_EFETCH, 0},
                {NULL, DLOAD_EINVAL, 0}};
-    dload_postgres_query good = {.sql = "SELECT id, age FROM users WHERE id = ANY($1)"};
+    dload_postgres_query good = {.sql = by_id};
     (void)state;
     for (size_t i = 0; i < COUNT(bad); i++) {
         dload_postgres_query q = {.sql = bad[i].sql, .key_column = bad[i].key_column};
@@ -184,7 +212,7 @@ static void test_fetch_errors(void **state)
         must(users_load(&l, 1, &age), bad[i].st);
         close_users(&l);
         open_users(&l, &good, 100);
-        must_ok(users_load(&l, 1, &age));
+        load_one_ok(&l, 1);
         close_users(&l);
     }
     equal(pg.n_losses, 0);
@@ -296,8 +324,7 @@ static void test_fetch_uuid(void **state)
 
 static void test_fetch_pipeline(void **state)
 {
-    dload_postgres_query q = {.sql = "SELECT id, age FROM users WHERE id = ANY($1)",
-                              .max_keys = 100};
+    dload_postgres_query q = {.sql = by_id, .max_keys = 100};
     users l;
     (void)state;
     open_users(&l, &q, N_USERS);
@@ -321,9 +348,7 @@ static void test_fetch_pipeline_one_fails(void **state)
     users l;
     (void)state;
     open_users(&l, &q, 5000);
-    for (size_t i = 0; i < 5000; i++)
-        many.keys[i] = i;
-    load_many(&l, 5000);
+    load_first(&l, 5000);
     for (size_t i = 0; i < 5000; i++)
         must(many.st[i], i / 100 == 5 ? DLOAD_EFETCH : DLOAD_OK);
     equal(pg.n_losses, 0);
@@ -387,8 +412,7 @@ static void test_fetch_pipeline_drains(void **state)
 
 static void test_fetch_lost_connections(void **state)
 {
-    dload_postgres_query q = {.sql = "SELECT id, age FROM users WHERE id = ANY($1)",
-                              .max_keys = 10};
+    dload_postgres_query q = {.sql = by_id, .max_keys = 10};
     dload_postgres_query suicide = {.sql = "SELECT id, age FROM users WHERE id = ANY($1) AND "
                                            "pg_terminate_backend(pg_backend_pid())"};
     users l, s;
@@ -396,19 +420,15 @@ static void test_fetch_lost_connections(void **state)
     (void)state;
     open_users(&l, &q, 100);
     open_users(&s, &suicide, 100);
-    must_ok(users_load(&l, 3, &age));
+    load_one_ok(&l, 3);
     pg_query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = "
              "'dataloader'",
              NULL, 0);
-    must_ok(users_load(&l, 4, &age));
+    load_one_ok(&l, 4);
     equal(pg.n_connects, 2);
     must(users_load(&s, 5, &age), DLOAD_EFETCH); /* asked twice, and then given up */
     equal(pg.n_connects, 3);
-    for (size_t i = 0; i < 100; i++)
-        many.keys[i] = i;
-    load_many(&l, 100);
-    for (size_t i = 0; i < 100; i++)
-        must_ok(many.st[i]);
+    load_first_ok(&l, 100);
     close_users(&l);
     close_users(&s);
 }
@@ -418,21 +438,15 @@ static void test_fetch_altered_table(void **state)
 {
     dload_postgres_query q = {.sql = "SELECT * FROM altered WHERE id = ANY($1)"};
     users l;
-    int64_t age = 0;
     (void)state;
     pg_query("CREATE TABLE altered AS SELECT * FROM users LIMIT 1000", NULL, 0);
     open_users(&l, &q, 1000);
-    must_ok(users_load(&l, 3, &age));
+    load_one_ok(&l, 3);
     pg_query("ALTER TABLE altered ADD COLUMN more text", NULL, 0);
-    must_ok(users_load(&l, 3, &age));
-    equal(age, 21);
+    load_one_ok(&l, 3);
     pg_query("ALTER TABLE altered ADD COLUMN yet_more text", NULL, 0);
     q.max_keys = 10; /* in a pipeline */
-    for (size_t i = 0; i < 100; i++)
-        many.keys[i] = i;
-    load_many(&l, 100);
-    for (size_t i = 0; i < 100; i++)
-        must_ok(many.st[i]);
+    load_first_ok(&l, 100);
     close_users(&l);
 }
 
@@ -441,16 +455,14 @@ static void test_fetch_timeout(void **state)
 {
     dload_postgres_query q = {.sql = "SELECT id, age FROM users, pg_sleep(60) WHERE id = ANY($1)",
                               .timeout_ns = 300 * DLOAD_MILLISECOND};
-    dload_postgres_query good = {.sql = "SELECT id, age FROM users WHERE id = ANY($1)"};
+    dload_postgres_query good = {.sql = by_id};
     users l, g;
     int64_t age = 0;
     (void)state;
     open_users(&l, &q, 10);
     open_users(&g, &good, 10);
     must(users_load(&l, 1, &age), DLOAD_ETIMEDOUT);
-    must_ok(
-        users_load(&g, 1, &age)); /* on another connection: nothing that is late is taken for it */
-    equal(age, 7);
+    load_one_ok(&g, 1); /* on another connection: nothing that is late is taken for it */
     pg_wait_for(
         "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND state = "
         "'active' AND pid <> pg_backend_pid()",
@@ -462,14 +474,11 @@ static void test_fetch_timeout(void **state)
 /* Whichever allocation fails: an error, nothing lost, and the next batch comes through. */
 static void test_fetch_no_memory(void **state)
 {
-    dload_postgres_query q = {.sql = "SELECT id, age FROM users WHERE id = ANY($1)",
-                              .max_keys = 10};
+    dload_postgres_query q = {.sql = by_id, .max_keys = 10};
     users l;
     (void)state;
     open_users(&l, &q, 100);
-    for (size_t i = 0; i < 30; i++)
-        many.keys[i] = i;
-    load_many(&l, 30);
+    load_first_ok(&l, 30);
     size_t n_failed = 0;
     for (size_t at = 1; at < 20; at++) {
         memory.fail_at = at;
@@ -482,9 +491,7 @@ static void test_fetch_no_memory(void **state)
             failed = failed || many.st[i] == DLOAD_ENOMEM;
         }
         n_failed += failed;
-        load_many(&l, 30);
-        for (size_t i = 0; i < 30; i++)
-            must_ok(many.st[i]);
+        load_first_ok(&l, 30);
     }
     equal(n_failed, 7); /* the questions; keys and parameter of each of three */
     close_users(&l);
@@ -509,7 +516,7 @@ static void load_some(void *ctx, size_t me)
 
 static void test_fetch_threads(void **state)
 {
-    dload_postgres_query q = {.sql = "SELECT id, age FROM users WHERE id = ANY($1)"};
+    dload_postgres_query q = {.sql = by_id};
     (void)state;
     open_users(&shared.l, &q, 4);
     run_threads(8, load_some, NULL);

@@ -11,12 +11,14 @@
 static struct proxy proxy;
 static dload_postgres_loop pg;
 
+static const char *url; /* NULL = the proxy's */
+
 static void up(uint64_t timeout_ns, size_t max_conns)
 {
     static const dload_postgres_loop_hooks hooks = {mini_watch, mini_timer, mini_wake, &mini};
     dload_postgres_store_config c;
     memset(&c, 0, sizeof c);
-    c.pg.url = proxy.url;
+    c.pg.url = url != NULL ? url : proxy.url;
     c.pg.timeout_ns = c.pg.connect_ns = timeout_ns;
     c.pg.backoff_ns = c.pg.backoff_max_ns = 1;
     c.pg.max_conns = max_conns;
@@ -211,6 +213,47 @@ static void test_postgres_loop_late_answers(void **state)
     down();
 }
 
+/* Two addresses, of which the first refuses: the second is another socket, which the loop has to be told of. */
+static void test_postgres_loop_next_address(void **state)
+{
+    char two[300];
+    (void)state;
+    (void)snprintf(two, sizeof two, "host=%s,%s user=postgres dbname=postgres gssencmode=disable",
+                   proxy.folder, proxy.folder);
+    url = two;
+    for (int i = 0; i < 10; i++) {
+        const size_t before = proxy.n_connections;
+        (void)pthread_mutex_lock(&proxy.mutex);
+        proxy.n_refused = 1;
+        (void)pthread_mutex_unlock(&proxy.mutex);
+        up(20 * DLOAD_SECOND, 1);
+        must_ok(ask_and_turn(0, DLOAD_STORE_SET));
+        assert_true(mini.n_turns <
+                    300); /* it does not go round and round for the first one's sake */
+        equal(proxy.n_refused, 0);
+        equal(proxy.n_connections, before + 1);
+        equal(pg.pg.pool.n_connects, 1);
+        down();
+    }
+    url = NULL;
+}
+
+/* A pooler between: nothing is set in a session, and nothing prepared. */
+static void test_postgres_loop_pooled(void **state)
+{
+    (void)state;
+    prepare_table();
+    up(20 * DLOAD_SECOND, 2);
+    pg.pg.pool.config.pooled = true;
+    for (int i = 0; i < 3; i++) {
+        ask_script();
+        (void)check_script(true);
+    }
+    equal(pg.slots[0].conn.n_prepared, 0);
+    equal(pg.slots[0].conn.statement_ms, 0);
+    down();
+}
+
 static int start(void **state)
 {
     return pg_group_setup(state) == 0 && proxy_start(&proxy, server.folder) ? 0 : -1;
@@ -229,6 +272,8 @@ int main(void)
         cmocka_unit_test(test_postgres_loop_cut_greetings),
         cmocka_unit_test(test_postgres_loop_swallowed),
         cmocka_unit_test(test_postgres_loop_late_answers),
+        cmocka_unit_test(test_postgres_loop_next_address),
+        cmocka_unit_test(test_postgres_loop_pooled),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }

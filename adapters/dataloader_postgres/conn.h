@@ -5,6 +5,7 @@
  * Each of them includes it:
  *
  *     dataloader_postgres.h         a store: a second level in a table
+ *     dataloader_postgres/loop.h    the same in an event loop; uv.h: in libuv's
  *     dataloader_postgres_fetch.h   one query for a batch of keys, several in a pipeline
  *     dataloader_postgres_lock.h    named locks, by advisory locks
  *     dataloader_postgres_notify.h  a channel of invalidations, by LISTEN and NOTIFY

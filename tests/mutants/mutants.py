@@ -1644,6 +1644,10 @@ mutant("pg_loop_statements_forgotten_fail", "adapters/dataloader_postgres/loop_c
        "    } else if (forgot && !job->again) {",
        "    } else if (forgot && st == DLOAD_OK) {",
        "test_postgres_loop_refused")
+mutant("pg_loop_watches_the_first_address", "adapters/dataloader_postgres/loop_conn.h",
+       "    slot->renewed = true; /* another address",
+       "    slot->n_nothing = 0; /* another address",
+       "test_postgres_loop_evil")
 mutant("pg_loop_hears_what_was_passed_over", "adapters/dataloader_postgres/loop_conn.h",
        "    } else if (slot->answer != DLOAD_PENDING) {",
        "    } else if (slot->answer == DLOAD_OK) {",

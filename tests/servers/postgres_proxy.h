@@ -29,6 +29,7 @@ struct proxy {
     size_t left; /* bytes of the server's until it happens; SIZE_MAX = never */
     uint64_t delay_ns;
     size_t n_passed, n_connections;
+    size_t n_refused; /* so many of the next connections are told that the server is starting up */
     /* the thread's */
     struct proxy_pair {
         int client, server; /* -1 = none */
@@ -61,9 +62,30 @@ static void proxy_part(struct proxy_pair *pair)
     pair->client = pair->server = -1;
 }
 
+static bool proxy_send(int fd, const char *bytes, size_t n)
+{
+    while (n != 0) {
+        ssize_t did = send(fd, bytes, n, MSG_NOSIGNAL);
+        if (did <= 0)
+            return false;
+        bytes += did;
+        n -= (size_t)did;
+    }
+    return true;
+}
+
 static void proxy_accept(struct proxy *p)
 {
+    static const char later[] = "E\0\0\0\x1cSFATAL\0C57P03\0Mnot yet\0";
     int client = accept(p->fd, NULL, NULL);
+    if (client >= 0 && p->n_refused != 0) {
+        char hello[1000];
+        p->n_refused--;
+        (void)read(client, hello, sizeof hello);
+        (void)proxy_send(client, later, sizeof later);
+        (void)close(client);
+        return;
+    }
     for (size_t i = 0; i < PROXY_PAIRS && client >= 0; i++) {
         struct proxy_pair *pair = &p->pairs[i];
         if (pair->client >= 0)
@@ -79,18 +101,6 @@ static void proxy_accept(struct proxy *p)
     }
     if (client >= 0)
         (void)close(client);
-}
-
-static bool proxy_send(int fd, const char *bytes, size_t n)
-{
-    while (n != 0) {
-        ssize_t did = send(fd, bytes, n, MSG_NOSIGNAL);
-        if (did <= 0)
-            return false;
-        bytes += did;
-        n -= (size_t)did;
-    }
-    return true;
 }
 
 /* Passes on what the server says, as far as it may. Under mutex. */

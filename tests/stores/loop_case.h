@@ -74,6 +74,7 @@ static struct mini_loop {
     struct pollfd p[MINI_SLOTS];
     uint64_t at_ns;
     bool woken;
+    size_t n_turns;
 } mini;
 
 __attribute__((__unused__)) static void mini_watch(void *ctx, uint32_t slot, int fd, int events)
@@ -117,6 +118,7 @@ __attribute__((__unused__)) static void mini_turn(void)
     int n = poll(mini.p, MINI_SLOTS, mini.woken ? 0 : (int)ms);
     assert_true(n > 0 || mini.woken || mini.at_ns != DLOAD_NEVER);
     mini.woken = false;
+    mini.n_turns++;
     if (mini.at_ns <= dload_i_clock_precise(NULL))
         mini.at_ns = DLOAD_NEVER; /* it fires once */
 }
