@@ -23,7 +23,9 @@ static void test_removed_reasons(void **state)
     must_ok(own_cache_delete(&c, 3));
     text_must(&w.log, "3:13 cleared");
     must_ok(own_cache_clear(&c));
+#ifndef TEST_COMPACT
     text_must(&w.log, ""); /* lazily: */
+#endif
     must_ok(own_cache_advance(&c, 0));
     text_must(&w.log, "4:14 cleared");
     must_ok(own_put(&c, 5, 15, 0));

@@ -178,7 +178,14 @@ static void test_values_random(void **state)
 {
     (void)state;
     uint64_t seed = test_seed("values");
-    static const size_t caps[] = {1, 7, 100, DLOAD_UNBOUNDED};
+    static const size_t caps[] = {
+        1,
+        7,
+        100,
+#ifndef TEST_COMPACT
+        DLOAD_UNBOUNDED,
+#endif
+    };
     for (size_t k = 0; k < COUNT(caps); k++) {
         rl_cache c;
         rl_cache_open(&c, caps[k]);
