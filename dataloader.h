@@ -1638,7 +1638,7 @@ typedef struct dload_i_busy {
 DLOAD_I_INLINE void dload_i_busy_begin(dload_i_busy *busy)
 {
     busy->is = 1;
-    __atomic_signal_fence(__ATOMIC_SEQ_CST); /* mutant BUSY_LATE */
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
 }
 
 DLOAD_I_INLINE void dload_i_busy_end(dload_i_busy *busy)
@@ -10333,7 +10333,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(put_if)(DLOAD_NAME *l, DLOAD_I_K key, const 
 
 /* Looks without loading and without counting as a use. *state (DLOAD_EINVAL when NULL) says what there is;
  * *out (may be NULL) is written when the state is DLOAD_STATE_READY or _STALE.
- * Returns DLOAD_OK then, DLOAD_MISSING otherwise, or the cached error's status. */
+ * Returns DLOAD_OK then, DLOAD_MISSING otherwise, or the cached error's status; with DLOAD_COMPACT an interrupt
+ * handler may get DLOAD_EAGAIN, and then nothing is known. */
 DLOAD_I_API dload_status DLOAD_I_FN(peek)(DLOAD_NAME *l, DLOAD_I_K key, dload_state *state,
                                           DLOAD_I_V *out);
 
@@ -10412,7 +10413,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_init)(DLOAD_I_FN(cache) * c,
 /* Releases every value and all memory. No other call may run. */
 DLOAD_I_API dload_status DLOAD_I_FN(cache_destroy)(DLOAD_I_FN(cache) * c);
 
-/* Reads an entry and counts the use. DLOAD_OK and *out, or DLOAD_MISSING. Allocates nothing; O(1). */
+/* Reads an entry and counts the use. DLOAD_OK and *out, or DLOAD_MISSING; with DLOAD_COMPACT an interrupt handler
+ * may get DLOAD_EAGAIN. Allocates nothing; O(1). */
 DLOAD_I_API dload_status DLOAD_I_FN(cache_get)(DLOAD_I_FN(cache) * c, DLOAD_I_K key,
                                                DLOAD_I_V *out);
 
@@ -10452,11 +10454,13 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_unpin_in)(DLOAD_I_FN(cache) * c, DLOAD
 DLOAD_I_API dload_status DLOAD_I_FN(cache_clear_group)(DLOAD_I_FN(cache) * c, uint64_t group);
 #endif
 
-/* Removes every entry, O(shards); owned values are released a few per later operation. */
+/* Removes every entry, O(shards); owned values are released a few per later operation (DLOAD_COMPACT: at once, and
+ * O(capacity)). */
 DLOAD_I_API dload_status DLOAD_I_FN(cache_clear)(DLOAD_I_FN(cache) * c);
 
 /* Removes what expired by now_ns and releases it; with DLOAD_CLOCK_MANUAL this sets the time.
- * A clock that goes back is ignored. O(shards + expired), for a jump of any size. */
+ * A clock that goes back is ignored. O(shards + expired), for a jump of any size (DLOAD_COMPACT: O(capacity) when
+ * an entry may have expired). */
 DLOAD_I_API dload_status DLOAD_I_FN(cache_advance)(DLOAD_I_FN(cache) * c, uint64_t now_ns);
 
 /* Entries in the cache, expired ones that were not yet removed included. */
@@ -10771,7 +10775,21 @@ DLOAD_I_INLINE DLOAD_I_ID DLOAD_I_FN(i_id)(const DLOAD_I_CACHE *c, DLOAD_I_K key
 /* Brings a key to its one form; DLOAD_EKEY or DLOAD_ETOOBIG when it cannot be a key. */
 DLOAD_I_INLINE dload_status DLOAD_I_FN(i_canon)(DLOAD_I_K *key, size_t max_key_bytes)
 {
-#if DLOAD_I_KEY_KIND == DLOAD_I_KIND_FLOAT || DLOAD_I_KEY_KIND == DLOAD_I_KIND_DOUBLE
+#if DLOAD_COMPACT && DLOAD_I_KEY_KIND == DLOAD_I_KIND_FLOAT
+    uint32_t bits = 0; /* without a comparison that a small core has in a library */
+    memcpy(&bits, key, sizeof bits);
+    if (bits << 1 > 0xff000000u)
+        return DLOAD_EKEY;
+    if (bits << 1 == 0)
+        *key = 0;
+#elif DLOAD_COMPACT && DLOAD_I_KEY_KIND == DLOAD_I_KIND_DOUBLE
+    uint64_t bits = 0;
+    memcpy(&bits, key, sizeof bits);
+    if (bits << 1 > UINT64_C(0xffe) << 52)
+        return DLOAD_EKEY;
+    if (bits << 1 == 0)
+        *key = 0;
+#elif DLOAD_I_KEY_KIND == DLOAD_I_KIND_FLOAT || DLOAD_I_KEY_KIND == DLOAD_I_KIND_DOUBLE
     if (!(*key <= 0) && !(*key > 0))
         return DLOAD_EKEY; /* NaN is not even equal to itself */
     if (!(*key < 0) && !(*key > 0))

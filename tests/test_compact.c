@@ -438,6 +438,67 @@ static void test_compact_bytes(void **state)
     }
 }
 
+/* ---- time ---- */
+
+/* What was 2 s once does not become 1 s again: an entry that would have ended in between is gone. */
+static void test_compact_clock_goes_back(void **state)
+{
+    (void)state;
+    struct fake_env f;
+    ids_cache c;
+    ids_cache_config cfg;
+    dload_id128 id;
+    uint64_t v = 5, got = 0;
+    memset(&cfg, 0, sizeof cfg);
+    memset(&id, 1, sizeof id);
+    fake_env_init(&f);
+    cfg.env = &f.env;
+    cfg.capacity = 4;
+    must_ok(ids_cache_init(&c, &cfg));
+    f.now_ns = 2 * DLOAD_SECOND;
+    must_ok(ids_cache_advance(&c, f.now_ns));
+    f.now_ns = DLOAD_SECOND;
+    must_ok(ids_cache_set(&c, id, &v, DLOAD_SECOND / 2));
+    must(ids_cache_get(&c, id, &got), DLOAD_MISSING);
+    must_ok(ids_cache_set(&c, id, &v, 2 * DLOAD_SECOND));
+    must_ok(ids_cache_get(&c, id, &got));
+    equal(got, 5);
+    f.now_ns = 3 * DLOAD_SECOND;
+    must(ids_cache_get(&c, id, &got), DLOAD_MISSING);
+    must_ok(ids_cache_destroy(&c));
+    fake_env_check(&f);
+}
+
+/* TTLs come out shorter by up to so many percent, all lengths of them, and none longer. */
+static void test_compact_jitter(void **state)
+{
+    (void)state;
+    struct fake_env f;
+    ids_cache c;
+    ids_cache_config cfg;
+    memset(&cfg, 0, sizeof cfg);
+    fake_env_init(&f);
+    cfg.env = &f.env;
+    cfg.capacity = 4;
+    cfg.ttl_jitter_pct = 30;
+    for (int own = 0; own < 2; own++) {
+        uint64_t least = UINT64_MAX, most = 0;
+        if (own) {
+            f.env.random = NULL;
+        }
+        must_ok(ids_cache_init(&c, &cfg));
+        for (int i = 0; i < 3000; i++) {
+            uint64_t ttl_ns = ids_i_jitter(&c, 1000 * DLOAD_SECOND);
+            least = ttl_ns < least ? ttl_ns : least;
+            most = ttl_ns > most ? ttl_ns : most;
+        }
+        assert_true(most <= 1000 * DLOAD_SECOND && most > 999 * DLOAD_SECOND);
+        assert_true(least >= 700 * DLOAD_SECOND && least < 701 * DLOAD_SECOND);
+        must_ok(ids_cache_destroy(&c));
+    }
+    fake_env_check(&f);
+}
+
 /* ---- arithmetic ---- */
 
 static void test_compact_arithmetic(void **state)
@@ -504,6 +565,8 @@ int main(void)
         cmocka_unit_test(test_compact_full_tables),
         cmocka_unit_test(test_compact_refuses),
         cmocka_unit_test(test_compact_bytes),
+        cmocka_unit_test(test_compact_clock_goes_back),
+        cmocka_unit_test(test_compact_jitter),
         cmocka_unit_test(test_compact_arithmetic),
         cmocka_unit_test(test_compact_keys_spread),
     };

@@ -16,7 +16,7 @@ typedef struct dload_i_busy {
 DLOAD_I_INLINE void dload_i_busy_begin(dload_i_busy *busy)
 {
     busy->is = 1;
-    __atomic_signal_fence(__ATOMIC_SEQ_CST); /* mutant BUSY_LATE */
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
 }
 
 DLOAD_I_INLINE void dload_i_busy_end(dload_i_busy *busy)

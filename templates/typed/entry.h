@@ -16,7 +16,21 @@
 /* Brings a key to its one form; DLOAD_EKEY or DLOAD_ETOOBIG when it cannot be a key. */
 DLOAD_I_INLINE dload_status DLOAD_I_FN(i_canon)(DLOAD_I_K *key, size_t max_key_bytes)
 {
-#if DLOAD_I_KEY_KIND == DLOAD_I_KIND_FLOAT || DLOAD_I_KEY_KIND == DLOAD_I_KIND_DOUBLE
+#if DLOAD_COMPACT && DLOAD_I_KEY_KIND == DLOAD_I_KIND_FLOAT
+    uint32_t bits = 0; /* without a comparison that a small core has in a library */
+    memcpy(&bits, key, sizeof bits);
+    if (bits << 1 > 0xff000000u)
+        return DLOAD_EKEY;
+    if (bits << 1 == 0)
+        *key = 0;
+#elif DLOAD_COMPACT && DLOAD_I_KEY_KIND == DLOAD_I_KIND_DOUBLE
+    uint64_t bits = 0;
+    memcpy(&bits, key, sizeof bits);
+    if (bits << 1 > UINT64_C(0xffe) << 52)
+        return DLOAD_EKEY;
+    if (bits << 1 == 0)
+        *key = 0;
+#elif DLOAD_I_KEY_KIND == DLOAD_I_KIND_FLOAT || DLOAD_I_KEY_KIND == DLOAD_I_KIND_DOUBLE
     if (!(*key <= 0) && !(*key > 0))
         return DLOAD_EKEY; /* NaN is not even equal to itself */
     if (!(*key < 0) && !(*key > 0))

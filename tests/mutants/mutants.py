@@ -1925,3 +1925,53 @@ mutant("damaged_value_in_the_way", "typed/leased.h",
        "            (st == DLOAD_ECORRUPT || st == DLOAD_ELAYOUT || st == DLOAD_EDECODE))\n",
        "            (st == DLOAD_ECORRUPT && st == DLOAD_ELAYOUT))\n",
        "test_leased")
+
+# ---- compact tables ----
+mutant("compact_ticks_of_32_bits", "typed/compact.h",
+       "    return tick >= ((uint64_t)(meta & DLOAD_I_END_HIGH) << 32 | e->end);",
+       "    return (uint32_t)tick >= e->end;",
+       "test_compact:NONE")
+mutant("compact_time_goes_back", "typed/compact.h",
+       "    return tick > c->one.tick ? tick : c->one.tick;",
+       "    return tick;",
+       "test_compact:NONE")
+mutant("compact_soonest_forgotten", "typed/compact.h",
+       "    if (end < c->one.soonest)\n",
+       "    if (end > c->one.soonest)\n",
+       "test_compact:NONE")
+mutant("compact_soonest_not_found_again", "typed/compact.h",
+       "        } else if (end < soonest) {",
+       "        } else if (soonest == 0) {",
+       "test_compact:NONE")
+mutant("compact_pins_counted_for_ever", "typed/compact.h",
+       "(s->n_pinned - ((e->meta & DLOAD_I_CHAIN_PINNED) != 0));",
+       "(s->n_pinned - 0);",
+       "test_compact:NONE")
+mutant("compact_ended_keeps_its_pin", "typed/compact_cache.h",
+       "        e = NULL; /* a new one, with neither use nor pin */",
+       "        e->meta |= DLOAD_I_CHAIN_USED;",
+       "test_compact:NONE")
+mutant("compact_no_second_chance", "typed/compact_cache.h",
+       "if ((e->meta & (DLOAD_I_CHAIN_PINNED | DLOAD_I_CHAIN_USED)) == 0)",
+       "if ((e->meta & DLOAD_I_CHAIN_PINNED) == 0)",
+       "test_compact:NONE")
+mutant("compact_pinned_leaves", "typed/compact_cache.h",
+       "if ((e->meta & (DLOAD_I_CHAIN_PINNED | DLOAD_I_CHAIN_USED)) == 0)",
+       "if ((e->meta & DLOAD_I_CHAIN_USED) == 0)",
+       "test_compact:NONE")
+mutant("compact_dead_dropped", "typed/compact_cache.h",
+       "        item->garbage = DLOAD_I_FN(i_bury)(s, &item->old);",
+       "        (void)DLOAD_I_FN(i_bury)(s, &item->old);",
+       "test_compact_values:NONE", "test_compact_removed:NONE")
+mutant("compact_destroyed_unreleased", "typed/compact_cache.h",
+       "    if (DLOAD_I_FN(i_forget)(s, DLOAD_REMOVED_DESTROYED))",
+       "    if (false && DLOAD_I_FN(i_forget)(s, DLOAD_REMOVED_DESTROYED))",
+       "test_compact_values:NONE", "test_compact_removed:NONE")
+mutant("compact_interrupts_read_on", "runtime/busy.h",
+       "    bool quiet = busy->is == 0;",
+       "    bool quiet = busy->is < 2;",
+       "test_compact_interrupt:NONE")
+mutant("compact_flights_read_while_changing", "typed/outside.h",
+       "    if (*state == DLOAD_STATE_ABSENT && !quiet) {",
+       "    if (*state == DLOAD_STATE_READY && !quiet) {",
+       "test_compact_interrupt:NONE")
