@@ -36,6 +36,14 @@ typedef struct reading {
 #define DLOAD_VALUE   uint64_t
 #define DLOAD_COMPACT 1
 #include "dataloader.h"
+/* values that count their owners */
+#define DLOAD_NAME           held
+#define DLOAD_KEY            uint32_t
+#define DLOAD_VALUE          long *
+#define DLOAD_VALUE_REF(v)   (++**(v))
+#define DLOAD_VALUE_UNREF(v) (--**(v))
+#define DLOAD_COMPACT        1
+#include "dataloader.h"
 #include "support.h"
 
 #include <inttypes.h>
@@ -499,6 +507,54 @@ static void test_compact_jitter(void **state)
     fake_env_check(&f);
 }
 
+/* ---- values that nobody can release just now ---- */
+
+static long owners;
+
+static dload_status answer_held(held_batch *b)
+{
+    long *v = &owners;
+    for (size_t i = 0; i < b->n; i++) {
+        must_ok(held_batch_set(b, i, &v));
+    }
+    return DLOAD_OK;
+}
+
+/* A batch stores under the mutex, where what has expired cannot be released: its values wait, and each that comes
+ * in takes one of them out, though it needs no more room than one. */
+static void test_compact_values_that_wait(void **state)
+{
+    (void)state;
+    struct fake_env f;
+    held l;
+    held_config cfg = held_config_default();
+    long *out[6];
+    const uint32_t keys[3][6] = {
+        {1, 2, 3, 4, 5, 6}, {11, 12, 13, 14, 15, 16}, {1, 12, 23, 4, 15, 26}};
+    fake_env_init(&f);
+    cfg.env = &f.env;
+    cfg.fetch = answer_held;
+    cfg.capacity = 6;
+    cfg.ttl_ns = 10 * DLOAD_MILLISECOND;
+    must_ok(held_init(&l, &cfg));
+    for (size_t round = 0; round < 3; round++) {
+        for (size_t n = round == 1 ? 2 : 6, i = 0; i < 6; i += n) {
+            must_ok(held_load_many(&l, &keys[round][i], n, out, NULL));
+            for (size_t k = 0; k < n; k++) {
+                --*out[k];
+            }
+        }
+        equal(owners, held_cache_len(&l.cache));
+        equal(owners, 6);
+        f.now_ns += DLOAD_SECOND;
+    }
+    must_ok(held_clear_all(&l));
+    equal(owners, 0);
+    must_ok(held_close(&l, DLOAD_DRAIN, 0));
+    must_ok(held_destroy(&l));
+    fake_env_check(&f);
+}
+
 /* ---- arithmetic ---- */
 
 static void test_compact_arithmetic(void **state)
@@ -567,6 +623,7 @@ int main(void)
         cmocka_unit_test(test_compact_bytes),
         cmocka_unit_test(test_compact_clock_goes_back),
         cmocka_unit_test(test_compact_jitter),
+        cmocka_unit_test(test_compact_values_that_wait),
         cmocka_unit_test(test_compact_arithmetic),
         cmocka_unit_test(test_compact_keys_spread),
     };

@@ -1962,7 +1962,7 @@ mutant("compact_pinned_leaves", "typed/compact_cache.h",
 mutant("compact_dead_dropped", "typed/compact_cache.h",
        "        item->garbage = DLOAD_I_FN(i_bury)(s, &item->old);",
        "        (void)DLOAD_I_FN(i_bury)(s, &item->old);",
-       "test_compact_values:NONE", "test_compact_removed:NONE")
+       "test_compact:NONE")
 mutant("compact_destroyed_unreleased", "typed/compact_cache.h",
        "    if (DLOAD_I_FN(i_forget)(s, DLOAD_REMOVED_DESTROYED))",
        "    if (false && DLOAD_I_FN(i_forget)(s, DLOAD_REMOVED_DESTROYED))",
