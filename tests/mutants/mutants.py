@@ -1972,6 +1972,6 @@ mutant("compact_interrupts_read_on", "runtime/busy.h",
        "    bool quiet = busy->is < 2;",
        "test_compact_interrupt:NONE")
 mutant("compact_flights_read_while_changing", "typed/outside.h",
-       "    if (*state == DLOAD_STATE_ABSENT && !quiet) {",
-       "    if (*state == DLOAD_STATE_READY && !quiet) {",
+       "    if (*state == DLOAD_STATE_ABSENT && !quiet)",
+       "    if (*state == DLOAD_STATE_READY && !quiet)",
        "test_compact_interrupt:NONE")
