@@ -1975,3 +1975,43 @@ mutant("compact_flights_read_while_changing", "typed/outside.h",
        "    if (*state == DLOAD_STATE_ABSENT && !quiet)",
        "    if (*state == DLOAD_STATE_READY && !quiet)",
        "test_compact_interrupt:NONE")
+
+# ---- nothing waits ----
+mutant("solo_clear_forgets_what_runs", "typed/solo.h",
+       "    if (b != NULL && b->state == DLOAD_I_RUNNING)\n"
+       "        b->seats[place].detached =\n",
+       "    if (b == NULL && l->core.closed)\n"
+       "        b->seats[place].detached =\n",
+       "test_solo")
+mutant("solo_detached_is_cached", "typed/solo.h",
+       "        if (f->detached)\n",
+       "        if (false)\n",
+       "test_solo")
+mutant("solo_detached_is_joined", "typed/solo.h",
+       "            if (!b->seats[i].detached && ",
+       "            if (",
+       "test_solo")
+mutant("solo_request_lost", "typed/solo.h",
+       "            if (w != &asker->own) {\n",
+       "            if (false) {\n",
+       "test_solo")
+mutant("solo_batch_freed_late", "typed/solo.h",
+       "    b->n_seats = 0;\n    b->state = 0;\n    DLOAD_I_LEAVE(l);\n    while (ready != NULL) {\n",
+       "    DLOAD_I_LEAVE(l);\n    b->n_seats = 0;\n    while (ready != NULL) {\n",
+       "test_solo")
+mutant("solo_dispatch_sends_what_comes", "typed/solo_calls.h",
+       " && l->core.queue->state == DLOAD_I_QUEUED)",
+       ")",
+       "test_solo_model")
+mutant("solo_token_from_the_future", "typed/solo.h",
+       "    return last - (uint32_t)token - 1u < UINT32_C(1) << 31;",
+       "    return last > (uint32_t)token;",
+       "test_solo")
+mutant("block_keeps_all", "runtime/block.h",
+       "    if (--block->n_out == 0)\n",
+       "    if (--block->n_out == SIZE_MAX)\n",
+       "test_block")
+mutant("ticks_wrap_lost", "runtime/ticks.h",
+       "dload_i_mul_wide(now_ticks - t->last_ticks, t->tick_ns)",
+       "(now_ticks < t->last_ticks ? 0 : dload_i_mul_wide(now_ticks - t->last_ticks, t->tick_ns))",
+       "test_ticks")
