@@ -187,7 +187,7 @@ DLOAD_I_LOCAL void dload_postgres_loop_i_give(dload_postgres_loop *p,
     if (st == DLOAD_OK)
         dload_postgres_loop_i_go_on(p, slot, job);
     else
-        dload_loop_i_put_back(&p->queue, &job->wait, &p->hooks);
+        dload_postgres_loop_i_interrupted(p, job, st);
     if (slot->conn.pg == NULL)
         dload_postgres_loop_i_gone(p, slot, DLOAD_EBACKEND);
 }
