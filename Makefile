@@ -26,6 +26,8 @@ all: amalgamate examples
 help:
 	@echo 'make demo          resolve a real package database, with and without the loader'
 	@echo '                   INPUT=file: another dpkg status file; PACKAGE=name: whose tree to print'
+	@echo 'make demo-firmware  a sensor hub on an emulated micro:bit, with and without the loader'
+	@echo 'make size          bytes of code and memory on Cortex-M0 and M3, a row for each switch'
 	@echo 'make check         every test; the last line is "N passed, N failed"'
 	@echo 'make check-core    the quick part: a C compiler and cmocka are enough'
 	@echo 'make check-freestanding  the part that runs on emulated Cortex-M and RISC-V cores'
@@ -55,6 +57,7 @@ amalgamate:
 include mk/examples.mk
 include mk/freestanding.mk
 include mk/check.mk
+include mk/firmware.mk
 include mk/install.mk
 -include bench/bench.mk
 
