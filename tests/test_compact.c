@@ -393,9 +393,12 @@ static void test_compact_full_tables(void **state)
 static void test_compact_refuses(void **state)
 {
     (void)state;
+    struct fake_env f;
     clk_cache c;
     clk_cache_config cfg;
     memset(&cfg, 0, sizeof cfg);
+    fake_env_init(&f);
+    cfg.env = &f.env;
     cfg.capacity = 65535;
     must(clk_cache_init(&c, &cfg), DLOAD_EINVAL);
     cfg.capacity = DLOAD_UNBOUNDED;
@@ -418,6 +421,14 @@ static void test_compact_refuses(void **state)
     must_ok(clk_cache_advance(&c, DLOAD_SECOND));
     equal(clk_cache_len(&c) + clk_cache_bytes(&c), 0);
     must_ok(clk_cache_destroy(&c));
+    fake_env_arm(&f);
+    f.fail_at = 1;
+    cfg.capacity = 10;
+    must(clk_cache_init(&c, &cfg), DLOAD_ENOMEM);
+    fake_env_disarm(&f);
+    must(clk_cache_get(&c, 1, &r), DLOAD_MISSING);
+    must_ok(clk_cache_destroy(&c));
+    fake_env_check(&f);
 }
 
 /* What a constant expression says is what the cache takes, in one block, and little of it is its own. */
@@ -589,9 +600,12 @@ static void test_compact_keys_spread(void **state)
         assert_true(longest <= 12);
     }
     uint64_t hits = 0;
+    struct fake_env f;
     ids_cache c;
     ids_cache_config cfg;
     memset(&cfg, 0, sizeof cfg);
+    fake_env_init(&f);
+    cfg.env = &f.env;
     cfg.capacity = 4096;
     must_ok(ids_cache_init(&c, &cfg));
     for (uint64_t round = 0; round < 2; round++) {
@@ -611,6 +625,7 @@ static void test_compact_keys_spread(void **state)
     }
     equal(hits, 4096);
     must_ok(ids_cache_destroy(&c));
+    fake_env_check(&f);
 }
 
 int main(void)
