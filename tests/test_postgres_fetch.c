@@ -1,13 +1,8 @@
-/* Loaders that fetch from PostgreSQL: a query for a batch, rows in any order, several queries in a pipeline, and
- * what happens when one of them, or the server, fails. */
+/* Loaders that fetch from PostgreSQL: a query for a batch, rows in any order, and what happens when a query, or the server,
+ * fails. Several queries at a time: test_postgres_fetch_pipeline.c. */
 /* links: pq */
 /* tsan */
-#define DLOAD_STORE 1
-#define DLOAD_NAME  users
-#define DLOAD_KEY   uint64_t
-#define DLOAD_VALUE int64_t
-#define DLOAD_LOCK  DLOAD_LOCK_PTHREAD
-#include "dataloader.h"
+#include "test_postgres_fetch.h"
 #define DLOAD_NAME  words
 #define DLOAD_KEY   DLOAD_STRING
 #define DLOAD_VALUE DLOAD_BLOB
@@ -16,125 +11,12 @@
 #define DLOAD_KEY   DLOAD_ID128
 #define DLOAD_VALUE int64_t
 #include "dataloader.h"
-#include "test_postgres.h"
-#define DLOAD_POSTGRES_NAME users
-#define DLOAD_POSTGRES_KEY  DLOAD_POSTGRES_INT8
-#include "adapters/dataloader_postgres_fetch.h"
 #define DLOAD_POSTGRES_NAME words
 #define DLOAD_POSTGRES_KEY  DLOAD_POSTGRES_TEXT
 #include "adapters/dataloader_postgres_fetch.h"
 #define DLOAD_POSTGRES_NAME things
 #define DLOAD_POSTGRES_KEY  DLOAD_POSTGRES_UUID
 #include "adapters/dataloader_postgres_fetch.h"
-
-enum { N_USERS = 30000 };
-
-static struct fake_env memory;
-static dload_postgres pg;
-
-#define by_id "SELECT id, age FROM users WHERE id = ANY($1)"
-
-static int group_setup(void **state)
-{
-    if (pg_group_setup(state) != 0)
-        return -1;
-    pg_query("CREATE TABLE users AS SELECT i::int8 AS id, i * 7 AS age FROM "
-             "generate_series(0, 29999) AS i",
-             NULL, 0);
-    pg_query("ALTER TABLE users ADD PRIMARY KEY (id)", NULL, 0);
-    return 0;
-}
-
-static int setup(void **state)
-{
-    dload_postgres_config c;
-    (void)state;
-    memset(&c, 0, sizeof c);
-    fake_env_init_real(&memory);
-    c.url = server.url;
-    c.env = &memory.env;
-    c.timeout_ns = c.connect_ns = 20 * DLOAD_SECOND;
-    must_ok(dload_postgres_init(&pg, &c));
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    dload_postgres_destroy(&pg);
-    fake_env_check(&memory);
-    return 0;
-}
-
-/* ---- a loader ---- */
-
-static dload_status user_row(users_batch *b, size_t i, const PGresult *r, int row)
-{
-    int64_t age = 0;
-    if (!dload_postgres_int(r, row, 1, &age))
-        return DLOAD_EDECODE;
-    return users_batch_set(b, i, &age);
-}
-
-static dload_status fetch_users(users_batch *b)
-{
-    return users_postgres_fetch(b, &pg, b->ctx, user_row);
-}
-
-static void open_users(users *l, dload_postgres_query *q, size_t max_batch)
-{
-    users_config c = users_config_default();
-    c.fetch = fetch_users;
-    c.ctx = q;
-    c.max_batch = max_batch;
-    c.max_queue = 200000;
-    c.capacity = DLOAD_NO_CACHE;
-    must_ok(users_init(l, &c));
-}
-
-static void close_users(users *l)
-{
-    must_ok(users_close(l, DLOAD_DRAIN, 0));
-    must_ok(users_destroy(l));
-}
-
-/* Loads n keys at once and says what came of key i. */
-static struct {
-    uint64_t keys[N_USERS];
-    int64_t ages[N_USERS];
-    dload_status st[N_USERS];
-} many;
-
-static void load_many(users *l, size_t n)
-{
-    (void)users_load_many(l, many.keys, n, many.ages, many.st);
-}
-
-/* Users 0 .. n - 1, whatever comes of it. */
-static void load_first(users *l, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        many.keys[i] = i;
-    load_many(l, n);
-}
-
-/* ... and each has its own age. */
-static void load_first_ok(users *l, size_t n)
-{
-    load_first(l, n);
-    for (size_t i = 0; i < n; i++) {
-        must_ok(many.st[i]);
-        equal(many.ages[i], i * 7);
-    }
-}
-
-/* One user, who is there. */
-static void load_one_ok(users *l, uint64_t key)
-{
-    int64_t age = 0;
-    must_ok(users_load(l, key, &age));
-    equal(age, key * 7);
-}
 
 static void test_fetch_any_order(void **state)
 {
@@ -320,94 +202,6 @@ static void test_fetch_uuid(void **state)
     must_ok(things_destroy(&l));
 }
 
-/* ---- several queries ---- */
-
-static void test_fetch_pipeline(void **state)
-{
-    dload_postgres_query q = {.sql = by_id, .max_keys = 100};
-    users l;
-    (void)state;
-    open_users(&l, &q, N_USERS);
-    for (size_t i = 0; i < N_USERS; i++)
-        many.keys[i] = i * 7 % N_USERS;
-    load_many(&l, N_USERS);
-    for (size_t i = 0; i < N_USERS; i++) {
-        must_ok(many.st[i]);
-        equal(many.ages[i], many.keys[i] * 7);
-    }
-    equal(q.n_rows, N_USERS);
-    equal(pg.n_connects, 1);
-    close_users(&l);
-}
-
-/* One query of many fails: its keys do, the others are answered. */
-static void test_fetch_pipeline_one_fails(void **state)
-{
-    dload_postgres_query q = {.sql = "SELECT id, 1000 / (id - 555) FROM users WHERE id = ANY($1)",
-                              .max_keys = 100};
-    users l;
-    (void)state;
-    open_users(&l, &q, 5000);
-    load_first(&l, 5000);
-    for (size_t i = 0; i < 5000; i++)
-        must(many.st[i], i / 100 == 5 ? DLOAD_EFETCH : DLOAD_OK);
-    equal(pg.n_losses, 0);
-    close_users(&l);
-}
-
-/* Large questions with large answers: neither side could go on if the other only wrote. */
-struct echo {
-    char *bytes;
-    size_t n_bytes, n_rows, n_bad;
-};
-
-static bool echo_key(void *ctx, size_t i, dload_postgres_key *key)
-{
-    struct echo *e = ctx;
-    key->bytes = e->bytes + i;
-    key->n_bytes = e->n_bytes - i;
-    return true;
-}
-
-static dload_status echo_row(void *ctx, size_t i, const PGresult *r, int row)
-{
-    struct echo *e = ctx;
-    dload_str b = {NULL, 0};
-    e->n_rows++;
-    e->n_bad += !dload_postgres_bytes_of(r, row, 0, &b) || b.len != e->n_bytes - i ||
-                memcmp(b.ptr, e->bytes + i, b.len) != 0;
-    return DLOAD_OK;
-}
-
-static void test_fetch_pipeline_drains(void **state)
-{
-    enum { N = 20 };
-    dload_postgres_query q = {.sql = "SELECT k FROM unnest($1) AS k"};
-    dload_postgres_ask asks[N];
-    struct echo e = {NULL, 1 << 20, 0, 0};
-    (void)state;
-    e.bytes = malloc(e.n_bytes);
-    assert_non_null(e.bytes);
-    for (size_t i = 0; i < e.n_bytes; i++)
-        e.bytes[i] = (char)(i * 31 % 251);
-    memset(asks, 0, sizeof asks);
-    for (size_t i = 0; i < N; i++) {
-        asks[i].query = &q;
-        asks[i].key_type = DLOAD_POSTGRES_BYTEA;
-        asks[i].first = i;
-        asks[i].n = 2;
-        asks[i].key = echo_key;
-        asks[i].row = echo_row;
-        asks[i].ctx = &e;
-    }
-    must_ok(dload_postgres_fetch(&pg, asks, N, 60 * DLOAD_SECOND));
-    for (size_t i = 0; i < N; i++)
-        must_ok(asks[i].status);
-    equal(e.n_rows, 2 * N);
-    equal(e.n_bad, 0);
-    free(e.bytes);
-}
-
 /* ---- faults ---- */
 
 static void test_fetch_lost_connections(void **state)
@@ -533,9 +327,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_fetch_errors, setup, teardown),
         cmocka_unit_test_setup_teardown(test_fetch_text, setup, teardown),
         cmocka_unit_test_setup_teardown(test_fetch_uuid, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_fetch_pipeline, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_fetch_pipeline_one_fails, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_fetch_pipeline_drains, setup, teardown),
         cmocka_unit_test_setup_teardown(test_fetch_lost_connections, setup, teardown),
         cmocka_unit_test_setup_teardown(test_fetch_altered_table, setup, teardown),
         cmocka_unit_test_setup_teardown(test_fetch_timeout, setup, teardown),
