@@ -340,18 +340,18 @@ static void test_postgres_loop_without_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_postgres_loop_many, setup),
-        cmocka_unit_test_setup(test_postgres_loop_blocking, setup),
-        cmocka_unit_test_setup(test_postgres_loop_full, setup),
-        cmocka_unit_test_setup(test_postgres_loop_in_a_row, setup),
-        cmocka_unit_test_setup(test_postgres_loop_stopped, setup),
-        cmocka_unit_test_setup(test_postgres_loop_killed, setup),
-        cmocka_unit_test_setup(test_postgres_loop_sessions_end, setup),
-        cmocka_unit_test_setup(test_postgres_loop_repeats_once, setup),
-        cmocka_unit_test_setup(test_postgres_loop_no_server, setup),
-        cmocka_unit_test_setup(test_postgres_loop_closed, setup),
-        cmocka_unit_test_setup(test_postgres_loop_fork, setup),
-        cmocka_unit_test_setup(test_postgres_loop_without_memory, setup),
+        cmocka_unit_test_setup_teardown(test_postgres_loop_many, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_postgres_loop_blocking, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_postgres_loop_full, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_postgres_loop_in_a_row, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_postgres_loop_stopped, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_postgres_loop_killed, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_postgres_loop_sessions_end, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_postgres_loop_repeats_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_postgres_loop_no_server, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_postgres_loop_closed, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_postgres_loop_fork, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_postgres_loop_without_memory, setup, teardown),
     };
     return cmocka_run_group_tests(tests, pg_group_setup, pg_group_teardown);
 }

@@ -6,13 +6,41 @@
 #include "adapters/dataloader_postgres/uv.h"
 #include "stores/loop_case.h"
 
+#include <dirent.h>
+
 static uv_loop_t loop;
 static dload_postgres_uv pg;
 
+static size_t n_descriptors;
+
+static inline size_t count_descriptors(void)
+{
+    size_t n = 0;
+    DIR *d = opendir("/proc/self/fd");
+    while (d != NULL && readdir(d) != NULL)
+        n++;
+    if (d != NULL)
+        (void)closedir(d);
+    return n;
+}
+
 static inline int setup(void **state)
 {
+    uv_loop_t first;
     (void)state;
     pg_query("DROP TABLE IF EXISTS t", NULL, 0);
+    equal(uv_loop_init(&first), 0); /* what libuv opens once */
+    equal(uv_loop_close(&first), 0);
+    n_descriptors = count_descriptors();
+    return 0;
+}
+
+/* The loop's descriptors are duplicates of libpq's: all of both are closed. */
+static inline int teardown(void **state)
+{
+    (void)state;
+    pg_query("SELECT 1", NULL, 0); /* has a connection, as it had */
+    equal(count_descriptors(), n_descriptors);
     return 0;
 }
 

@@ -306,15 +306,15 @@ static void test_refused_nothing_purges(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_refused_in_a_pipeline, setup),
-        cmocka_unit_test_setup(test_refused_all_kinds, setup),
-        cmocka_unit_test_setup(test_refused_no_table, setup),
-        cmocka_unit_test_setup(test_refused_permission, setup),
-        cmocka_unit_test_setup(test_refused_a_locked_row, setup),
-        cmocka_unit_test_setup(test_refused_by_the_clock, setup),
-        cmocka_unit_test_setup(test_refused_statements_forgotten, setup),
-        cmocka_unit_test_setup(test_refused_deadlock, setup),
-        cmocka_unit_test_setup(test_refused_nothing_purges, setup),
+        cmocka_unit_test_setup_teardown(test_refused_in_a_pipeline, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_refused_all_kinds, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_refused_no_table, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_refused_permission, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_refused_a_locked_row, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_refused_by_the_clock, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_refused_statements_forgotten, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_refused_deadlock, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_refused_nothing_purges, setup, teardown),
     };
     return cmocka_run_group_tests(tests, pg_group_setup, pg_group_teardown);
 }

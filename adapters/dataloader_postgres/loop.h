@@ -27,7 +27,7 @@
  * waits in the order of arrival, of queue_cap at the most (then it is DLOAD_EAGAIN), and within its time. Each statement
  * is a transaction of its own: what the server refuses of one request does not touch the next one. Requests that are under
  * way at the same time have no order. One that waits for a row which somebody else has locked holds up those behind
- * it on its connection.
+ * it on its connection. Each allocates 320 bytes, 32 for a key, and, until libpq has copied them, its keys and values.
  *
  * WHEN THE SERVER FAILS  A request whose time is over ends, and its answer, should it come, is dropped; its
  * connection gets no new requests meanwhile, and is closed when nobody waits for it any more. Requests on a
