@@ -12,6 +12,7 @@ standalone the self-contained NAME.h of an embedded loader, which is made of:
   declarations   C text as its declarations
   reach          those of them that the public functions need
   constants      private numbers as C has them instead of the preprocessor
+  tidy           conditions that macros have decided, comments in their columns
   sizes          figures for the head
 output     writing, checking, listing, dependency files
 """

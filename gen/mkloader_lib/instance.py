@@ -121,6 +121,9 @@ class Instance:
                 out.append(word)
                 continue
             arguments, i = self.arguments(lexemes, after)
+            if macro.parameters == ["X"] and out and "\n" in out[-1]:  # a list: its lines have their own margin
+                margin = re.search(r"\n( *)|$", macro.body).group(1) or ""
+                out[-1] = out[-1].rpartition("\n")[0] + "\n" + margin
             out.append(self.called(word, macro, arguments, hidden))
         return "".join(out)
 

@@ -65,7 +65,7 @@ def pruned(items, loader, more_roots=()):
     """The items without what nobody can reach. Comments stay with what they are about."""
     names = {name for item in items for name in item.declares}
     reach = Reach(items, {name for name in names if is_root(name, loader)} | set(more_roots))
-    out, waiting = [], []
+    out, waiting, gap = [], [], False
     for item in items:
         if item.kind in ("banner", "heading", "note"):
             # A new banner ends what the last one was over; a new heading the last heading.
@@ -75,10 +75,11 @@ def pruned(items, loader, more_roots=()):
                 waiting = [w for w in waiting if w.kind == "banner"]
             waiting.append(item)
         elif item in reach.kept:
-            item.apart = item.apart or bool(waiting)
+            item.apart = item.apart or gap or bool(waiting)
             out += waiting + [item]
-            waiting = []
+            waiting, gap = [], False
         else:
+            gap = gap or item.apart
             waiting = [w for w in waiting if w.kind != "note"]
     return out
 

@@ -9,6 +9,7 @@ from .expand import Expanded, collapsed, has_code, joined
 from .reach import pruned, text_of
 from .render import filled
 from .spec import Problems
+from .tidy import tidied
 
 BANNER = re.compile(r"^/\* ==== (?:(\w+)/)?(\w+)\.h ==== \*/$", re.MULTILINE)
 PASTED = re.compile(r"\bNAME##(\w+)")
@@ -106,6 +107,8 @@ class Standalone(Expanded):
             lines += ["", "/* ==== runtime/bytes.h ==== */", ""] + called
         roots = words_of(self.preset()) | {self.name + end for end in PASTED.findall("\n".join(called))}
         items = pruned(Splitter("\n".join(collapsed(lines))).split(), self.name, roots)
+        for item in items:
+            tidied(item)
         constants.named(items, self.instance.values)
         text = re.sub(r"^( +DLOAD_\w+ = )\((-?[0-9]+)\),$", r"\1\2,", text_of(items), flags=re.MULTILINE)
         return BANNER.sub(lambda m: "/* ==== %s: %s ==== */" % (title(m.group(1), m.group(2)), m.group(2)), text)

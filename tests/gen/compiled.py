@@ -30,7 +30,7 @@ def formatted(spec, temporary):
 
 def compiler_flags(compiler, folder):
     language = ["-xc++", "-std=c++11"] if "++" in compiler else ["-xc", "-std=c11"]
-    return [compiler] + language + WARNINGS + ["-I", folder, "-I", HERE, "-I", PROJECT]
+    return [compiler] + language + WARNINGS + ["-I", folder, "-I", HERE, "-I", os.path.dirname(HERE), "-I", PROJECT]
 
 
 def headers(spec, temporary, *options):

@@ -11,8 +11,9 @@ from support import (
     HERE, MEASURE, PROJECT, WARNINGS, copied_project, mkloader, need, read, refused, run, spec_path, succeeded,
     text_of, write)
 
+TESTS = os.path.dirname(HERE)
 MEM = {"memcpy", "memmove", "memset", "memcmp"}
-SPEC = "[registers]\nkey = uint16_t\nvalue = struct sample\ninclude = \"sensor.h\"\nprofile = embedded\n"
+SPEC = "[registers]\nkey = uint16_t\nvalue = struct sample\ninclude = \"gen/sensor.h\"\nprofile = embedded\n"
 OTHERS = [  # what else the profile allows
     ("id128", "key = id128\nvalue = struct sample\ncapacity = 100\n"), ("fifo", "key = int8_t\nvalue = void *\nevict = fifo\n"),
     ("forever", "key = uint32_t\nvalue = uint64_t\nttl = no\nevict = none\n"),
@@ -26,7 +27,7 @@ LARGE = [  # ... and on cores that have more: these need the compiler's library 
 ]
 # Every line that an expanded header may have for the preprocessor.
 ALLOWED = re.compile(r"""\#ifndef\ DLOAD_WRAPPER_registers_H | \#define\ DLOAD_WRAPPER_registers_H
-    | \#ifdef\ DLOAD_VERSION | \#error\ "registers\.h\ .* | \#include\ (?:<(?:limits|stdbool|stddef|stdint)\.h>|"sensor\.h")
+    | \#ifdef\ DLOAD_VERSION | \#error\ "registers\.h\ .* | \#include\ (?:<(?:limits|stdbool|stddef|stdint)\.h>|"gen/sensor\.h")
     | \#ifdef\ __cplusplus | \#if\ !defined\(__cplusplus\) | \#ifdef\ __clang__ | \#if\ .*__(?:ARM_ARCH|BYTE_ORDER|GCC_ATOMIC)_.*
     | \#else | \#endif(?:\ /\*.*)? | \#pragma\ GCC\ diagnostic\ .*
     | \#define\ DLOAD_I_(?:UNUSED|INLINE|NOINLINE|COLD|LOCAL)\s+[_a-z(), A-Z]+
@@ -66,6 +67,12 @@ def code_of(text):
     return re.sub(r'/\*.*?\*/|"(?:\\.|[^"\\\n])*"', lambda m: "\n" * m.group().count("\n") or " ", text, flags=re.DOTALL)
 
 
+def golden(temporary):
+    """The header that tests/test_generated_expanded.c runs is what mkloader writes."""
+    have = os.path.join(HERE, "expanded", "registers.h")
+    need(read(made(temporary, "--expand")) == read(have), "expanded/registers.h is behind (run.py --regenerate, then look)")
+
+
 def preprocessor_lines(temporary):
     """No macro is left but those that the head names, and the head counts them."""
     text = read(made(temporary, "--expand")).decode()
@@ -99,7 +106,7 @@ def other_loaders(temporary):
     for name, keys in OTHERS + LARGE:
         spec, header = os.path.join(temporary, name + ".ini"), os.path.join(temporary, name + "s.h")
         types = 'include = "own.h"\n'
-        write(os.path.join(temporary, "own.h"), '#include "sensor.h"\nstatic inline uint32_t heaviness(const struct sample *s)\n'
+        write(os.path.join(temporary, "own.h"), '#include "gen/sensor.h"\nstatic inline uint32_t heaviness(const struct sample *s)\n'
                                                 "{\n    return s->number;\n}\n")
         write(spec, "[%ss]\nprofile = embedded\n%s%s" % (name, keys, types))
         succeeded(mkloader(spec, "--expand", "-o", temporary))
@@ -130,7 +137,7 @@ def bare(compiler, unit, folder):
     object_file = unit[:-2] + ".o"
     tool = compiler.split()[0]
     succeeded(run(*compiler.split(), "-std=c11", *WARNINGS, "-Wno-cast-function-type", "-Os", "-ffreestanding", "-I", folder,
-                  "-I", HERE, "-c", unit, "-o", object_file))
+                  "-I", TESTS, "-c", unit, "-o", object_file))
     nm = tool.replace("gcc", "nm") if "-" in tool else "nm"
     undefined = set(succeeded(run(nm, "-u", object_file)).stdout.decode().split()) - {"U"}
     extra = {s for s in undefined if s not in MEM and not s.startswith("__aeabi_mem")}
@@ -187,7 +194,7 @@ def alone(temporary):
         unit = os.path.join(temporary, "unit.c")
         parameters = "#define DLOAD_NAME one\n#define DLOAD_KEY int\n#define DLOAD_VALUE int\n" if include[0] == "dataloader.h" else ""
         write(unit, parameters + "".join('#include "%s"\n' % name for name in include))
-        result = run("gcc", "-std=c11", "-fsyntax-only", "-I", temporary, "-I", HERE, "-I", PROJECT, unit)
+        result = run("gcc", "-std=c11", "-fsyntax-only", "-I", temporary, "-I", TESTS, "-I", PROJECT, unit)
         need((result.returncode == 0) == (message is None) and (message or "") in text_of(result),
              "%s: %s" % (include, text_of(result)[:300]))
 
@@ -250,24 +257,24 @@ def measure_module():
 def measured(temporary):
     """gen/measure counts what `size` counts, and its sizes of types are those that a program sees."""
     header = made(temporary, "--expand")
-    line = succeeded(run(sys.executable, MEASURE, header, "-I", HERE, "--target", "host=gcc -fno-pie")).stdout.decode().split("\n")[1]
+    line = succeeded(run(sys.executable, MEASURE, header, "-I", TESTS, "--target", "host=gcc -fno-pie")).stdout.decode().split("\n")[1]
     figures = line.split()
     need(figures[0] == "host" and len(figures) >= 5, line)
     module = measure_module()
     unit, object_file, program = (os.path.join(temporary, n) for n in ("unit.c", "unit.o", "program"))
     write(unit, module.unit(header, read(header).decode()))
     folder = os.path.dirname(header)
-    succeeded(run("gcc", "-fno-pie", *module.FLAGS, "-I", folder, "-I", HERE, "-c", unit, "-o", object_file))
+    succeeded(run("gcc", "-fno-pie", *module.FLAGS, "-I", folder, "-I", TESTS, "-c", unit, "-o", object_file))
     listed = {name: int(n) for name, n in re.findall(r"^(\.\S+)\s+([0-9]+)", succeeded(run("size", "-A", object_file)).stdout.decode(), re.M)}
     for figure, section in ((figures[1], ".text"), (figures[2], ".rodata")):
         want = sum(n for name, n in listed.items() if name.startswith(section))
         need(int(figure) == want and (want > 0), "%s: %s, not %d" % (section, figure, want))
     write(unit, '#include <stdio.h>\n#include "registers.h"\nint main(void)\n{\n    printf("%zu", sizeof(registers));\n'
                 "#ifdef DLOAD_BYTES\n    printf(\" %zu\", (size_t)DLOAD_BYTES(registers, 8, 4));\n#endif\n    return 0;\n}\n")
-    succeeded(run("gcc", "-I", folder, "-I", HERE, unit, "-o", program))
+    succeeded(run("gcc", "-I", folder, "-I", TESTS, unit, "-o", program))
     seen = succeeded(run(program)).stdout.decode().split()
     need([figures[4]] + figures[6:] == seen, "measured %s, a program sees %s" % (figures, seen))
     result = run(sys.executable, MEASURE, os.path.join(HERE, "sensor.h"))
     need(result.returncode == 2 and b"is not what mkloader --expand writes" in result.stderr, text_of(result))
-    result = run(sys.executable, MEASURE, header, "-I", HERE, "--target", "none=no-such-compiler")
+    result = run(sys.executable, MEASURE, header, "-I", TESTS, "--target", "none=no-such-compiler")
     need(result.returncode == 2 and b"no-such-compiler" in result.stderr, text_of(result))

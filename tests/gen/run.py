@@ -27,7 +27,7 @@ SINGLE = [
     command.check_mode, command.unchanged_is_untouched, command.stdout_and_lists, command.flags_and_spec,
     command.depfile, command.version_and_help, command.damaged_templates, command.others_are_kept,
     command.not_writable, joined.amalgamate_joins, joined.amalgamate_refuses, joined.dataloader_is_current,
-    joined.same_bytes_elsewhere, embedded.preprocessor_lines, embedded.contents, embedded.other_loaders, embedded.pruned,
+    joined.same_bytes_elsewhere, embedded.golden, embedded.preprocessor_lines, embedded.contents, embedded.other_loaders, embedded.pruned,
     embedded.alone, embedded.implied, embedded.expand_refuses, embedded.sizes_file, embedded.measured,
 ]
 
@@ -77,6 +77,7 @@ def regenerate():
         succeeded(mkloader(spec_path(spec), "-o", folder))
         with tempfile.TemporaryDirectory(prefix="gen-") as temporary:
             write(os.path.join(HERE, "said", spec + ".txt"), succeeded(compiled.run(compiled.built(spec, "gcc", temporary))).stdout)
+    succeeded(mkloader(spec_path("embedded"), "--expand", "-o", os.path.join(HERE, "expanded")))
     return 0
 
 

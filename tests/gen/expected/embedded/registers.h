@@ -24,7 +24,7 @@
 #ifndef DLOAD_WRAPPER_registers_H
 #define DLOAD_WRAPPER_registers_H
 
-#include "sensor.h"
+#include "gen/sensor.h"
 
 #ifndef DLOAD_FREESTANDING
 #define DLOAD_FREESTANDING 1
