@@ -66,7 +66,7 @@ static uint64_t clear_all_ns(struct fixture *x, uint64_t n)
 static void test_clears_clear_all_is_cheap(void **state)
 {
     struct fixture *x = *state;
-    x->cfg.capacity = 100000;
+    x->cfg.capacity = 60000;
     fixture_open(x);
     uint64_t few = clear_all_ns(x, 100);
     uint64_t many = clear_all_ns(x, 50000);
