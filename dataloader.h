@@ -49,7 +49,7 @@
  *   DLOAD_VALUE_UNREF  -         UNREF(v): one owner less
  *   DLOAD_VALUE_COPY   -         COPY(to, from): a deep copy; true when it worked
  *   DLOAD_VALUE_FREE   -         FREE(v): the end of a copy
- *   DLOAD_LOCK         _NONE     DLOAD_LOCK_NONE, _SPIN, _PTHREAD
+ *   DLOAD_LOCK         _NONE     DLOAD_LOCK_NONE, _SPIN, _PTHREAD; _CUSTOM: see CRITICAL SECTIONS
  *   DLOAD_EVICT        _AUTO     DLOAD_EVICT_NONE, _FIFO, _CLOCK, _LRU, _SIEVE, _S3FIFO, _AUTO
  *                                (CLOCK below 256 entries a shard, S3FIFO from there), _ADAPTIVE
  *   DLOAD_TTL          1         0 = entries never expire; saves 9 to 20 bytes an entry
@@ -81,6 +81,11 @@
  *   DLOAD_NO_SIMD      0       1 = tags are compared without SSE2 or NEON
  *   DLOAD_LOOSE_POINTERS 0       1 = a wrong batch or key array type only warns, as the compiler does
  *   DLOAD_ASSERT(c)    nothing   how to check our own invariants
+ *   DLOAD_CUSTOM_TYPE  -         what a critical section remembers; these five are DLOAD_LOCK_CUSTOM's
+ *   DLOAD_CUSTOM_INIT(p) -       makes one ready, once, in _init
+ *   DLOAD_CUSTOM_ENTER(p) -      begins the section
+ *   DLOAD_CUSTOM_LEAVE(p) -      ends it
+ *   DLOAD_CUSTOM_DESTROY(p) nothing its end, in _destroy
  *
  * WHEN A BATCH GOES  With max_batch keys, on _dispatch, with the last key that _expect announced; without a
  * lock as soon as a blocking call waits for it; in loops when _process comes and settle_ns or max_age_ns
@@ -120,7 +125,7 @@
  * THREADS  May it be called from ...?      another thread   fetch function, callback, hook
  *   _init, _destroy                        no               no
  *   _close                                 yes              not from its own fetch function (EBUSY)
- *   everything else under SPIN, PTHREAD    yes              yes; waiting for a key of the batch
+ *   everything else under a lock           yes              yes; waiting for a key of the batch
  *                                                           that is being fetched is DLOAD_EDEADLK
  *   everything else under NONE             no               yes, likewise
  *
@@ -134,7 +139,47 @@
  * 0 for each. Tables that a DLOAD_UNBOUNDED cache outgrew stay until _destroy, at most as much as the
  * one in use; so do the bytes of string keys, which later keys use again.
  *
- * FORK  Under PTHREAD and SPIN every call in a child returns DLOAD_EFORK for a loader of the parent, before
+ * CRITICAL SECTIONS  Under DLOAD_LOCK_CUSTOM the lock is yours: macros that a project defines once, before the
+ * first include. For FreeRTOS, for Zephyr, and for a main loop beside interrupts on a Cortex-M:
+ *
+ *     #define DLOAD_CUSTOM_TYPE     char                    // nothing to remember: these nest by themselves
+ *     #define DLOAD_CUSTOM_INIT(p)  ((void)(p))
+ *     #define DLOAD_CUSTOM_ENTER(p) taskENTER_CRITICAL()
+ *     #define DLOAD_CUSTOM_LEAVE(p) taskEXIT_CRITICAL()
+ *
+ *     struct section { struct k_spinlock lock; k_spinlock_key_t key; };
+ *     #define DLOAD_CUSTOM_TYPE     struct section
+ *     #define DLOAD_CUSTOM_INIT(p)  ((p)->lock = (struct k_spinlock){0})
+ *     #define DLOAD_CUSTOM_ENTER(p) do { k_spinlock_key_t k = k_spin_lock(&(p)->lock); (p)->key = k; } while (0)
+ *     #define DLOAD_CUSTOM_LEAVE(p) k_spin_unlock(&(p)->lock, (p)->key)
+ *
+ *     #define DLOAD_CUSTOM_TYPE     uint32_t                // CMSIS; the mask as it was
+ *     #define DLOAD_CUSTOM_INIT(p)  (*(p) = 0)
+ *     #define DLOAD_CUSTOM_ENTER(p) do { uint32_t m = __get_PRIMASK(); __disable_irq(); *(p) = m; } while (0)
+ *     #define DLOAD_CUSTOM_LEAVE(p) __set_PRIMASK(*(p))
+ *
+ * A loader has two, and enters the second, its cache's, inside the first, at times; neither inside itself. Whatever
+ * p says, they keep everybody out who may call the loader, and the compiler from moving memory accesses over
+ * them. No compare-and-swap is needed; there is one shard, and hits enter a section. No fetch function, hook or
+ * callback runs inside; REF, COPY and WEIGHT do, and so do env's now, alloc, free, random, self and wake: on
+ * FreeRTOS wake is vTaskNotifyGiveFromISR, which may be called there, not xTaskNotifyGive.
+ * A section is short, but not of one length: _load_many and the end of a batch are in it for a time that grows
+ * with their keys, one key of which costs as much as a few look-ups.
+ * Several tasks need env->self (xTaskGetCurrentTaskHandle, k_current_get): otherwise one that waits for another's
+ * batch is taken for one that waits for itself (DLOAD_EDEADLK). With env->wait they meet as threads do: one leads,
+ * the others wait in env->wait, outside every section. Without it each call sends what is queued by itself, and one
+ * that would have to wait, because another task's batch has its key or max_in_flight batches run, returns
+ * DLOAD_EAGAIN: ask again later, and find the answer in the cache. Nothing ever spins. A wait that looks once a
+ * tick is enough, and needs no wake:
+ *
+ *     static dload_status wait(void *ctx, const uint32_t *word, uint32_t seen, uint64_t until_ns)
+ *     {
+ *         while (*(const volatile uint32_t *)word == seen && now(ctx) < until_ns)
+ *             vTaskDelay(1);                               // Zephyr: k_sleep(K_TICKS(1))
+ *         return DLOAD_OK;
+ *     }
+ *
+ * FORK  Under PTHREAD, SPIN and CUSTOM (where hosted) every call in a child returns DLOAD_EFORK for a loader of the parent, before
  * any lock: locks may be held there by threads that the child does not have. Make a loader after fork(). A child
  * that was forked inside a fetch function must not return from it.
  *
@@ -233,8 +278,8 @@
  *                            >>nest >>batch >>pace
  *                            >>run >>crew >>drive >>registry >>carry >>backend >>named >>stored >>store_stats
  *                            >>letter >>second >>locking >>leasing
- *   once a loader: >>params >>fork >>lock_pthread >>snapshot >>snapshot_file >>worth >>draw >>siphash >>types
- *                  >>slots >>loader >>api >>leave >>ident >>entry >>table >>keytext >>stale >>removed >>weight
+ *   once a loader: >>params >>fork >>lock_pthread >>custom >>snapshot >>snapshot_file >>worth >>draw >>siphash
+ *                  >>types >>slots >>loader >>api >>leave >>ident >>entry >>table >>keytext >>stale >>removed >>weight
  *                  >>read >>reach >>store >>compact >>compact_cache >>cache >>shards >>many >>pin >>solo_batches >>owed >>ops
  *                  >>answer >>locked >>leased >>second_level >>run_second >>refresh >>load >>solo_calls >>outside >>sink
  *                  >>control >>save >>restore >>undef
@@ -304,6 +349,7 @@ int memcmp(const void *a, const void *b, size_t n_bytes);
 #define DLOAD_LOCK_NONE    1
 #define DLOAD_LOCK_SPIN    2
 #define DLOAD_LOCK_PTHREAD 3
+#define DLOAD_LOCK_CUSTOM  4
 
 #define DLOAD_EVICT_NONE     1
 #define DLOAD_EVICT_FIFO     2
@@ -373,14 +419,6 @@ int memcmp(const void *a, const void *b, size_t n_bytes);
 #define DLOAD_ASSERT(condition) ((void)0)
 #endif
 
-/* Atomics on plain fields: _Atomic in a struct would keep C++ out. */
-#define DLOAD_I_LOAD_RELAXED(p)     __atomic_load_n((p), __ATOMIC_RELAXED)
-#define DLOAD_I_LOAD_ACQUIRE(p)     __atomic_load_n((p), __ATOMIC_ACQUIRE)
-#define DLOAD_I_STORE_RELAXED(p, v) __atomic_store_n((p), (v), __ATOMIC_RELAXED)
-#define DLOAD_I_STORE_RELEASE(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
-
-#define DLOAD_I_ALIGNOF(type) __alignof__(type)
-
 /* Can eight bytes be read and written at once? */
 #if defined(__GCC_ATOMIC_LLONG_LOCK_FREE) && __GCC_ATOMIC_LLONG_LOCK_FREE == 2 && \
     UINTPTR_MAX > 0xffffffffu
@@ -388,14 +426,75 @@ int memcmp(const void *a, const void *b, size_t n_bytes);
 #else
 #define DLOAD_I_WIDE_ATOMICS 0
 #endif
+/* Is there a compare-and-swap? A core without has no second processor. */
+#if !DLOAD_FREESTANDING || (defined(__GCC_ATOMIC_INT_LOCK_FREE) && __GCC_ATOMIC_INT_LOCK_FREE == 2)
+#define DLOAD_I_SWAPS 1
+#else
+#define DLOAD_I_SWAPS 0
+#endif
 
-/* Reference counts. A core without compare-and-swap has one thread and interrupts that only read. */
-#if DLOAD_FREESTANDING && !(defined(__GCC_ATOMIC_INT_LOCK_FREE) && __GCC_ATOMIC_INT_LOCK_FREE == 2)
+/* Atomics on plain fields: _Atomic in a struct would keep C++ out. */
+#if DLOAD_FREESTANDING && !DLOAD_I_WIDE_ATOMICS
+/* Eight bytes would be a call into a library that is not there. They are under a lock, or do no harm when
+ * torn; a time that is read without one is a dload_i_moment. */
+#define DLOAD_I_LOAD_AS(p, order) \
+    (sizeof *(p) > sizeof(void *) ? *(p) : __atomic_load_n((p), (order)))
+#define DLOAD_I_STORE_AS(p, v, order) \
+    (sizeof *(p) > sizeof(void *) ? (void)(*(p) = (v)) : __atomic_store_n((p), (v), (order)))
+#else
+#define DLOAD_I_LOAD_AS(p, order)     __atomic_load_n((p), (order))
+#define DLOAD_I_STORE_AS(p, v, order) __atomic_store_n((p), (v), (order))
+#endif
+#define DLOAD_I_LOAD_RELAXED(p)     DLOAD_I_LOAD_AS(p, __ATOMIC_RELAXED)
+#define DLOAD_I_LOAD_ACQUIRE(p)     DLOAD_I_LOAD_AS(p, __ATOMIC_ACQUIRE)
+#define DLOAD_I_STORE_RELAXED(p, v) DLOAD_I_STORE_AS(p, v, __ATOMIC_RELAXED)
+#define DLOAD_I_STORE_RELEASE(p, v) DLOAD_I_STORE_AS(p, v, __ATOMIC_RELEASE)
+
+#define DLOAD_I_ALIGNOF(type) __alignof__(type)
+
+/* Reference counts. Without compare-and-swap there is one thread, and interrupts that only read. */
+#if !DLOAD_I_SWAPS
 #define DLOAD_I_ADD(p, v) (*(p) += (v))
 #define DLOAD_I_SUB(p, v) (*(p) -= (v))
 #else
 #define DLOAD_I_ADD(p, v) __atomic_add_fetch((p), (v), __ATOMIC_RELAXED)
 #define DLOAD_I_SUB(p, v) __atomic_sub_fetch((p), (v), __ATOMIC_ACQ_REL)
+#endif
+
+/* A time that one writer at a time sets, and never back, while others read it without a lock. */
+#if DLOAD_I_WIDE_ATOMICS
+typedef uint64_t dload_i_moment;
+
+DLOAD_I_INLINE uint64_t dload_i_moment_of(const dload_i_moment *m)
+{
+    return DLOAD_I_LOAD_RELAXED(m);
+}
+
+DLOAD_I_INLINE void dload_i_moment_set(dload_i_moment *m, uint64_t now_ns)
+{
+    DLOAD_I_STORE_RELAXED(m, now_ns);
+}
+#else
+/* In words of four bytes. Written from last to first and read from first to last: where both upper halves
+ * are the same, the lower one is of their time; where not, time passes from one to the other just now. */
+typedef struct dload_i_moment {
+    uint32_t high, low, next_high;
+} dload_i_moment;
+
+DLOAD_I_INLINE uint64_t dload_i_moment_of(const dload_i_moment *m)
+{
+    uint32_t high = DLOAD_I_LOAD_ACQUIRE(&m->high);
+    uint32_t low = DLOAD_I_LOAD_ACQUIRE(&m->low);
+    uint32_t next_high = DLOAD_I_LOAD_ACQUIRE(&m->next_high);
+    return (uint64_t)next_high << 32 | (high == next_high ? low : 0u);
+}
+
+DLOAD_I_INLINE void dload_i_moment_set(dload_i_moment *m, uint64_t now_ns)
+{
+    DLOAD_I_STORE_RELEASE(&m->next_high, (uint32_t)(now_ns >> 32));
+    DLOAD_I_STORE_RELEASE(&m->low, (uint32_t)now_ns);
+    DLOAD_I_STORE_RELEASE(&m->high, (uint32_t)(now_ns >> 32));
+}
 #endif
 
 /* Tells the processor that this is a waiting loop. */
@@ -4318,7 +4417,8 @@ typedef struct dload_i_core {
     const uint32_t
         *fork_now; /* with a lock: the process's epoch, and the one the loader was made in */
     uint32_t fork_epoch;
-    bool threaded;
+    bool threaded;   /* callers wait for each other */
+    bool bounded;    /* max_in_flight bounds blocking calls, too: there may be others */
     bool grouped;    /* keys have groups; otherwise there is one open batch at most */
     bool queue_wait; /* at the queue's bound blocking calls wait */
     bool closed;
@@ -4859,9 +4959,14 @@ DLOAD_I_INLINE bool dload_i_has_place(const dload_i_core *c)
 /* A call of a registry's threads does not count as parked any more; see crew.h. */
 DLOAD_I_LOCAL void dload_i_uncount(dload_i_core *c, dload_i_parker *p)
 {
+#if DLOAD_FREESTANDING
+    (void)c;
+    (void)p; /* no crews there */
+#else
     if (p->counted)
         (void)__atomic_sub_fetch(&c->registry->crew, 1u, __ATOMIC_SEQ_CST);
     p->counted = false;
+#endif
 }
 
 /* Wakes a sleeper, who from now on is awake for its crew as well: mutant COUNTED_TOO_LONG. */
@@ -6045,16 +6150,18 @@ DLOAD_I_LOCAL dload_i_batch *dload_i_open_for(const dload_i_core *c, const dload
 DLOAD_I_NOINLINE dload_i_batch *dload_i_take_due(dload_i_core *c, const dload_i_parker *p,
                                                  uint64_t now_ns)
 {
-    if (dload_i_parks(c->env))
-        return NULL; /* others of this thread go on, and may ask for more */
-    if (!c->threaded) {
-        dload_i_batch *b = c->queue == NULL ? dload_i_open_for(c, p) : NULL;
-        if (b != NULL)
-            dload_i_enqueue(c, b, DLOAD_BY_IDLE);
-        return c->queue != NULL ? dload_i_queue_pop(c, NULL) : NULL;
-    }
-    if (!dload_i_may_send(c))
+    /* Under parks others of this thread go on, and may ask for more. */
+    if (dload_i_parks(c->env) || (c->bounded && !dload_i_may_send(c)))
         return NULL;
+    if (!c->threaded) {
+        if (c->queue == NULL) {
+            dload_i_batch *b = dload_i_open_for(c, p);
+            if (b == NULL)
+                return NULL;
+            dload_i_enqueue(c, b, DLOAD_BY_IDLE);
+        }
+        return dload_i_queue_pop(c, NULL);
+    }
     dload_i_batch *before = NULL;
     for (dload_i_batch *b = c->queue; b != NULL; before = b, b = b->next) {
         if (dload_i_waits_for(p, b))
@@ -8027,13 +8134,31 @@ DLOAD_I_LOCAL uint64_t dload_i_ask_pause(uint64_t pause_ns, uint64_t salt)
 #ifndef DLOAD_LOCK
 #define DLOAD_LOCK DLOAD_LOCK_NONE
 #endif
-#if DLOAD_LOCK != DLOAD_LOCK_NONE && DLOAD_LOCK != DLOAD_LOCK_SPIN && \
-    DLOAD_LOCK != DLOAD_LOCK_PTHREAD
-#error "dataloader.h: DLOAD_LOCK must be DLOAD_LOCK_NONE, DLOAD_LOCK_SPIN or DLOAD_LOCK_PTHREAD"
+#if DLOAD_LOCK < DLOAD_LOCK_NONE || DLOAD_LOCK > DLOAD_LOCK_CUSTOM
+#error \
+    "dataloader.h: DLOAD_LOCK must be DLOAD_LOCK_NONE, DLOAD_LOCK_SPIN, DLOAD_LOCK_PTHREAD or DLOAD_LOCK_CUSTOM"
 #endif
 #if DLOAD_LOCK == DLOAD_LOCK_PTHREAD && DLOAD_FREESTANDING
 #error \
-    "dataloader.h: DLOAD_LOCK_PTHREAD needs a hosted build: DLOAD_FREESTANDING allows NONE and SPIN"
+    "dataloader.h: DLOAD_LOCK_PTHREAD needs a hosted build: DLOAD_FREESTANDING allows NONE, SPIN and CUSTOM"
+#endif
+#if DLOAD_LOCK == DLOAD_LOCK_CUSTOM
+#if !defined(DLOAD_CUSTOM_TYPE)
+#error \
+    "dataloader.h: DLOAD_LOCK_CUSTOM needs DLOAD_CUSTOM_TYPE: what a critical section remembers, e.g. uint32_t for the interrupt mask it found, or char for nothing"
+#endif
+#if !defined(DLOAD_CUSTOM_INIT)
+#error \
+    "dataloader.h: DLOAD_LOCK_CUSTOM needs DLOAD_CUSTOM_INIT(p): makes *p, a DLOAD_CUSTOM_TYPE, ready; ((void)(p)) when there is nothing to do"
+#endif
+#if !defined(DLOAD_CUSTOM_ENTER) || !defined(DLOAD_CUSTOM_LEAVE)
+#error \
+    "dataloader.h: DLOAD_LOCK_CUSTOM needs DLOAD_CUSTOM_ENTER(p) and DLOAD_CUSTOM_LEAVE(p): the critical section"
+#endif
+#if !DLOAD_I_SWAPS && DLOAD_I_VKIND_OF(DLOAD_VALUE) == DLOAD_I_VKIND_BLOB
+#error \
+    "dataloader.h: DLOAD_BLOB under DLOAD_LOCK_CUSTOM needs a core with compare-and-swap, for its reference counts: use a plain value, or DLOAD_VALUE_REF and _UNREF of your own"
+#endif
 #endif
 
 #ifndef DLOAD_EVICT
@@ -8254,9 +8379,11 @@ DLOAD_I_LOCAL uint64_t dload_i_ask_pause(uint64_t pause_ns, uint64_t salt)
 #define DLOAD_I_FN(word)  DLOAD_I_JOIN(DLOAD_NAME, word)
 #define DLOAD_I_IS_STRING (DLOAD_I_KEY_KIND == DLOAD_I_KIND_STRING)
 #define DLOAD_I_THREADED  (DLOAD_LOCK != DLOAD_LOCK_NONE)
+/* Are there processors that run side by side, and so many locks? A critical section is one for all. */
+#define DLOAD_I_SHARDED (DLOAD_LOCK == DLOAD_LOCK_SPIN || DLOAD_LOCK == DLOAD_LOCK_PTHREAD)
 /* Do hits read without the lock? Values that are copied byte by byte can be; see read.h. */
 #define DLOAD_I_LOCKLESS \
-    (DLOAD_I_THREADED && !DLOAD_COMPACT && !DLOAD_I_OWNED && DLOAD_I_WIDE_ATOMICS)
+    (DLOAD_I_SHARDED && !DLOAD_COMPACT && !DLOAD_I_OWNED && DLOAD_I_WIDE_ATOMICS)
 #define DLOAD_I_BODIES (DLOAD_LINKAGE != DLOAD_LINKAGE_DECLARE)
 #if DLOAD_STATS
 #define DLOAD_I_COUNT_HIT(s) ((void)(s)->hits++)
@@ -8544,25 +8671,34 @@ DLOAD_I_LOCAL const dload_i_sync *dload_i_sync_pthread(void)
 #define DLOAD_I_UNHOLD(before)  dload_i_pthread_unhold(before)
 #else
 #if DLOAD_LOCK == DLOAD_LOCK_SPIN
-#define DLOAD_I_LOCK_T       dload_i_spin
-#define DLOAD_I_LOCK_INIT(m) ((m)->taken = 0, true)
-#define DLOAD_I_ACQUIRE(m)   dload_i_spin_lock(m)
-#define DLOAD_I_RELEASE(m)   dload_i_spin_unlock(m)
-#define DLOAD_I_SYNC         dload_i_sync_spin()
-#elif DLOAD_COMPACT && DLOAD_LOCK == DLOAD_LOCK_NONE
-#define DLOAD_I_LOCK_T       dload_i_busy
-#define DLOAD_I_LOCK_INIT(m) ((m)->is = 0, true)
-#define DLOAD_I_ACQUIRE(m)   dload_i_busy_begin(m)
-#define DLOAD_I_RELEASE(m)   dload_i_busy_end(m)
-#define DLOAD_I_SYNC         dload_i_sync_busy()
-#else
-#define DLOAD_I_LOCK_T       dload_i_no_lock
-#define DLOAD_I_LOCK_INIT(m) ((m)->unused = 0, true)
-#define DLOAD_I_ACQUIRE(m)   ((void)(m))
-#define DLOAD_I_RELEASE(m)   ((void)(m))
-#define DLOAD_I_SYNC         dload_i_sync_none()
-#endif
+#define DLOAD_I_LOCK_T          dload_i_spin
+#define DLOAD_I_LOCK_INIT(m)    ((m)->taken = 0, true)
+#define DLOAD_I_ACQUIRE(m)      dload_i_spin_lock(m)
+#define DLOAD_I_RELEASE(m)      dload_i_spin_unlock(m)
 #define DLOAD_I_LOCK_DESTROY(m) ((void)(m))
+#define DLOAD_I_SYNC            dload_i_sync_spin()
+#elif DLOAD_LOCK == DLOAD_LOCK_CUSTOM
+#define DLOAD_I_LOCK_T          DLOAD_CUSTOM_TYPE /* functions in custom.h */
+#define DLOAD_I_LOCK_INIT(m)    DLOAD_I_FN(i_custom_init)(m)
+#define DLOAD_I_LOCK_DESTROY(m) DLOAD_I_FN(i_custom_destroy)(m)
+#define DLOAD_I_ACQUIRE(m)      DLOAD_I_FN(i_custom_enter)(m)
+#define DLOAD_I_RELEASE(m)      DLOAD_I_FN(i_custom_leave)(m)
+#define DLOAD_I_SYNC            DLOAD_I_FN(i_custom_sync)()
+#elif DLOAD_COMPACT
+#define DLOAD_I_LOCK_T          dload_i_busy
+#define DLOAD_I_LOCK_INIT(m)    ((m)->is = 0, true)
+#define DLOAD_I_LOCK_DESTROY(m) ((void)(m))
+#define DLOAD_I_ACQUIRE(m)      dload_i_busy_begin(m)
+#define DLOAD_I_RELEASE(m)      dload_i_busy_end(m)
+#define DLOAD_I_SYNC            dload_i_sync_busy()
+#else
+#define DLOAD_I_LOCK_T          dload_i_no_lock
+#define DLOAD_I_LOCK_INIT(m)    ((m)->unused = 0, true)
+#define DLOAD_I_LOCK_DESTROY(m) ((void)(m))
+#define DLOAD_I_ACQUIRE(m)      ((void)(m))
+#define DLOAD_I_RELEASE(m)      ((void)(m))
+#define DLOAD_I_SYNC            dload_i_sync_none()
+#endif
 #define DLOAD_I_LEAVE(l)        DLOAD_I_RELEASE(&(l)->mutex) /* nobody is owed a wake-up */
 #define DLOAD_I_COND_T          char
 #define DLOAD_I_COND_INIT(c)    (*(c) = 0, true)
@@ -8590,6 +8726,86 @@ DLOAD_I_LOCAL const dload_i_sync *dload_i_sync_pthread(void)
 #define DLOAD_I_LOOKED(m) DLOAD_I_RELEASE(m)
 #endif
 #endif /* DLOAD_I_HAVE_LOCK */
+
+/* ==== typed/custom.h ==== */
+
+/* >>custom -- the strategy whose lock is the user's own critical section: DLOAD_LOCK_CUSTOM.
+ *
+ * For an RTOS, or for a main loop and its interrupts: one lock of the loader and one of its cache, each a
+ * DLOAD_CUSTOM_TYPE, the second sometimes entered inside the first. No compare-and-swap is needed: what
+ * tasks share is touched inside a section, or is one aligned word.
+ *
+ * Waiting is env->wait's, outside every section. Without it a call sends its batch by itself, and one that
+ * would have to wait for another task's is told DLOAD_EAGAIN: here nothing ever spins.
+ */
+#ifndef DLOAD_I_HAVE_CUSTOM
+#define DLOAD_I_HAVE_CUSTOM
+
+#if DLOAD_LOCK == DLOAD_LOCK_CUSTOM
+
+DLOAD_I_INLINE bool DLOAD_I_FN(i_custom_init)(DLOAD_CUSTOM_TYPE *p)
+{
+    (void)p; /* a section that needs no memory looks at none */
+    DLOAD_CUSTOM_INIT(p);
+    return true;
+}
+
+DLOAD_I_INLINE void DLOAD_I_FN(i_custom_destroy)(DLOAD_CUSTOM_TYPE *p)
+{
+    (void)p;
+#ifdef DLOAD_CUSTOM_DESTROY
+    DLOAD_CUSTOM_DESTROY(p);
+#endif
+}
+
+DLOAD_I_INLINE void DLOAD_I_FN(i_custom_enter)(DLOAD_CUSTOM_TYPE *p)
+{
+    (void)p;
+    DLOAD_CUSTOM_ENTER(p);
+}
+
+DLOAD_I_INLINE void DLOAD_I_FN(i_custom_leave)(DLOAD_CUSTOM_TYPE *p)
+{
+    (void)p;
+    DLOAD_CUSTOM_LEAVE(p);
+}
+
+DLOAD_I_LOCAL void DLOAD_I_FN(i_custom_lock)(void *mutex)
+{
+    DLOAD_I_FN(i_custom_enter)((DLOAD_CUSTOM_TYPE *)mutex);
+}
+
+DLOAD_I_LOCAL void DLOAD_I_FN(i_custom_unlock)(void *mutex)
+{
+    DLOAD_I_FN(i_custom_leave)((DLOAD_CUSTOM_TYPE *)mutex);
+}
+
+/* Mutant CUSTOM_WAITS_INSIDE. */
+DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_custom_park)(void *mutex, dload_i_parker *p,
+                                                     const dload_env *env, uint64_t until_ns)
+{
+    static const dload_i_sync sync = {
+        NULL, NULL, DLOAD_I_FN(i_custom_lock), DLOAD_I_FN(i_custom_unlock), NULL, NULL, NULL, NULL};
+    if (env->wait == NULL)
+        return DLOAD_EAGAIN;
+    return dload_i_env_park(&sync, mutex, p, env, until_ns);
+}
+
+DLOAD_I_LOCAL const dload_i_sync *DLOAD_I_FN(i_custom_sync)(void)
+{
+    static const dload_i_sync sync = {NULL,
+                                      NULL,
+                                      DLOAD_I_FN(i_custom_lock),
+                                      DLOAD_I_FN(i_custom_unlock),
+                                      DLOAD_I_FN(i_custom_park),
+                                      dload_i_env_unpark,
+                                      NULL,
+                                      NULL};
+    return &sync;
+}
+
+#endif /* DLOAD_LOCK_CUSTOM */
+#endif /* DLOAD_I_HAVE_CUSTOM */
 
 /* ==== runtime/stripe.h ==== */
 
@@ -9704,7 +9920,7 @@ typedef struct DLOAD_I_FN(config) {
     void (*on_remove)(void *ctx, DLOAD_I_FN(removed) * removed);
 #endif
     size_t
-        shards; /* locks over the cache; default 16; always 1 without a lock; rounded down to 2^n, <= 256 */
+        shards; /* locks over the cache; default 16; always 1 under NONE and CUSTOM; rounded down to 2^n, <= 256 */
     uint64_t ttl_ns;         /* life of an entry; default DLOAD_NEVER */
     uint64_t missing_ttl_ns; /* life of a DLOAD_MISSING answer; default 0 = not cached */
     uint32_t ttl_jitter_pct; /* shortens each TTL by up to so many percent; default 0; 0 .. 90 */
@@ -9931,7 +10147,7 @@ typedef struct DLOAD_I_FN(slot) {
 } DLOAD_I_FN(slot);
 
 /* Between threads, what many read and what few write lie on cache lines of their own. */
-#if DLOAD_I_THREADED
+#if DLOAD_I_SHARDED
 #define DLOAD_I_APART __attribute__((__aligned__(64)))
 #else
 #define DLOAD_I_APART
@@ -9991,11 +10207,11 @@ typedef struct DLOAD_I_FN(shard) {
 
 /* A cache: the same one inside every loader, and usable alone. Private fields. */
 typedef struct DLOAD_I_FN(cache) {
-#if !DLOAD_I_THREADED
+#if !DLOAD_I_SHARDED
     DLOAD_I_FN(shard) one; /* without locks one shard is enough, and a hit need not look for it */
 #endif
     DLOAD_I_FN(shard) * shard;
-#if DLOAD_I_THREADED
+#if DLOAD_I_SHARDED
     void *block;             /* what the shards were carved from */
 #endif
 #if DLOAD_I_LOCKLESS && DLOAD_STATS
@@ -10011,12 +10227,12 @@ typedef struct DLOAD_I_FN(cache) {
     bool deaf; /* changes in the store may go unheard: nothing is cached; atomic, see sink.h */
 #endif
     const dload_env *env;
-    uint64_t manual_ns;   /* DLOAD_CLOCK_MANUAL: what _cache_advance said last */
-    uint64_t seed;        /* of the jitter when env->random is NULL */
+    dload_i_moment manual; /* DLOAD_CLOCK_MANUAL: what _cache_advance said last, ns */
+    uint64_t seed;         /* of the jitter when env->random is NULL */
 #if DLOAD_REFRESH
-    uint64_t stale_ticks; /* an entry may be handed out after its TTL for so long, */
-    uint64_t error_ticks; /* for so long when its fetch failed, */
-    uint64_t keep_ticks;  /* and stays for so long: the longer of both */
+    uint64_t stale_ticks;  /* an entry may be handed out after its TTL for so long, */
+    uint64_t error_ticks;  /* for so long when its fetch failed, */
+    uint64_t keep_ticks;   /* and stays for so long: the longer of both */
     uint64_t idle_ticks;
     uint32_t retry_ticks;
     uint32_t ahead_pct;
@@ -10095,15 +10311,15 @@ typedef struct DLOAD_I_FN(snapshot) {
 #endif
 
 /* What two translation units must agree on. */
-#define DLOAD_I_FINGERPRINT                                                                     \
-    ((uint64_t)DLOAD_TEMPLATE_VERSION << 56 | (uint64_t)(DLOAD_HASH == DLOAD_HASH_SIP) << 55 |  \
-     (uint64_t)DLOAD_REFRESH << 54 | (uint64_t)DLOAD_LOCK << 52 | (uint64_t)DLOAD_EVICT << 48 | \
-     (uint64_t)DLOAD_CLOCK << 44 | (uint64_t)DLOAD_TTL << 43 | (uint64_t)DLOAD_STATS << 42 |    \
-     (uint64_t)DLOAD_I_OWNED << 41 | (uint64_t)DLOAD_GROUP << 40 |                              \
-     (uint64_t)DLOAD_I_KEY_KIND << 36 | (uint64_t)(sizeof(DLOAD_I_K) & 0xff) << 28 |            \
-     (uint64_t)(!DLOAD_ASYNC) << 47 | (uint64_t)DLOAD_I_WEIGHED << 27 |                         \
-     (uint64_t)DLOAD_ON_REMOVE << 26 |                                                          \
-     ((uint64_t)sizeof(DLOAD_I_V) * 31 + sizeof(DLOAD_NAME) + DLOAD_COMPACT * 7919u) %          \
+#define DLOAD_I_FINGERPRINT                                                                      \
+    ((uint64_t)DLOAD_TEMPLATE_VERSION << 56 | (uint64_t)(DLOAD_HASH == DLOAD_HASH_SIP) << 55 |   \
+     (uint64_t)DLOAD_REFRESH << 54 | (uint64_t)(DLOAD_LOCK & 3) << 52 |                          \
+     (uint64_t)DLOAD_EVICT << 48 | (uint64_t)DLOAD_CLOCK << 44 | (uint64_t)DLOAD_TTL << 43 |     \
+     (uint64_t)DLOAD_STATS << 42 | (uint64_t)DLOAD_I_OWNED << 41 | (uint64_t)DLOAD_GROUP << 40 | \
+     (uint64_t)DLOAD_I_KEY_KIND << 36 | (uint64_t)(sizeof(DLOAD_I_K) & 0xff) << 28 |             \
+     (uint64_t)(!DLOAD_ASYNC) << 47 | (uint64_t)DLOAD_I_WEIGHED << 27 |                          \
+     (uint64_t)DLOAD_ON_REMOVE << 26 |                                                           \
+     ((uint64_t)sizeof(DLOAD_I_V) * 31 + sizeof(DLOAD_NAME) + DLOAD_COMPACT * 7919u) %           \
          (UINT64_C(1) << 26))
 
 #if DLOAD_ASYNC
@@ -10907,15 +11123,19 @@ DLOAD_I_INLINE uint64_t DLOAD_I_FN(i_now)(const DLOAD_I_CACHE *c)
     if (c->env->now != NULL)
         return c->env->now(c->env->ctx);
 #endif
-    return DLOAD_I_LOAD_RELAXED(&c->manual_ns);
+    return dload_i_moment_of(&c->manual);
 #endif
 }
 
 /* The caller says what time it is. */
 DLOAD_I_INLINE void DLOAD_I_FN(i_set_now)(DLOAD_I_CACHE *c, uint64_t now_ns)
 {
-    if (now_ns > DLOAD_I_LOAD_RELAXED(&c->manual_ns))
-        DLOAD_I_STORE_RELAXED(&c->manual_ns, now_ns);
+    if (c->n_shards != 0)
+        DLOAD_I_ACQUIRE(&c->shard[0].lock);
+    if (now_ns > dload_i_moment_of(&c->manual))
+        dload_i_moment_set(&c->manual, now_ns);
+    if (c->n_shards != 0)
+        DLOAD_I_RELEASE(&c->shard[0].lock);
 }
 
 #endif /* DLOAD_COMPACT */
@@ -13261,7 +13481,7 @@ DLOAD_I_API size_t DLOAD_I_FN(cache_bytes)(DLOAD_I_CACHE *c)
 
 DLOAD_I_INLINE DLOAD_I_SHARD *DLOAD_I_FN(i_shard)(const DLOAD_I_CACHE *c, uint64_t hash)
 {
-#if DLOAD_I_THREADED
+#if DLOAD_I_SHARDED
     return &c->shard[(uint32_t)(hash >> 11) & (c->n_shards - 1)];
 #else
     (void)hash;
@@ -13654,13 +13874,13 @@ DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_shard_count)(size_t capacity, size_t asked)
 {
     size_t n = asked != 0 ? asked : 16u;
     uint32_t n_shards = 1;
-    while (DLOAD_I_THREADED && n_shards * 2 <= n && n_shards < 256 &&
+    while (DLOAD_I_SHARDED && n_shards * 2 <= n && n_shards < 256 &&
            (asked != 0 ? n_shards * 2 <= capacity : capacity / (n_shards * 2) >= 64))
         n_shards *= 2;
     return n_shards;
 }
 
-#if DLOAD_I_THREADED
+#if DLOAD_I_SHARDED
 
 /* Shards and the counters of hits without a lock, in one block. */
 DLOAD_I_INLINE size_t DLOAD_I_FN(i_shards_bytes)(uint32_t n_shards)
@@ -13704,7 +13924,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_init)(DLOAD_I_CACHE *c,
     c->remove_ctx = cfg.ctx;
 #endif
     c->fork_epoch = DLOAD_I_FORK_EPOCH;
-#if !DLOAD_I_THREADED
+#if !DLOAD_I_SHARDED
     c->shard = &c->one;
     c->one.groups = dload_i_no_groups();
     c->one.n_groups = 1;
@@ -13730,7 +13950,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_init)(DLOAD_I_CACHE *c,
     while (cfg.max_weight != 0 && cfg.max_weight < n_shards)
         n_shards /= 2;
 #endif
-#if DLOAD_I_THREADED
+#if DLOAD_I_SHARDED
     if (!DLOAD_I_FN(i_carve_shards)(c, n_shards))
         return DLOAD_ENOMEM;
 #endif
@@ -13781,7 +14001,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_destroy)(DLOAD_I_CACHE *c)
         dload_i_free(c->env, s->block, s->block_bytes);
         DLOAD_I_LOCK_DESTROY(&s->lock);
     }
-#if DLOAD_I_THREADED
+#if DLOAD_I_SHARDED
     dload_i_free(c->env, c->block, DLOAD_I_FN(i_shards_bytes)(c->n_shards));
     c->block = NULL;
     c->shard = NULL;
@@ -13807,7 +14027,7 @@ DLOAD_I_API size_t DLOAD_I_FN(cache_len)(DLOAD_I_CACHE *c)
 DLOAD_I_API size_t DLOAD_I_FN(cache_bytes)(DLOAD_I_CACHE *c)
 {
     size_t n = 0;
-#if DLOAD_I_THREADED
+#if DLOAD_I_SHARDED
     if (c->n_shards != 0)
         n = DLOAD_I_FN(i_shards_bytes)(c->n_shards);
 #endif
@@ -16117,7 +16337,13 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_learn_ahead)(DLOAD_NAME *l, const dload_i_batch 
     delta_ns = delta_ns < DLOAD_I_AHEAD_MAX ? delta_ns : DLOAD_I_AHEAD_MAX;
     delta_ns = delta_ns * l->cache.ahead_pct / 100;
     delta_ns = delta_ns < DLOAD_I_AHEAD_MAX ? delta_ns : DLOAD_I_AHEAD_MAX;
+#if DLOAD_LOCK == DLOAD_LOCK_CUSTOM
+    DLOAD_I_ACQUIRE(&l->cache.one.lock); /* eight bytes may be two words: readers have the lock */
+    l->cache.ahead_ns = delta_ns;
+    DLOAD_I_RELEASE(&l->cache.one.lock);
+#else
     DLOAD_I_STORE_RELAXED(&l->cache.ahead_ns, delta_ns);
+#endif
 }
 
 /* Before an answer is stored. True when there is nothing to store: an old value was kept instead. */
@@ -17656,6 +17882,17 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_second_init)(DLOAD_NAME *l)
     return st;
 }
 
+/* How callers meet. Tasks that cannot wait do not lead, follow or linger: each sends for itself. */
+DLOAD_I_INLINE void DLOAD_I_FN(i_set_company)(dload_i_core *c)
+{
+    c->bounded = DLOAD_I_THREADED;
+#if DLOAD_LOCK == DLOAD_LOCK_CUSTOM
+    c->threaded = c->env->wait != NULL;
+#else
+    c->threaded = DLOAD_I_THREADED;
+#endif
+}
+
 DLOAD_I_API dload_status DLOAD_I_FN(init_checked)(DLOAD_NAME *l, const DLOAD_I_FN(config) * config,
                                                   size_t config_bytes, uint64_t fingerprint)
 {
@@ -17718,7 +17955,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(init_checked)(DLOAD_NAME *l, const DLOAD_I_F
     c->run_limit_ns = l->cfg.run_limit_ns;
     c->fork_now = DLOAD_I_FORK_NOW;
     c->fork_epoch = l->cache.fork_epoch;
-    c->threaded = DLOAD_I_THREADED;
+    DLOAD_I_FN(i_set_company)(c);
     c->grouped = DLOAD_GROUP;
     c->queue_wait = l->cfg.queue_wait;
     c->wake = l->cfg.wake;
@@ -18720,6 +18957,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(restore_file)(DLOAD_NAME *l, const char *pat
 #undef DLOAD_I_FN
 #undef DLOAD_I_IS_STRING
 #undef DLOAD_I_THREADED
+#undef DLOAD_I_SHARDED
 #undef DLOAD_I_LOCKLESS
 #undef DLOAD_I_SHARED
 #undef DLOAD_I_APART
@@ -18731,6 +18969,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(restore_file)(DLOAD_NAME *l, const char *pat
 #undef DLOAD_I_API
 #undef DLOAD_I_HOT
 #undef DLOAD_I_HAVE_LOCK
+#undef DLOAD_I_HAVE_CUSTOM
 #undef DLOAD_I_LOCK_T
 #undef DLOAD_I_LOCK_INIT
 #undef DLOAD_I_LOCK_DESTROY

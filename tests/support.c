@@ -158,7 +158,7 @@ static uint64_t host_self(void *ctx)
     return host->self(host->ctx);
 }
 
-void fake_env_init_real(struct fake_env *f)
+void fake_env_init_host(struct fake_env *f)
 {
     memset(f, 0, sizeof *f);
     f->env.now = host_now;

@@ -52,8 +52,29 @@ struct fake_env {
 /* A manual clock at 1 s and a wait that pumps: everything happens in the calling thread. */
 void fake_env_init(struct fake_env *f);
 
-/* The host's clock, identity and waiting; only memory is ours. For tests with threads. */
-void fake_env_init_real(struct fake_env *f);
+/* The host's clock, identity and waiting; only memory is ours. */
+void fake_env_init_host(struct fake_env *f);
+
+/* How callers wait, where the lock does not let them: under DLOAD_LOCK_CUSTOM, see custom_lock.h. */
+#ifdef DLOAD_TESTS_CUSTOM_LOCK_H
+#define TEST_WAIT           test_section_wait
+#define TEST_WAKE           test_section_wake
+#define TEST_OUTSIDE(where) test_section_outside(where)
+#else
+#define TEST_WAIT           NULL
+#define TEST_WAKE           NULL
+#define TEST_OUTSIDE(where) ((void)(where))
+#endif
+dload_status test_section_wait(void *ctx, const uint32_t *word, uint32_t seen, uint64_t until_ns);
+void test_section_wake(void *ctx, const uint32_t *word);
+
+/* The same, for threads under any lock. */
+static inline void fake_env_init_real(struct fake_env *f)
+{
+    fake_env_init_host(f);
+    f->env.wait = TEST_WAIT;
+    f->env.wake = TEST_WAKE;
+}
 
 /* From here on the n-th allocation fails, as fail_at and fail_for_good say. */
 void fake_env_arm(struct fake_env *f);

@@ -1,6 +1,6 @@
 /* Options of calls and corners of the interface that no rule names: DLOAD_FRESH, a call larger than
  * the queue, cancelled string keys, owned values of abandoned batches, pools, layouts, clocks. */
-/* locks: NONE SPIN PTHREAD */
+/* locks: CUSTOM NONE SPIN PTHREAD */
 #include "test_loader.h"
 
 #define DLOAD_NAME  cl

@@ -1,6 +1,6 @@
 /* Rules 33 to 35 and 43: clearing one key or all, also while they are being fetched. With threads:
  * test_threads.c. */
-/* locks: NONE SPIN PTHREAD */
+/* locks: CUSTOM NONE SPIN PTHREAD */
 #include "test_loader.h"
 
 static dload_state state_of(struct fixture *x, uint64_t key)

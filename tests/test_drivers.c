@@ -1,6 +1,6 @@
 /* The table of cases (drivers/table.h) where callers are requests and blocking calls of one thread
  * (NONE), or threads (SPIN, PTHREAD). */
-/* locks: NONE SPIN PTHREAD */
+/* locks: CUSTOM NONE SPIN PTHREAD */
 /* tsan */
 #include "drivers/driver.h"
 #if TEST_LOCK == DLOAD_LOCK_NONE

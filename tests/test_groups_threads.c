@@ -1,7 +1,7 @@
 /* Groups from eight threads: no load contradicts a clear of its group, no value is another group's, and a
  * group that nobody clears is fetched once; while the cache grows. To be run under the thread sanitizer,
  * too. */
-/* locks: SPIN PTHREAD */
+/* locks: CUSTOM SPIN PTHREAD */
 #define DLOAD_NAME  gl
 #define DLOAD_KEY   uint64_t
 #define DLOAD_VALUE DLOAD_BLOB

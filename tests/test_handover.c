@@ -1,6 +1,6 @@
 /* Who is told that a place is free: while callbacks run, and where several groups have an open batch. The C
  * side of tests/models/leader_follower.pml, as test_leader.c, with a loader of groups. */
-/* locks: SPIN PTHREAD */
+/* locks: CUSTOM SPIN PTHREAD */
 /* tsan */
 #define DLOAD_GROUP 1
 #include "test_loader.h"

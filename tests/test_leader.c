@@ -1,6 +1,6 @@
 /* Who sends a batch among threads, one interleaving at a time: the lead passes on, a free place is
  * used, nobody sleeps for ever. The C side of tests/models. */
-/* locks: SPIN PTHREAD */
+/* locks: CUSTOM SPIN PTHREAD */
 /* tsan */
 #include "test_loader.h"
 #include "test_turns.h"

@@ -103,6 +103,7 @@ static inline void rec_give_all(struct recorder *r, tl_batch *b)
 static inline dload_status rec_fetch(tl_batch *b)
 {
     struct recorder *r = b->ctx;
+    TEST_OUTSIDE("is not held in a fetch function");
     r->n_calls++;
     r->n_keys += b->n;
     if (++r->depth > r->deepest) {
@@ -220,6 +221,7 @@ struct request {
 static inline void request_done(tl_waiter *w)
 {
     struct request *req = w->ctx;
+    TEST_OUTSIDE("is not held in a callback");
     req->n_done++;
     if (req->log) {
         text_add(req->log, "%s%" PRIu64 "=", req->log->len ? " " : "", req->key);

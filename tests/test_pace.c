@@ -1,5 +1,5 @@
 /* The settle time that is found: whom a caller waits for, and how long, on a clock that the test moves. */
-/* locks: SPIN PTHREAD */
+/* locks: CUSTOM SPIN PTHREAD */
 /* tsan */
 #include "test_loader.h"
 #include "test_turns.h"

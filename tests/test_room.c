@@ -1,6 +1,6 @@
 /* The bound of the queue: what a call is told at max_queue, and with queue_wait who gets room, and when.
  * One interleaving at a time. */
-/* locks: SPIN PTHREAD */
+/* locks: CUSTOM SPIN PTHREAD */
 /* tsan */
 #include "test_loader.h"
 #include "test_turns.h"

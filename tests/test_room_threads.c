@@ -1,6 +1,6 @@
 /* Many threads and room for one to three keys: all return, nobody waits much longer than its deadline, no
  * key is fetched for nobody, and who is cancelled in line is missed by nobody. */
-/* locks: SPIN PTHREAD */
+/* locks: CUSTOM SPIN PTHREAD */
 #define _POSIX_C_SOURCE 200809L
 #include "test_loader.h"
 #include "test_late.h"

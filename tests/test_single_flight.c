@@ -1,6 +1,6 @@
 /* Rules 18 and 19: a key is fetched once however many threads ask for it. Rule 30: answers from
  * another thread. */
-/* locks: SPIN PTHREAD */
+/* locks: CUSTOM SPIN PTHREAD */
 #include "test_loader.h"
 
 /* A value whose copying can be made slow, to look into the moment between the end of a fetch and

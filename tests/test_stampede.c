@@ -1,6 +1,6 @@
 /* Everybody wants the same key at once: one fetch, whatever becomes of it, and every caller has what it
  * brought. Rules 18, 19, 24, 30, 31, 54. */
-/* locks: SPIN PTHREAD */
+/* locks: CUSTOM SPIN PTHREAD */
 #define _POSIX_C_SOURCE 200809L
 #include "test_loader.h"
 #include "test_late.h"

@@ -1,7 +1,7 @@
 /* Signals without SA_RESTART, ten thousand a second, while threads load: every system call underneath
  * is interrupted again and again, and no caller notices. Nobody stalls, nobody leaves before its time
  * without an answer or long after it, and no key stays in flight. */
-/* locks: NONE SPIN PTHREAD */
+/* locks: CUSTOM NONE SPIN PTHREAD */
 #define _DEFAULT_SOURCE /* setitimer */
 #define _POSIX_C_SOURCE 200809L
 #include "test_loader.h"
@@ -251,7 +251,7 @@ static tl_config storm_config(const struct weather *w)
     cfg.capacity = w->capacity;
     cfg.max_in_flight = w->max_in_flight;
     cfg.settle_ns = w->settle_ns;
-    s.f.env.wait = w->env_wait ? wait_napping : NULL;
+    s.f.env.wait = w->env_wait ? wait_napping : TEST_WAIT;
     cfg.run_limit_ns = DLOAD_NEVER; /* a time of its own, which is not what this is about */
     return cfg;
 }

@@ -1,7 +1,7 @@
 /* Everything at once from eight threads: loads, primes, clears, cancels, deadlines, failures; a
  * history that no load may contradict; closing under load. To be run under the thread sanitizer,
  * too. */
-/* locks: SPIN PTHREAD */
+/* locks: CUSTOM SPIN PTHREAD */
 #include "test_loader.h"
 #include <stdlib.h>
 

@@ -23,7 +23,7 @@ KEYS = {
     "include": ("includes", "HEADERS", "headers that define these types: \"x.h\" <y.h> ..."),
     "profile": ("profile", "WORD", "embedded: for microcontrollers: no libc, a compact cache, lock none, clock manual, "
                                    "evict clock, no stats, unless other keys say otherwise; default hosted"),
-    "lock": ("lock", "WORD", "default none"),
+    "lock": ("lock", "WORD", "default none; custom: a critical section that an include defines"),
     "evict": ("evict", "WORD", "default auto"),
     "clock": ("clock", "WORD", "default env"),
     "hash": ("hash", "WORD", "sip: with a secret, for keys that somebody may choose to do harm; default "
@@ -404,6 +404,8 @@ class Reader:
                 bad("async", "async = no is for scalar keys, id128 and plain values")
         for key, message in profile.conflicts(loader):
             bad(key, message)
+        if s.get("lock") == "custom" and not s.get("include"):
+            bad("lock", "lock = custom needs 'include', a header that defines DLOAD_CUSTOM_TYPE and its macros")
         if s.get("refresh") and s.get("ttl") is False:
             bad("refresh", "refresh needs ttl = yes: what never expires is never old")
 

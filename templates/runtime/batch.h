@@ -37,9 +37,14 @@ DLOAD_I_INLINE bool dload_i_has_place(const dload_i_core *c)
 /* A call of a registry's threads does not count as parked any more; see crew.h. */
 DLOAD_I_LOCAL void dload_i_uncount(dload_i_core *c, dload_i_parker *p)
 {
+#if DLOAD_FREESTANDING
+    (void)c;
+    (void)p; /* no crews there */
+#else
     if (p->counted)
         (void)__atomic_sub_fetch(&c->registry->crew, 1u, __ATOMIC_SEQ_CST);
     p->counted = false;
+#endif
 }
 
 /* Wakes a sleeper, who from now on is awake for its crew as well: mutant COUNTED_TOO_LONG. */

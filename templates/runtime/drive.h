@@ -34,16 +34,18 @@ DLOAD_I_LOCAL dload_i_batch *dload_i_open_for(const dload_i_core *c, const dload
 DLOAD_I_NOINLINE dload_i_batch *dload_i_take_due(dload_i_core *c, const dload_i_parker *p,
                                                  uint64_t now_ns)
 {
-    if (dload_i_parks(c->env))
-        return NULL; /* others of this thread go on, and may ask for more */
-    if (!c->threaded) {
-        dload_i_batch *b = c->queue == NULL ? dload_i_open_for(c, p) : NULL;
-        if (b != NULL)
-            dload_i_enqueue(c, b, DLOAD_BY_IDLE);
-        return c->queue != NULL ? dload_i_queue_pop(c, NULL) : NULL;
-    }
-    if (!dload_i_may_send(c))
+    /* Under parks others of this thread go on, and may ask for more. */
+    if (dload_i_parks(c->env) || (c->bounded && !dload_i_may_send(c)))
         return NULL;
+    if (!c->threaded) {
+        if (c->queue == NULL) {
+            dload_i_batch *b = dload_i_open_for(c, p);
+            if (b == NULL)
+                return NULL;
+            dload_i_enqueue(c, b, DLOAD_BY_IDLE);
+        }
+        return dload_i_queue_pop(c, NULL);
+    }
     dload_i_batch *before = NULL;
     for (dload_i_batch *b = c->queue; b != NULL; before = b, b = b->next) {
         if (dload_i_waits_for(p, b))

@@ -154,7 +154,8 @@ typedef struct dload_i_core {
     const uint32_t
         *fork_now; /* with a lock: the process's epoch, and the one the loader was made in */
     uint32_t fork_epoch;
-    bool threaded;
+    bool threaded;   /* callers wait for each other */
+    bool bounded;    /* max_in_flight bounds blocking calls, too: there may be others */
     bool grouped;    /* keys have groups; otherwise there is one open batch at most */
     bool queue_wait; /* at the queue's bound blocking calls wait */
     bool closed;

@@ -229,25 +229,34 @@ DLOAD_I_LOCAL const dload_i_sync *dload_i_sync_pthread(void)
 #define DLOAD_I_UNHOLD(before)  dload_i_pthread_unhold(before)
 #else
 #if DLOAD_LOCK == DLOAD_LOCK_SPIN
-#define DLOAD_I_LOCK_T       dload_i_spin
-#define DLOAD_I_LOCK_INIT(m) ((m)->taken = 0, true)
-#define DLOAD_I_ACQUIRE(m)   dload_i_spin_lock(m)
-#define DLOAD_I_RELEASE(m)   dload_i_spin_unlock(m)
-#define DLOAD_I_SYNC         dload_i_sync_spin()
-#elif DLOAD_COMPACT && DLOAD_LOCK == DLOAD_LOCK_NONE
-#define DLOAD_I_LOCK_T       dload_i_busy
-#define DLOAD_I_LOCK_INIT(m) ((m)->is = 0, true)
-#define DLOAD_I_ACQUIRE(m)   dload_i_busy_begin(m)
-#define DLOAD_I_RELEASE(m)   dload_i_busy_end(m)
-#define DLOAD_I_SYNC         dload_i_sync_busy()
-#else
-#define DLOAD_I_LOCK_T       dload_i_no_lock
-#define DLOAD_I_LOCK_INIT(m) ((m)->unused = 0, true)
-#define DLOAD_I_ACQUIRE(m)   ((void)(m))
-#define DLOAD_I_RELEASE(m)   ((void)(m))
-#define DLOAD_I_SYNC         dload_i_sync_none()
-#endif
+#define DLOAD_I_LOCK_T          dload_i_spin
+#define DLOAD_I_LOCK_INIT(m)    ((m)->taken = 0, true)
+#define DLOAD_I_ACQUIRE(m)      dload_i_spin_lock(m)
+#define DLOAD_I_RELEASE(m)      dload_i_spin_unlock(m)
 #define DLOAD_I_LOCK_DESTROY(m) ((void)(m))
+#define DLOAD_I_SYNC            dload_i_sync_spin()
+#elif DLOAD_LOCK == DLOAD_LOCK_CUSTOM
+#define DLOAD_I_LOCK_T          DLOAD_CUSTOM_TYPE /* functions in custom.h */
+#define DLOAD_I_LOCK_INIT(m)    DLOAD_I_FN(i_custom_init)(m)
+#define DLOAD_I_LOCK_DESTROY(m) DLOAD_I_FN(i_custom_destroy)(m)
+#define DLOAD_I_ACQUIRE(m)      DLOAD_I_FN(i_custom_enter)(m)
+#define DLOAD_I_RELEASE(m)      DLOAD_I_FN(i_custom_leave)(m)
+#define DLOAD_I_SYNC            DLOAD_I_FN(i_custom_sync)()
+#elif DLOAD_COMPACT
+#define DLOAD_I_LOCK_T          dload_i_busy
+#define DLOAD_I_LOCK_INIT(m)    ((m)->is = 0, true)
+#define DLOAD_I_LOCK_DESTROY(m) ((void)(m))
+#define DLOAD_I_ACQUIRE(m)      dload_i_busy_begin(m)
+#define DLOAD_I_RELEASE(m)      dload_i_busy_end(m)
+#define DLOAD_I_SYNC            dload_i_sync_busy()
+#else
+#define DLOAD_I_LOCK_T          dload_i_no_lock
+#define DLOAD_I_LOCK_INIT(m)    ((m)->unused = 0, true)
+#define DLOAD_I_LOCK_DESTROY(m) ((void)(m))
+#define DLOAD_I_ACQUIRE(m)      ((void)(m))
+#define DLOAD_I_RELEASE(m)      ((void)(m))
+#define DLOAD_I_SYNC            dload_i_sync_none()
+#endif
 #define DLOAD_I_LEAVE(l)        DLOAD_I_RELEASE(&(l)->mutex) /* nobody is owed a wake-up */
 #define DLOAD_I_COND_T          char
 #define DLOAD_I_COND_INIT(c)    (*(c) = 0, true)

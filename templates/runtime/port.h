@@ -57,6 +57,7 @@ int memcmp(const void *a, const void *b, size_t n_bytes);
 #define DLOAD_LOCK_NONE    1
 #define DLOAD_LOCK_SPIN    2
 #define DLOAD_LOCK_PTHREAD 3
+#define DLOAD_LOCK_CUSTOM  4
 
 #define DLOAD_EVICT_NONE     1
 #define DLOAD_EVICT_FIFO     2
@@ -126,14 +127,6 @@ int memcmp(const void *a, const void *b, size_t n_bytes);
 #define DLOAD_ASSERT(condition) ((void)0)
 #endif
 
-/* Atomics on plain fields: _Atomic in a struct would keep C++ out. */
-#define DLOAD_I_LOAD_RELAXED(p)     __atomic_load_n((p), __ATOMIC_RELAXED)
-#define DLOAD_I_LOAD_ACQUIRE(p)     __atomic_load_n((p), __ATOMIC_ACQUIRE)
-#define DLOAD_I_STORE_RELAXED(p, v) __atomic_store_n((p), (v), __ATOMIC_RELAXED)
-#define DLOAD_I_STORE_RELEASE(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
-
-#define DLOAD_I_ALIGNOF(type) __alignof__(type)
-
 /* Can eight bytes be read and written at once? */
 #if defined(__GCC_ATOMIC_LLONG_LOCK_FREE) && __GCC_ATOMIC_LLONG_LOCK_FREE == 2 && \
     UINTPTR_MAX > 0xffffffffu
@@ -141,14 +134,75 @@ int memcmp(const void *a, const void *b, size_t n_bytes);
 #else
 #define DLOAD_I_WIDE_ATOMICS 0
 #endif
+/* Is there a compare-and-swap? A core without has no second processor. */
+#if !DLOAD_FREESTANDING || (defined(__GCC_ATOMIC_INT_LOCK_FREE) && __GCC_ATOMIC_INT_LOCK_FREE == 2)
+#define DLOAD_I_SWAPS 1
+#else
+#define DLOAD_I_SWAPS 0
+#endif
 
-/* Reference counts. A core without compare-and-swap has one thread and interrupts that only read. */
-#if DLOAD_FREESTANDING && !(defined(__GCC_ATOMIC_INT_LOCK_FREE) && __GCC_ATOMIC_INT_LOCK_FREE == 2)
+/* Atomics on plain fields: _Atomic in a struct would keep C++ out. */
+#if DLOAD_FREESTANDING && !DLOAD_I_WIDE_ATOMICS
+/* Eight bytes would be a call into a library that is not there. They are under a lock, or do no harm when
+ * torn; a time that is read without one is a dload_i_moment. */
+#define DLOAD_I_LOAD_AS(p, order) \
+    (sizeof *(p) > sizeof(void *) ? *(p) : __atomic_load_n((p), (order)))
+#define DLOAD_I_STORE_AS(p, v, order) \
+    (sizeof *(p) > sizeof(void *) ? (void)(*(p) = (v)) : __atomic_store_n((p), (v), (order)))
+#else
+#define DLOAD_I_LOAD_AS(p, order)     __atomic_load_n((p), (order))
+#define DLOAD_I_STORE_AS(p, v, order) __atomic_store_n((p), (v), (order))
+#endif
+#define DLOAD_I_LOAD_RELAXED(p)     DLOAD_I_LOAD_AS(p, __ATOMIC_RELAXED)
+#define DLOAD_I_LOAD_ACQUIRE(p)     DLOAD_I_LOAD_AS(p, __ATOMIC_ACQUIRE)
+#define DLOAD_I_STORE_RELAXED(p, v) DLOAD_I_STORE_AS(p, v, __ATOMIC_RELAXED)
+#define DLOAD_I_STORE_RELEASE(p, v) DLOAD_I_STORE_AS(p, v, __ATOMIC_RELEASE)
+
+#define DLOAD_I_ALIGNOF(type) __alignof__(type)
+
+/* Reference counts. Without compare-and-swap there is one thread, and interrupts that only read. */
+#if !DLOAD_I_SWAPS
 #define DLOAD_I_ADD(p, v) (*(p) += (v))
 #define DLOAD_I_SUB(p, v) (*(p) -= (v))
 #else
 #define DLOAD_I_ADD(p, v) __atomic_add_fetch((p), (v), __ATOMIC_RELAXED)
 #define DLOAD_I_SUB(p, v) __atomic_sub_fetch((p), (v), __ATOMIC_ACQ_REL)
+#endif
+
+/* A time that one writer at a time sets, and never back, while others read it without a lock. */
+#if DLOAD_I_WIDE_ATOMICS
+typedef uint64_t dload_i_moment;
+
+DLOAD_I_INLINE uint64_t dload_i_moment_of(const dload_i_moment *m)
+{
+    return DLOAD_I_LOAD_RELAXED(m);
+}
+
+DLOAD_I_INLINE void dload_i_moment_set(dload_i_moment *m, uint64_t now_ns)
+{
+    DLOAD_I_STORE_RELAXED(m, now_ns);
+}
+#else
+/* In words of four bytes. Written from last to first and read from first to last: where both upper halves
+ * are the same, the lower one is of their time; where not, time passes from one to the other just now. */
+typedef struct dload_i_moment {
+    uint32_t high, low, next_high;
+} dload_i_moment;
+
+DLOAD_I_INLINE uint64_t dload_i_moment_of(const dload_i_moment *m)
+{
+    uint32_t high = DLOAD_I_LOAD_ACQUIRE(&m->high);
+    uint32_t low = DLOAD_I_LOAD_ACQUIRE(&m->low);
+    uint32_t next_high = DLOAD_I_LOAD_ACQUIRE(&m->next_high);
+    return (uint64_t)next_high << 32 | (high == next_high ? low : 0u);
+}
+
+DLOAD_I_INLINE void dload_i_moment_set(dload_i_moment *m, uint64_t now_ns)
+{
+    DLOAD_I_STORE_RELEASE(&m->next_high, (uint32_t)(now_ns >> 32));
+    DLOAD_I_STORE_RELEASE(&m->low, (uint32_t)now_ns);
+    DLOAD_I_STORE_RELEASE(&m->high, (uint32_t)(now_ns >> 32));
+}
 #endif
 
 /* Tells the processor that this is a waiting loop. */

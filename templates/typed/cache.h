@@ -17,7 +17,7 @@
 
 DLOAD_I_INLINE DLOAD_I_SHARD *DLOAD_I_FN(i_shard)(const DLOAD_I_CACHE *c, uint64_t hash)
 {
-#if DLOAD_I_THREADED
+#if DLOAD_I_SHARDED
     return &c->shard[(uint32_t)(hash >> 11) & (c->n_shards - 1)];
 #else
     (void)hash;

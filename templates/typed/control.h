@@ -98,6 +98,17 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_second_init)(DLOAD_NAME *l)
     return st;
 }
 
+/* How callers meet. Tasks that cannot wait do not lead, follow or linger: each sends for itself. */
+DLOAD_I_INLINE void DLOAD_I_FN(i_set_company)(dload_i_core *c)
+{
+    c->bounded = DLOAD_I_THREADED;
+#if DLOAD_LOCK == DLOAD_LOCK_CUSTOM
+    c->threaded = c->env->wait != NULL;
+#else
+    c->threaded = DLOAD_I_THREADED;
+#endif
+}
+
 DLOAD_I_API dload_status DLOAD_I_FN(init_checked)(DLOAD_NAME *l, const DLOAD_I_FN(config) * config,
                                                   size_t config_bytes, uint64_t fingerprint)
 {
@@ -160,7 +171,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(init_checked)(DLOAD_NAME *l, const DLOAD_I_F
     c->run_limit_ns = l->cfg.run_limit_ns;
     c->fork_now = DLOAD_I_FORK_NOW;
     c->fork_epoch = l->cache.fork_epoch;
-    c->threaded = DLOAD_I_THREADED;
+    DLOAD_I_FN(i_set_company)(c);
     c->grouped = DLOAD_GROUP;
     c->queue_wait = l->cfg.queue_wait;
     c->wake = l->cfg.wake;

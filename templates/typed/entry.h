@@ -148,15 +148,19 @@ DLOAD_I_INLINE uint64_t DLOAD_I_FN(i_now)(const DLOAD_I_CACHE *c)
     if (c->env->now != NULL)
         return c->env->now(c->env->ctx);
 #endif
-    return DLOAD_I_LOAD_RELAXED(&c->manual_ns);
+    return dload_i_moment_of(&c->manual);
 #endif
 }
 
 /* The caller says what time it is. */
 DLOAD_I_INLINE void DLOAD_I_FN(i_set_now)(DLOAD_I_CACHE *c, uint64_t now_ns)
 {
-    if (now_ns > DLOAD_I_LOAD_RELAXED(&c->manual_ns))
-        DLOAD_I_STORE_RELAXED(&c->manual_ns, now_ns);
+    if (c->n_shards != 0)
+        DLOAD_I_ACQUIRE(&c->shard[0].lock);
+    if (now_ns > dload_i_moment_of(&c->manual))
+        dload_i_moment_set(&c->manual, now_ns);
+    if (c->n_shards != 0)
+        DLOAD_I_RELEASE(&c->shard[0].lock);
 }
 
 #endif /* DLOAD_COMPACT */

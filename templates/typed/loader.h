@@ -57,15 +57,15 @@ typedef struct DLOAD_I_FN(snapshot) {
 #endif
 
 /* What two translation units must agree on. */
-#define DLOAD_I_FINGERPRINT                                                                     \
-    ((uint64_t)DLOAD_TEMPLATE_VERSION << 56 | (uint64_t)(DLOAD_HASH == DLOAD_HASH_SIP) << 55 |  \
-     (uint64_t)DLOAD_REFRESH << 54 | (uint64_t)DLOAD_LOCK << 52 | (uint64_t)DLOAD_EVICT << 48 | \
-     (uint64_t)DLOAD_CLOCK << 44 | (uint64_t)DLOAD_TTL << 43 | (uint64_t)DLOAD_STATS << 42 |    \
-     (uint64_t)DLOAD_I_OWNED << 41 | (uint64_t)DLOAD_GROUP << 40 |                              \
-     (uint64_t)DLOAD_I_KEY_KIND << 36 | (uint64_t)(sizeof(DLOAD_I_K) & 0xff) << 28 |            \
-     (uint64_t)(!DLOAD_ASYNC) << 47 | (uint64_t)DLOAD_I_WEIGHED << 27 |                         \
-     (uint64_t)DLOAD_ON_REMOVE << 26 |                                                          \
-     ((uint64_t)sizeof(DLOAD_I_V) * 31 + sizeof(DLOAD_NAME) + DLOAD_COMPACT * 7919u) %          \
+#define DLOAD_I_FINGERPRINT                                                                      \
+    ((uint64_t)DLOAD_TEMPLATE_VERSION << 56 | (uint64_t)(DLOAD_HASH == DLOAD_HASH_SIP) << 55 |   \
+     (uint64_t)DLOAD_REFRESH << 54 | (uint64_t)(DLOAD_LOCK & 3) << 52 |                          \
+     (uint64_t)DLOAD_EVICT << 48 | (uint64_t)DLOAD_CLOCK << 44 | (uint64_t)DLOAD_TTL << 43 |     \
+     (uint64_t)DLOAD_STATS << 42 | (uint64_t)DLOAD_I_OWNED << 41 | (uint64_t)DLOAD_GROUP << 40 | \
+     (uint64_t)DLOAD_I_KEY_KIND << 36 | (uint64_t)(sizeof(DLOAD_I_K) & 0xff) << 28 |             \
+     (uint64_t)(!DLOAD_ASYNC) << 47 | (uint64_t)DLOAD_I_WEIGHED << 27 |                          \
+     (uint64_t)DLOAD_ON_REMOVE << 26 |                                                           \
+     ((uint64_t)sizeof(DLOAD_I_V) * 31 + sizeof(DLOAD_NAME) + DLOAD_COMPACT * 7919u) %           \
          (UINT64_C(1) << 26))
 
 #if DLOAD_ASYNC

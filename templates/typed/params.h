@@ -23,13 +23,31 @@
 #ifndef DLOAD_LOCK
 #define DLOAD_LOCK DLOAD_LOCK_NONE
 #endif
-#if DLOAD_LOCK != DLOAD_LOCK_NONE && DLOAD_LOCK != DLOAD_LOCK_SPIN && \
-    DLOAD_LOCK != DLOAD_LOCK_PTHREAD
-#error "dataloader.h: DLOAD_LOCK must be DLOAD_LOCK_NONE, DLOAD_LOCK_SPIN or DLOAD_LOCK_PTHREAD"
+#if DLOAD_LOCK < DLOAD_LOCK_NONE || DLOAD_LOCK > DLOAD_LOCK_CUSTOM
+#error \
+    "dataloader.h: DLOAD_LOCK must be DLOAD_LOCK_NONE, DLOAD_LOCK_SPIN, DLOAD_LOCK_PTHREAD or DLOAD_LOCK_CUSTOM"
 #endif
 #if DLOAD_LOCK == DLOAD_LOCK_PTHREAD && DLOAD_FREESTANDING
 #error \
-    "dataloader.h: DLOAD_LOCK_PTHREAD needs a hosted build: DLOAD_FREESTANDING allows NONE and SPIN"
+    "dataloader.h: DLOAD_LOCK_PTHREAD needs a hosted build: DLOAD_FREESTANDING allows NONE, SPIN and CUSTOM"
+#endif
+#if DLOAD_LOCK == DLOAD_LOCK_CUSTOM
+#if !defined(DLOAD_CUSTOM_TYPE)
+#error \
+    "dataloader.h: DLOAD_LOCK_CUSTOM needs DLOAD_CUSTOM_TYPE: what a critical section remembers, e.g. uint32_t for the interrupt mask it found, or char for nothing"
+#endif
+#if !defined(DLOAD_CUSTOM_INIT)
+#error \
+    "dataloader.h: DLOAD_LOCK_CUSTOM needs DLOAD_CUSTOM_INIT(p): makes *p, a DLOAD_CUSTOM_TYPE, ready; ((void)(p)) when there is nothing to do"
+#endif
+#if !defined(DLOAD_CUSTOM_ENTER) || !defined(DLOAD_CUSTOM_LEAVE)
+#error \
+    "dataloader.h: DLOAD_LOCK_CUSTOM needs DLOAD_CUSTOM_ENTER(p) and DLOAD_CUSTOM_LEAVE(p): the critical section"
+#endif
+#if !DLOAD_I_SWAPS && DLOAD_I_VKIND_OF(DLOAD_VALUE) == DLOAD_I_VKIND_BLOB
+#error \
+    "dataloader.h: DLOAD_BLOB under DLOAD_LOCK_CUSTOM needs a core with compare-and-swap, for its reference counts: use a plain value, or DLOAD_VALUE_REF and _UNREF of your own"
+#endif
 #endif
 
 #ifndef DLOAD_EVICT
@@ -250,9 +268,11 @@
 #define DLOAD_I_FN(word)  DLOAD_I_JOIN(DLOAD_NAME, word)
 #define DLOAD_I_IS_STRING (DLOAD_I_KEY_KIND == DLOAD_I_KIND_STRING)
 #define DLOAD_I_THREADED  (DLOAD_LOCK != DLOAD_LOCK_NONE)
+/* Are there processors that run side by side, and so many locks? A critical section is one for all. */
+#define DLOAD_I_SHARDED (DLOAD_LOCK == DLOAD_LOCK_SPIN || DLOAD_LOCK == DLOAD_LOCK_PTHREAD)
 /* Do hits read without the lock? Values that are copied byte by byte can be; see read.h. */
 #define DLOAD_I_LOCKLESS \
-    (DLOAD_I_THREADED && !DLOAD_COMPACT && !DLOAD_I_OWNED && DLOAD_I_WIDE_ATOMICS)
+    (DLOAD_I_SHARDED && !DLOAD_COMPACT && !DLOAD_I_OWNED && DLOAD_I_WIDE_ATOMICS)
 #define DLOAD_I_BODIES (DLOAD_LINKAGE != DLOAD_LINKAGE_DECLARE)
 #if DLOAD_STATS
 #define DLOAD_I_COUNT_HIT(s) ((void)(s)->hits++)

@@ -162,7 +162,13 @@ DLOAD_I_LOCAL void DLOAD_I_FN(i_learn_ahead)(DLOAD_NAME *l, const dload_i_batch 
     delta_ns = delta_ns < DLOAD_I_AHEAD_MAX ? delta_ns : DLOAD_I_AHEAD_MAX;
     delta_ns = delta_ns * l->cache.ahead_pct / 100;
     delta_ns = delta_ns < DLOAD_I_AHEAD_MAX ? delta_ns : DLOAD_I_AHEAD_MAX;
+#if DLOAD_LOCK == DLOAD_LOCK_CUSTOM
+    DLOAD_I_ACQUIRE(&l->cache.one.lock); /* eight bytes may be two words: readers have the lock */
+    l->cache.ahead_ns = delta_ns;
+    DLOAD_I_RELEASE(&l->cache.one.lock);
+#else
     DLOAD_I_STORE_RELAXED(&l->cache.ahead_ns, delta_ns);
+#endif
 }
 
 /* Before an answer is stored. True when there is nothing to store: an old value was kept instead. */

@@ -39,13 +39,13 @@ DLOAD_I_LOCAL uint32_t DLOAD_I_FN(i_shard_count)(size_t capacity, size_t asked)
 {
     size_t n = asked != 0 ? asked : 16u;
     uint32_t n_shards = 1;
-    while (DLOAD_I_THREADED && n_shards * 2 <= n && n_shards < 256 &&
+    while (DLOAD_I_SHARDED && n_shards * 2 <= n && n_shards < 256 &&
            (asked != 0 ? n_shards * 2 <= capacity : capacity / (n_shards * 2) >= 64))
         n_shards *= 2;
     return n_shards;
 }
 
-#if DLOAD_I_THREADED
+#if DLOAD_I_SHARDED
 
 /* Shards and the counters of hits without a lock, in one block. */
 DLOAD_I_INLINE size_t DLOAD_I_FN(i_shards_bytes)(uint32_t n_shards)
@@ -89,7 +89,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_init)(DLOAD_I_CACHE *c,
     c->remove_ctx = cfg.ctx;
 #endif
     c->fork_epoch = DLOAD_I_FORK_EPOCH;
-#if !DLOAD_I_THREADED
+#if !DLOAD_I_SHARDED
     c->shard = &c->one;
     c->one.groups = dload_i_no_groups();
     c->one.n_groups = 1;
@@ -115,7 +115,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_init)(DLOAD_I_CACHE *c,
     while (cfg.max_weight != 0 && cfg.max_weight < n_shards)
         n_shards /= 2;
 #endif
-#if DLOAD_I_THREADED
+#if DLOAD_I_SHARDED
     if (!DLOAD_I_FN(i_carve_shards)(c, n_shards))
         return DLOAD_ENOMEM;
 #endif
@@ -166,7 +166,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_destroy)(DLOAD_I_CACHE *c)
         dload_i_free(c->env, s->block, s->block_bytes);
         DLOAD_I_LOCK_DESTROY(&s->lock);
     }
-#if DLOAD_I_THREADED
+#if DLOAD_I_SHARDED
     dload_i_free(c->env, c->block, DLOAD_I_FN(i_shards_bytes)(c->n_shards));
     c->block = NULL;
     c->shard = NULL;
@@ -192,7 +192,7 @@ DLOAD_I_API size_t DLOAD_I_FN(cache_len)(DLOAD_I_CACHE *c)
 DLOAD_I_API size_t DLOAD_I_FN(cache_bytes)(DLOAD_I_CACHE *c)
 {
     size_t n = 0;
-#if DLOAD_I_THREADED
+#if DLOAD_I_SHARDED
     if (c->n_shards != 0)
         n = DLOAD_I_FN(i_shards_bytes)(c->n_shards);
 #endif

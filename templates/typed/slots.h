@@ -112,7 +112,7 @@ typedef struct DLOAD_I_FN(slot) {
 } DLOAD_I_FN(slot);
 
 /* Between threads, what many read and what few write lie on cache lines of their own. */
-#if DLOAD_I_THREADED
+#if DLOAD_I_SHARDED
 #define DLOAD_I_APART __attribute__((__aligned__(64)))
 #else
 #define DLOAD_I_APART
@@ -172,11 +172,11 @@ typedef struct DLOAD_I_FN(shard) {
 
 /* A cache: the same one inside every loader, and usable alone. Private fields. */
 typedef struct DLOAD_I_FN(cache) {
-#if !DLOAD_I_THREADED
+#if !DLOAD_I_SHARDED
     DLOAD_I_FN(shard) one; /* without locks one shard is enough, and a hit need not look for it */
 #endif
     DLOAD_I_FN(shard) * shard;
-#if DLOAD_I_THREADED
+#if DLOAD_I_SHARDED
     void *block;             /* what the shards were carved from */
 #endif
 #if DLOAD_I_LOCKLESS && DLOAD_STATS
@@ -192,12 +192,12 @@ typedef struct DLOAD_I_FN(cache) {
     bool deaf; /* changes in the store may go unheard: nothing is cached; atomic, see sink.h */
 #endif
     const dload_env *env;
-    uint64_t manual_ns;   /* DLOAD_CLOCK_MANUAL: what _cache_advance said last */
-    uint64_t seed;        /* of the jitter when env->random is NULL */
+    dload_i_moment manual; /* DLOAD_CLOCK_MANUAL: what _cache_advance said last, ns */
+    uint64_t seed;         /* of the jitter when env->random is NULL */
 #if DLOAD_REFRESH
-    uint64_t stale_ticks; /* an entry may be handed out after its TTL for so long, */
-    uint64_t error_ticks; /* for so long when its fetch failed, */
-    uint64_t keep_ticks;  /* and stays for so long: the longer of both */
+    uint64_t stale_ticks;  /* an entry may be handed out after its TTL for so long, */
+    uint64_t error_ticks;  /* for so long when its fetch failed, */
+    uint64_t keep_ticks;   /* and stays for so long: the longer of both */
     uint64_t idle_ticks;
     uint32_t retry_ticks;
     uint32_t ahead_pct;

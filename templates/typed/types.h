@@ -8,6 +8,7 @@
 #include "../runtime/lock.h"
 #include "../runtime/fork.h"
 #include "../runtime/lock_pthread.h"
+#include "custom.h"
 #include "../runtime/stripe.h"
 #include "../runtime/words.h"
 #include "../runtime/snapshot.h"
@@ -188,7 +189,7 @@ typedef struct DLOAD_I_FN(config) {
     void (*on_remove)(void *ctx, DLOAD_I_FN(removed) * removed);
 #endif
     size_t
-        shards; /* locks over the cache; default 16; always 1 without a lock; rounded down to 2^n, <= 256 */
+        shards; /* locks over the cache; default 16; always 1 under NONE and CUSTOM; rounded down to 2^n, <= 256 */
     uint64_t ttl_ns;         /* life of an entry; default DLOAD_NEVER */
     uint64_t missing_ttl_ns; /* life of a DLOAD_MISSING answer; default 0 = not cached */
     uint32_t ttl_jitter_pct; /* shortens each TTL by up to so many percent; default 0; 0 .. 90 */

@@ -1,4 +1,4 @@
-/* A caller is a thread, PTHREAD or SPIN, that sleeps as the lock lets it sleep.
+/* A caller is a thread, under any lock (CUSTOM counts as SPIN), that sleeps as the lock lets it sleep.
  *
  * Nothing here depends on who is how fast. A caller alone sends its own batch at once; so that
  * callers meet, the one place among the running batches (max_in_flight 1) is taken by a batch of the
@@ -33,7 +33,7 @@ static struct {
 
 static inline unsigned driver_bit(void)
 {
-    return DLOAD_LOCK_SPIN == TEST_LOCK ? ON_SPIN : ON_PTHREAD;
+    return TEST_LOCK == DLOAD_LOCK_PTHREAD ? ON_PTHREAD : ON_SPIN;
 }
 
 static inline uint64_t threads_self(void *ctx)
@@ -205,8 +205,8 @@ static inline void driver_begin(struct fixture *x)
 {
     memset(&threads, 0, sizeof threads);
     dload_registry_init(&threads.registry);
-    x->f.env.wait = NULL; /* the lock's own way of sleeping */
-    x->f.env.wake = NULL;
+    x->f.env.wait = TEST_WAIT; /* the lock's own way of sleeping */
+    x->f.env.wake = TEST_WAKE;
     x->f.env.self = threads_self;
     x->cfg.max_in_flight = 1; /* for cases that ask: what the plug takes is all there is */
 }
@@ -301,7 +301,7 @@ static inline void pass_to(struct fixture *x, uint64_t now_ns)
 static inline void give_time(struct fixture *x)
 {
     (void)x;
-    sleep_ms(driver_bit() == ON_SPIN ? 3 : 120);
+    sleep_ms(TEST_LOCK == DLOAD_LOCK_SPIN ? 3 : 120);
 }
 
 static inline dload_status load_with(struct fixture *x, uint64_t key, const dload_call *call,

@@ -61,7 +61,7 @@ INCLUDES = [
 
 LINES = [  # a fourth line after the good ones
     ("evcit = lru", "did you mean 'evict'"), ("val = int", "did you mean 'value'"), ("Key = int", "did you mean 'key'"),
-    ("evict = slru", "did you mean 'lru'"), ("evict = LRU", "did you mean 'lru'"), ("lock = pthreads", "did you mean 'pthread'"),
+    ("evict = slru", "did you mean 'lru'"), ("evict = LRU", "did you mean 'lru'"), ("lock = pthreads", "did you mean 'pthread'"), ("lock = custom", "needs 'include'"),
     ("clock = fast", "not one of"), ("profile = embeded", "did you mean 'embedded'"), ("profile = yes", "not one of"), ("profile =", "has no value"), ("hash = siphash", "did you mean 'sip'"), ("ttl = maybe", "yes or no"), ("ttl = 5m", "yes or no"), ("strict = 1", "yes or no"),
     ("emit = c", "'h' or 'h c'"), ("emit = h c h", "'h' or 'h c'"), ("key = int", "second 'key'"), ("lock =", "has no value"),
     ("= 3", "unknown key ''"), ("lock", "expected 'key = value'"), ("; comment", "expected 'key = value'"),

@@ -463,6 +463,22 @@ mutant("enqueue_wakes_nobody", "runtime/batch.h",
        "        dload_i_wake(c, b->leader); /* it need not linger any more: mutant FULL_NO_WAKE */",
        "        (void)0;",
        "test_leader:PTHREAD")
+mutant("custom_max_in_flight_unbounded", "typed/control.h",
+       "    c->bounded = DLOAD_I_THREADED;\n",
+       "    c->bounded = DLOAD_I_SHARDED;\n",
+       "test_custom")
+mutant("custom_lingers_alone", "typed/control.h",
+       "    c->threaded = c->env->wait != NULL;\n",
+       "    c->threaded = true;\n",
+       "test_custom")
+mutant("custom_waits_inside", "typed/custom.h",
+       "NULL, NULL, DLOAD_I_FN(i_custom_lock), DLOAD_I_FN(i_custom_unlock), NULL, NULL, NULL, NULL};",
+       "NULL, NULL, dload_i_none_lock, dload_i_none_lock, NULL, NULL, NULL, NULL};",
+       "test_leader:CUSTOM")
+mutant("custom_hit_without_section", "typed/cache.h",
+       "#elif DLOAD_I_THREADED\n",
+       "#elif DLOAD_I_SHARDED\n",
+       "test_custom")
 mutant("finish_wakes_nobody", "runtime/run.h",
        "    dload_i_nudge(c, NULL); /* mutant FINISH_NO_NUDGE */\n",
        "",

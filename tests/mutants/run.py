@@ -87,7 +87,8 @@ def command(args, **kwargs):
 def build(include, suite, lock, program, support):
     """include is the folder whose dataloader.h is meant."""
     lock, *defines = lock.split(",")
-    done = command([CC, *FLAGS, "-DTEST_LOCK=DLOAD_LOCK_" + lock, *["-D" + d for d in defines],
+    section = ["-include", "tests/custom_lock.h", "tests/custom_lock.c"] if lock == "CUSTOM" else []
+    done = command([CC, *FLAGS, "-DTEST_LOCK=DLOAD_LOCK_" + lock, *["-D" + d for d in defines], *section,
                     "-I" + include, "-Itests",
                     "tests/%s.c" % suite, support, "-o", program, "-lcmocka", *links_of(suite), "-lpthread"])
     if done.returncode:
