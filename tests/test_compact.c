@@ -603,13 +603,10 @@ static void test_compact_keys_spread(void **state)
     struct fake_env f;
     ids_cache c;
     ids_cache_config cfg;
-    struct fake_env f;
-    fake_env_init(&f);
     memset(&cfg, 0, sizeof cfg);
     fake_env_init(&f);
     cfg.env = &f.env;
     cfg.capacity = 4096;
-    cfg.env = &f.env;
     must_ok(ids_cache_init(&c, &cfg));
     for (uint64_t round = 0; round < 2; round++) {
         for (uint64_t i = 0; i < 4096; i++) {

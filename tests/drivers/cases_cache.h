@@ -81,7 +81,7 @@ static uint64_t clear_all_ns(struct fixture *x, uint64_t n)
 
 static void cache_clear_all_is_cheap(struct fixture *x)
 {
-    x->cfg.capacity = 60000;
+    x->cfg.capacity = 100000;
     open_loader(x);
     uint64_t few = clear_all_ns(x, 100), many = clear_all_ns(x, 50000);
     /* 500 times the entries; a walk over them takes hundreds of microseconds at the very least. */
