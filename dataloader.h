@@ -1459,7 +1459,12 @@ DLOAD_I_INLINE uint64_t dload_i_group_hash(uint64_t group)
 /* By what a group itself is known: the clear of all of it, and its open batch. */
 DLOAD_I_INLINE uint64_t dload_i_group_mark(uint64_t group)
 {
+#if DLOAD_FREESTANDING
+    uint32_t h = dload_i_mix32(dload_i_mix32((uint32_t)~group) + (uint32_t)(group >> 32));
+    return (uint64_t)h << 32 | (uint32_t)~h; /* h twice would be made a multiplication */
+#else
     return dload_i_mix64(~group);
+#endif
 }
 
 DLOAD_I_INLINE uint64_t dload_i_read64(const unsigned char *p)
@@ -5374,6 +5379,16 @@ DLOAD_I_LOCAL uint64_t dload_i_settled_at(const dload_i_core *c, const dload_i_b
     return settle_ns <= age_ns ? settle_ns : age_ns;
 }
 
+/* What n calls wait together; on small machines in units of a microsecond, about, which they can multiply. */
+DLOAD_I_INLINE uint64_t dload_i_waited(uint64_t span_ns, uint32_t n_calls)
+{
+#if DLOAD_FREESTANDING
+    return dload_i_mul_wide((uint32_t)(span_ns >> 10), n_calls);
+#else
+    return span_ns * n_calls;
+#endif
+}
+
 /* The end of a running batch whose callers are worth waiting for. If b goes now, they will wait for it in
  * their turn, or both go on out of step: the few wait for the many, measured by all their waiting. */
 DLOAD_I_LOCAL uint64_t dload_i_worth_awaiting(const dload_i_core *c, const dload_i_batch *b)
@@ -5382,7 +5397,8 @@ DLOAD_I_LOCAL uint64_t dload_i_worth_awaiting(const dload_i_core *c, const dload
     for (const dload_i_batch *r = c->running; r != NULL; r = r->next) {
         uint64_t end_ns = r->started_ns + c->fetch_ns;
         uint64_t left_ns = end_ns > b->opened_ns ? end_ns - b->opened_ns : 0;
-        if (left_ns * b->n_calls < (c->fetch_ns - left_ns) * r->n_calls && end_ns < from_ns)
+        if (end_ns < from_ns &&
+            dload_i_waited(left_ns, b->n_calls) < dload_i_waited(c->fetch_ns - left_ns, r->n_calls))
             from_ns = end_ns;
     }
     return from_ns;
@@ -10435,7 +10451,7 @@ DLOAD_I_API uint64_t DLOAD_I_FN(now)(const DLOAD_NAME *l);
  * Allocates: nothing. Cost: O(1); a hit takes no lock, or one shard's (see HITS AMONG THREADS). */
 DLOAD_I_API dload_status DLOAD_I_FN(load)(DLOAD_NAME *l, DLOAD_I_K key, DLOAD_I_V *out);
 
-/* _load with a deadline or flags; call may be NULL. */
+/* _load with a deadline (not with DLOAD_ASYNC 0) or flags; call may be NULL. */
 DLOAD_I_API dload_status DLOAD_I_FN(load_with)(DLOAD_NAME *l, DLOAD_I_K key, const dload_call *call,
                                                DLOAD_I_V *out);
 
@@ -10471,7 +10487,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(cancel)(DLOAD_NAME *l, DLOAD_I_FN(waiter) * 
  * Returns DLOAD_OK, also when nothing was queued. */
 DLOAD_I_API dload_status DLOAD_I_FN(dispatch)(DLOAD_NAME *l, size_t *n_keys);
 
-/* For event loops: sends the batches that are due at now_ns, abandons those over run_limit_ns and
+/* For event loops: sends the batches that are due at now_ns (with DLOAD_ASYNC 0 all), abandons those over run_limit_ns and
  * removes expired entries. Returns DLOAD_OK. */
 DLOAD_I_API dload_status DLOAD_I_FN(process)(DLOAD_NAME *l, uint64_t now_ns);
 
@@ -10752,7 +10768,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_restore_file)(DLOAD_I_FN(cache) * c, c
 
 /* Prepares a loader. Copies *config. Returns DLOAD_OK; DLOAD_EINVAL when a field is out of range or
  * fetch is NULL; DLOAD_ENOMEM; DLOAD_ELAYOUT when this file and the implementation's were compiled
- * with different DLOAD_ parameters. Allocates: the table, at once when capacity is bounded. */
+ * with different DLOAD_ parameters. Allocates: the table, at once when capacity is bounded; with DLOAD_ASYNC 0
+ * all that it will ever need, see DLOAD_BYTES. */
 DLOAD_I_UNUSED static inline dload_status DLOAD_I_FN(init)(DLOAD_NAME *l,
                                                            const DLOAD_I_FN(config) * config)
 {
@@ -17818,8 +17835,13 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_configure)(DLOAD_I_FN(config) * cfg)
     cfg->max_queue = cfg->max_queue != 0 ? cfg->max_queue : def.max_queue;
     cfg->timeout_ns = cfg->timeout_ns != 0 ? cfg->timeout_ns : def.timeout_ns;
     cfg->run_limit_ns = cfg->run_limit_ns != 0 ? cfg->run_limit_ns : def.run_limit_ns;
+#if DLOAD_FREESTANDING /* not every core multiplies */
+    for (int i = 0, n = cfg->max_age_ns == 0 ? 10 : 0; i < n; i++)
+        cfg->max_age_ns = dload_i_add_ns(cfg->max_age_ns, cfg->settle_ns);
+#else
     if (cfg->max_age_ns == 0)
         cfg->max_age_ns = cfg->settle_ns > DLOAD_NEVER / 10 ? DLOAD_NEVER : 10 * cfg->settle_ns;
+#endif
     cfg->env = cfg->env != NULL ? cfg->env : dload_env_default();
     if (cfg->max_batch > (UINT32_C(1) << 20) || cfg->max_queue > (UINT32_C(1) << 30) ||
         cfg->max_in_flight > (UINT32_C(1) << 20) || cfg->refresh_ahead_pct > 1000 ||

@@ -2,6 +2,7 @@
  * another thread sends to the one that works on the table, as fast as they are taken. A handler never sees half
  * of a value, never waits, and nothing that it does is felt. */
 /* locks: NONE */
+/* also plain: TEST_SOLO=1 */
 #define _POSIX_C_SOURCE 200809L
 #include <stdint.h>
 #define WORDS 48
@@ -13,6 +14,9 @@ typedef struct wide {
 #define DLOAD_VALUE   wide
 #define DLOAD_CLOCK   DLOAD_CLOCK_MANUAL
 #define DLOAD_COMPACT 1
+#ifdef TEST_SOLO /* a loader where nothing waits */
+#define DLOAD_ASYNC 0
+#endif
 #include "dataloader.h"
 #include "support.h"
 

@@ -65,7 +65,12 @@ DLOAD_I_INLINE uint64_t dload_i_group_hash(uint64_t group)
 /* By what a group itself is known: the clear of all of it, and its open batch. */
 DLOAD_I_INLINE uint64_t dload_i_group_mark(uint64_t group)
 {
+#if DLOAD_FREESTANDING
+    uint32_t h = dload_i_mix32(dload_i_mix32((uint32_t)~group) + (uint32_t)(group >> 32));
+    return (uint64_t)h << 32 | (uint32_t)~h; /* h twice would be made a multiplication */
+#else
     return dload_i_mix64(~group);
+#endif
 }
 
 DLOAD_I_INLINE uint64_t dload_i_read64(const unsigned char *p)

@@ -9,6 +9,7 @@
 #define DLOAD_I_PACE_H
 
 #include "batch.h"
+#include "ticks.h"
 
 #define DLOAD_I_LINGER_PART   8u /* of a fetch: what lingering may add to a load */
 #define DLOAD_I_LINGER_MAX_NS DLOAD_MILLISECOND
@@ -62,6 +63,16 @@ DLOAD_I_LOCAL uint64_t dload_i_settled_at(const dload_i_core *c, const dload_i_b
     return settle_ns <= age_ns ? settle_ns : age_ns;
 }
 
+/* What n calls wait together; on small machines in units of a microsecond, about, which they can multiply. */
+DLOAD_I_INLINE uint64_t dload_i_waited(uint64_t span_ns, uint32_t n_calls)
+{
+#if DLOAD_FREESTANDING
+    return dload_i_mul_wide((uint32_t)(span_ns >> 10), n_calls);
+#else
+    return span_ns * n_calls;
+#endif
+}
+
 /* The end of a running batch whose callers are worth waiting for. If b goes now, they will wait for it in
  * their turn, or both go on out of step: the few wait for the many, measured by all their waiting. */
 DLOAD_I_LOCAL uint64_t dload_i_worth_awaiting(const dload_i_core *c, const dload_i_batch *b)
@@ -70,7 +81,8 @@ DLOAD_I_LOCAL uint64_t dload_i_worth_awaiting(const dload_i_core *c, const dload
     for (const dload_i_batch *r = c->running; r != NULL; r = r->next) {
         uint64_t end_ns = r->started_ns + c->fetch_ns;
         uint64_t left_ns = end_ns > b->opened_ns ? end_ns - b->opened_ns : 0;
-        if (left_ns * b->n_calls < (c->fetch_ns - left_ns) * r->n_calls && end_ns < from_ns)
+        if (end_ns < from_ns &&
+            dload_i_waited(left_ns, b->n_calls) < dload_i_waited(c->fetch_ns - left_ns, r->n_calls))
             from_ns = end_ns;
     }
     return from_ns;

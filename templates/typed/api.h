@@ -50,7 +50,7 @@ DLOAD_I_API uint64_t DLOAD_I_FN(now)(const DLOAD_NAME *l);
  * Allocates: nothing. Cost: O(1); a hit takes no lock, or one shard's (see HITS AMONG THREADS). */
 DLOAD_I_API dload_status DLOAD_I_FN(load)(DLOAD_NAME *l, DLOAD_I_K key, DLOAD_I_V *out);
 
-/* _load with a deadline or flags; call may be NULL. */
+/* _load with a deadline (not with DLOAD_ASYNC 0) or flags; call may be NULL. */
 DLOAD_I_API dload_status DLOAD_I_FN(load_with)(DLOAD_NAME *l, DLOAD_I_K key, const dload_call *call,
                                                DLOAD_I_V *out);
 
@@ -86,7 +86,7 @@ DLOAD_I_API dload_status DLOAD_I_FN(cancel)(DLOAD_NAME *l, DLOAD_I_FN(waiter) * 
  * Returns DLOAD_OK, also when nothing was queued. */
 DLOAD_I_API dload_status DLOAD_I_FN(dispatch)(DLOAD_NAME *l, size_t *n_keys);
 
-/* For event loops: sends the batches that are due at now_ns, abandons those over run_limit_ns and
+/* For event loops: sends the batches that are due at now_ns (with DLOAD_ASYNC 0 all), abandons those over run_limit_ns and
  * removes expired entries. Returns DLOAD_OK. */
 DLOAD_I_API dload_status DLOAD_I_FN(process)(DLOAD_NAME *l, uint64_t now_ns);
 
@@ -367,7 +367,8 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_restore_file)(DLOAD_I_FN(cache) * c, c
 
 /* Prepares a loader. Copies *config. Returns DLOAD_OK; DLOAD_EINVAL when a field is out of range or
  * fetch is NULL; DLOAD_ENOMEM; DLOAD_ELAYOUT when this file and the implementation's were compiled
- * with different DLOAD_ parameters. Allocates: the table, at once when capacity is bounded. */
+ * with different DLOAD_ parameters. Allocates: the table, at once when capacity is bounded; with DLOAD_ASYNC 0
+ * all that it will ever need, see DLOAD_BYTES. */
 DLOAD_I_UNUSED static inline dload_status DLOAD_I_FN(init)(DLOAD_NAME *l,
                                                            const DLOAD_I_FN(config) * config)
 {

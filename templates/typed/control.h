@@ -34,8 +34,13 @@ DLOAD_I_LOCAL dload_status DLOAD_I_FN(i_configure)(DLOAD_I_FN(config) * cfg)
     cfg->max_queue = cfg->max_queue != 0 ? cfg->max_queue : def.max_queue;
     cfg->timeout_ns = cfg->timeout_ns != 0 ? cfg->timeout_ns : def.timeout_ns;
     cfg->run_limit_ns = cfg->run_limit_ns != 0 ? cfg->run_limit_ns : def.run_limit_ns;
+#if DLOAD_FREESTANDING /* not every core multiplies */
+    for (int i = 0, n = cfg->max_age_ns == 0 ? 10 : 0; i < n; i++)
+        cfg->max_age_ns = dload_i_add_ns(cfg->max_age_ns, cfg->settle_ns);
+#else
     if (cfg->max_age_ns == 0)
         cfg->max_age_ns = cfg->settle_ns > DLOAD_NEVER / 10 ? DLOAD_NEVER : 10 * cfg->settle_ns;
+#endif
     cfg->env = cfg->env != NULL ? cfg->env : dload_env_default();
     if (cfg->max_batch > (UINT32_C(1) << 20) || cfg->max_queue > (UINT32_C(1) << 30) ||
         cfg->max_in_flight > (UINT32_C(1) << 20) || cfg->refresh_ahead_pct > 1000 ||

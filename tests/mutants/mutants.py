@@ -833,7 +833,8 @@ mutant("pace_short_fetches_too", "runtime/pace.h",
        "",
        "test_pace:PTHREAD")
 mutant("pace_awaits_for_ever", "runtime/pace.h",
-       "        if (left_ns * b->n_calls < (c->fetch_ns - left_ns) * r->n_calls && end_ns < from_ns)\n",
+       "        if (end_ns < from_ns &&\n"
+       "            dload_i_waited(left_ns, b->n_calls) < dload_i_waited(c->fetch_ns - left_ns, r->n_calls))\n",
        "        if (end_ns < from_ns)\n",
        "test_pace:PTHREAD")
 mutant("pace_awaits_nobody", "runtime/pace.h",

@@ -45,40 +45,41 @@
  *    6  private numbers that C wants as such (lengths of arrays, narrow types)
  *    8  what depends on the core
  *    9  what the compiler is to warn of
+ *    7  other
  *
  * CONTENTS, by line
  *
- *    95  COMPILER          port
- *   166  PUBLIC TYPES      status
- *   322  PUBLIC TYPES      env
- *   407  MEMORY            block
- *   465  TIME              ticks
- *   517  TABLE             hash
- *   548  LOCK              busy
- *   581  TABLE             evict
- *   585  TABLE             chains
- *   636  PUBLIC TYPES      stats
- *   652  BATCHES           flight
- *   672  BATCHES           solo
- *   712  LOCK              lock_pthread
- *   722  PUBLIC TYPES      types
- *   799  TABLE             slots
- *   852  PUBLIC TYPES      loader
- *   900  PUBLIC FUNCTIONS  api
- *  1121  LOADER            leave
- *  1145  TABLE             ident
- *  1180  TABLE             entry
- *  1251  TABLE             removed
- *  1266  TABLE             compact
- *  1439  TABLE             compact_cache
- *  1706  TABLE             cache
- *  1797  TABLE             many
- *  1864  TABLE             pin
- *  1917  BATCHES           solo
- *  2226  BATCHES           answer
- *  2254  BATCHES           solo_calls
- *  2584  LOADER            outside
- *  2826  MEMORY            bytes
+ *    96  COMPILER          port
+ *   180  PUBLIC TYPES      status
+ *   336  PUBLIC TYPES      env
+ *   421  MEMORY            block
+ *   479  TIME              ticks
+ *   531  TABLE             hash
+ *   562  LOCK              busy
+ *   595  TABLE             evict
+ *   599  TABLE             chains
+ *   650  PUBLIC TYPES      stats
+ *   666  BATCHES           flight
+ *   686  BATCHES           solo
+ *   726  LOCK              lock_pthread
+ *   736  PUBLIC TYPES      types
+ *   813  TABLE             slots
+ *   866  PUBLIC TYPES      loader
+ *   914  PUBLIC FUNCTIONS  api
+ *  1136  LOADER            leave
+ *  1160  TABLE             ident
+ *  1195  TABLE             entry
+ *  1266  TABLE             removed
+ *  1281  TABLE             compact
+ *  1454  TABLE             compact_cache
+ *  1721  TABLE             cache
+ *  1812  TABLE             many
+ *  1879  TABLE             pin
+ *  1932  BATCHES           solo
+ *  2241  BATCHES           answer
+ *  2269  BATCHES           solo_calls
+ *  2599  LOADER            outside
+ *  2841  MEMORY            bytes
  */
 #ifndef DLOAD_WRAPPER_registers_H
 #define DLOAD_WRAPPER_registers_H
@@ -155,6 +156,19 @@ void *memset(void *to, int byte, size_t n_bytes);
 #define DLOAD_I_WIDE_ATOMICS 1
 #else
 #define DLOAD_I_WIDE_ATOMICS 0
+#endif
+
+/* Atomics on plain fields: _Atomic in a struct would keep C++ out. */
+#if !DLOAD_I_WIDE_ATOMICS
+/* Eight bytes would be a call into a library that is not there. They are under a lock, or do no harm when
+ * torn; a time that is read without one is a dload_i_moment. */
+#define DLOAD_I_LOAD_AS(p, order) \
+    (sizeof *(p) > sizeof(void *) ? *(p) : __atomic_load_n((p), (order)))
+#define DLOAD_I_STORE_AS(p, v, order) \
+    (sizeof *(p) > sizeof(void *) ? (void)(*(p) = (v)) : __atomic_store_n((p), (v), (order)))
+#else
+#define DLOAD_I_LOAD_AS(p, order)     __atomic_load_n((p), (order))
+#define DLOAD_I_STORE_AS(p, v, order) __atomic_store_n((p), (v), (order))
 #endif
 
 /* a + b for times and deadlines: DLOAD_NEVER stays never, and nothing wraps. */
@@ -765,7 +779,7 @@ typedef struct registers_config {
     const dload_env *env; /* clock, allocator ..., must outlive the loader; NULL = the host's */
     size_t capacity;      /* entries cached; default 4096; DLOAD_NO_CACHE; DLOAD_UNBOUNDED grows */
     size_t
-        shards;              /* locks over the cache; default 16; always 1 without a lock; rounded down to 2^n, <= 256 */
+        shards;              /* locks over the cache; default 16; always 1 under NONE and CUSTOM; rounded down to 2^n, <= 256 */
     uint64_t ttl_ns;         /* life of an entry; default DLOAD_NEVER */
     uint64_t missing_ttl_ns; /* life of a DLOAD_MISSING answer; default 0 = not cached */
     uint32_t ttl_jitter_pct; /* shortens each TTL by up to so many percent; default 0; 0 .. 90 */
@@ -932,7 +946,7 @@ DLOAD_I_UNUSED static uint64_t registers_now(const registers *l);
  * Allocates: nothing. Cost: O(1); a hit takes no lock, or one shard's (see HITS AMONG THREADS). */
 DLOAD_I_UNUSED static dload_status registers_load(registers *l, registers_key key, registers_value *out);
 
-/* _load with a deadline or flags; call may be NULL. */
+/* _load with a deadline (not with DLOAD_ASYNC 0) or flags; call may be NULL. */
 DLOAD_I_UNUSED static dload_status registers_load_with(registers *l, registers_key key, const dload_call *call,
                                                        registers_value *out);
 
@@ -968,7 +982,7 @@ DLOAD_I_UNUSED static dload_status registers_cancel(registers *l, registers_wait
  * Returns DLOAD_OK, also when nothing was queued. */
 DLOAD_I_UNUSED static dload_status registers_dispatch(registers *l, size_t *n_keys);
 
-/* For event loops: sends the batches that are due at now_ns, abandons those over run_limit_ns and
+/* For event loops: sends the batches that are due at now_ns (with DLOAD_ASYNC 0 all), abandons those over run_limit_ns and
  * removes expired entries. Returns DLOAD_OK. */
 DLOAD_I_UNUSED static dload_status registers_process(registers *l, uint64_t now_ns);
 
@@ -1103,14 +1117,15 @@ DLOAD_I_UNUSED static size_t registers_cache_bytes(registers_cache *c);
 
 /* Prepares a loader. Copies *config. Returns DLOAD_OK; DLOAD_EINVAL when a field is out of range or
  * fetch is NULL; DLOAD_ENOMEM; DLOAD_ELAYOUT when this file and the implementation's were compiled
- * with different DLOAD_ parameters. Allocates: the table, at once when capacity is bounded. */
+ * with different DLOAD_ parameters. Allocates: the table, at once when capacity is bounded; with DLOAD_ASYNC 0
+ * all that it will ever need, see DLOAD_BYTES. */
 DLOAD_I_UNUSED static inline dload_status registers_init(registers *l,
                                                          const registers_config *config)
 {
     return registers_init_checked(l, config, sizeof *config, ((uint64_t)DLOAD_TEMPLATE_VERSION << 56 | (uint64_t)(1 == DLOAD_HASH_SIP) << 55 |
-     (uint64_t)0 << 54 | (uint64_t)1 << 52 | (uint64_t)DLOAD_EVICT_CLOCK << 48 |
-     (uint64_t)DLOAD_CLOCK_MANUAL << 44 | (uint64_t)1 << 43 | (uint64_t)0 << 42 |
-     (uint64_t)0 << 41 | (uint64_t)0 << 40 |
+     (uint64_t)0 << 54 | (uint64_t)(1 & 3) << 52 |
+     (uint64_t)DLOAD_EVICT_CLOCK << 48 | (uint64_t)DLOAD_CLOCK_MANUAL << 44 | (uint64_t)1 << 43 |
+     (uint64_t)0 << 42 | (uint64_t)0 << 41 | (uint64_t)0 << 40 |
      (uint64_t)1 << 36 | (uint64_t)(sizeof(registers_key) & 0xff) << 28 |
      (uint64_t)(1) << 47 | (uint64_t)0 << 27 |
      (uint64_t)0 << 26 |
@@ -1695,7 +1710,7 @@ DLOAD_I_UNUSED static dload_status registers_cache_destroy(registers_cache *c)
 
 DLOAD_I_UNUSED static size_t registers_cache_len(registers_cache *c)
 {
-    return ((void)(c), false) ? 0 : __atomic_load_n((&c->one.n_live), __ATOMIC_RELAXED);
+    return ((void)(c), false) ? 0 : DLOAD_I_LOAD_AS(&c->one.n_live, __ATOMIC_RELAXED);
 }
 
 DLOAD_I_UNUSED static size_t registers_cache_bytes(registers_cache *c)
@@ -2512,9 +2527,9 @@ DLOAD_I_UNUSED static dload_status registers_init_checked(registers *l, const re
     if (l == NULL || config == NULL)
         return DLOAD_EINVAL;
     if (config_bytes != sizeof *config || fingerprint != ((uint64_t)DLOAD_TEMPLATE_VERSION << 56 | (uint64_t)(1 == DLOAD_HASH_SIP) << 55 |
-     (uint64_t)0 << 54 | (uint64_t)1 << 52 | (uint64_t)DLOAD_EVICT_CLOCK << 48 |
-     (uint64_t)DLOAD_CLOCK_MANUAL << 44 | (uint64_t)1 << 43 | (uint64_t)0 << 42 |
-     (uint64_t)0 << 41 | (uint64_t)0 << 40 |
+     (uint64_t)0 << 54 | (uint64_t)(1 & 3) << 52 |
+     (uint64_t)DLOAD_EVICT_CLOCK << 48 | (uint64_t)DLOAD_CLOCK_MANUAL << 44 | (uint64_t)1 << 43 |
+     (uint64_t)0 << 42 | (uint64_t)0 << 41 | (uint64_t)0 << 40 |
      (uint64_t)1 << 36 | (uint64_t)(sizeof(registers_key) & 0xff) << 28 |
      (uint64_t)(1) << 47 | (uint64_t)0 << 27 |
      (uint64_t)0 << 26 |
