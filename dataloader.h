@@ -201,7 +201,7 @@
  *
  * COMPACT  With DLOAD_COMPACT 1 the cache is one block of memory, taken by _init: slots, and chains through them by
  * 16-bit links. An entry takes, beside key and value, 8 bytes (4 with DLOAD_TTL 0) and one or two more for its
- * chain; 65,534 entries at most, EVICT NONE, FIFO or CLOCK (_AUTO is CLOCK), DLOAD_LOCK_NONE or _CUSTOM, any
+ * chain, where the value's alignment does not want more; 65,534 entries at most, EVICT NONE, FIFO or CLOCK (_AUTO is CLOCK), DLOAD_LOCK_NONE or _CUSTOM, any
  * key but strings. There is no 64-bit multiplication or division in it, no shard, and nothing grows
  * (DLOAD_UNBOUNDED is DLOAD_EINVAL). FIFO and CLOCK go round the slots: where an entry was cleared the next new one
  * takes its place in the order. _set into a full cache looks at every entry, once in a tick of 1.05 ms at most, when

@@ -84,8 +84,12 @@ static void on_signal(int number)
     handled++;
 }
 
+/* While it runs nothing changes, and whoever looks is told. */
 static dload_status fetch(isr_batch *b)
 {
+    dload_state s = DLOAD_STATE_ABSENT;
+    must(isr_peek(&loader, b->keys[0], &s, NULL), DLOAD_MISSING);
+    equal(s, DLOAD_STATE_IN_FLIGHT);
     for (size_t i = 0; i < b->n; i++) {
         wide v = whole(b->keys[i], b->keys[i] + 1);
         must_ok(isr_batch_set(b, i, &v));
