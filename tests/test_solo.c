@@ -523,6 +523,16 @@ static void configurations_are_checked(struct fixture *x)
     must_ok(tl_destroy(&x->l));
 }
 
+/* Where sizes have 32 bits so many places would be a few bytes. */
+static void a_size_that_wraps_is_enomem(struct fixture *x)
+{
+    x->cfg.max_batch = 1u << 20;
+    x->cfg.max_queue = (size_t)254 << 20;
+    if (sizeof(size_t) == 4) {
+        must(tl_init(&x->l, &x->cfg), DLOAD_ENOMEM);
+    }
+}
+
 /* All memory is there after _init. */
 static void nothing_is_allocated_later(struct fixture *x)
 {
@@ -608,6 +618,7 @@ CASE(keys_come_along)
 CASE(errors_are_kept_as_long_as_they_should)
 CASE(states_can_be_seen)
 CASE(configurations_are_checked)
+CASE(a_size_that_wraps_is_enomem)
 CASE(nothing_is_allocated_later)
 
 int main(void)
@@ -637,6 +648,7 @@ int main(void)
         ROW(errors_are_kept_as_long_as_they_should),
         ROW(states_can_be_seen),
         ROW(configurations_are_checked),
+        ROW(a_size_that_wraps_is_enomem),
         ROW(nothing_is_allocated_later),
         cmocka_unit_test(no_memory_is_enomem),
     };

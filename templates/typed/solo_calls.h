@@ -232,7 +232,10 @@ DLOAD_I_LOCAL bool DLOAD_I_FN(i_lay_out)(DLOAD_NAME *l, uint32_t n_batches, uint
     const size_t n_places = (size_t)n_batches * max_batch;
     const size_t n_bytes = DLOAD_I_SOLO_PARTS(sizeof(DLOAD_I_K), sizeof(DLOAD_I_V),
                                               sizeof(DLOAD_I_BATCH), n_batches, n_places);
-    char *at = (char *)dload_i_alloc(l->cache.env, n_bytes);
+    const size_t place_bytes = sizeof(DLOAD_I_K) + sizeof(DLOAD_I_V) + sizeof(DLOAD_I_BATCH) +
+                               sizeof(dload_i_seat) + sizeof(dload_i_ask);
+    char *at =
+        n_places > SIZE_MAX / 2 / place_bytes ? NULL : (char *)dload_i_alloc(l->cache.env, n_bytes);
     if (at == NULL)
         return false;
     memset(at, 0, n_bytes);
