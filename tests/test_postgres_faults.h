@@ -35,7 +35,7 @@ static inline void close_pg(void)
 static inline int setup(void **state)
 {
     (void)state;
-    pg_query("DROP TABLE IF EXISTS t", NULL, 0);
+    no_table();
     return 0;
 }
 

@@ -28,7 +28,7 @@ static inline int setup(void **state)
 {
     uv_loop_t first;
     (void)state;
-    pg_query("DROP TABLE IF EXISTS t", NULL, 0);
+    no_table();
     equal(uv_loop_init(&first), 0); /* what libuv opens once */
     equal(uv_loop_close(&first), 0);
     n_descriptors = count_descriptors();

@@ -22,6 +22,16 @@ static inline void rival_end(PGconn *rival)
     PQfinish(rival);
 }
 
+/* A new table, also when a test that failed has left one behind, with a rival who has it locked. */
+static inline void no_table(void)
+{
+    pg_query(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE state LIKE 'idle in "
+        "transaction%'",
+        NULL, 0);
+    pg_query("DROP TABLE IF EXISTS t", NULL, 0);
+}
+
 /* How many of our sessions wait for a lock. */
 static const char blocked[] = "SELECT count(*) FROM pg_stat_activity WHERE application_name = "
                               "'dataloader' AND wait_event_type = "

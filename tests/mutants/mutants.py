@@ -1628,6 +1628,36 @@ mutant("redis_lock_of_the_parent", "adapters/dataloader_redis_lock.h",
        "",
        "test_redis_lock")
 
+# ---- the PostgreSQL store: its steps, whoever takes them ----
+mutant("pg_writes_a_row_twice", "adapters/dataloader_postgres/steps.h",
+       "            n--;\n",
+       "            (void)0;\n",
+       "test_postgres_cases")
+mutant("pg_claims_a_key_twice", "adapters/dataloader_postgres/answers.h",
+       "        if (j->n_rest == 0 || !dload_postgres_i_same(j->rest[j->n_rest - 1], item))\n",
+       "        if (j->n_rest < j->n)\n",
+       "test_postgres_cases")
+mutant("pg_deadlocks_are_final", "adapters/dataloader_postgres/answers.h",
+       "strncmp(sqlstate, \"40\", 2) == 0 && j->n_tries < 3",
+       "strncmp(sqlstate, \"40\", 2) == 0 && j->n_tries > 3",
+       "test_postgres_loop_refused")
+mutant("pg_trusts_a_table_that_went", "adapters/dataloader_postgres/answers.h",
+       "        __atomic_store_n(&j->s->usable, 0u, __ATOMIC_RELEASE);",
+       "        __atomic_store_n(&j->s->usable, 1u, __ATOMIC_RELEASE);",
+       "test_postgres_loop_refused")
+mutant("pg_purges_once", "adapters/dataloader_postgres/steps.h",
+       "        __atomic_store_n(&j->s->purging, 0u, __ATOMIC_RELEASE);\n",
+       "        __atomic_store_n(&j->s->purging, 1u, __ATOMIC_RELEASE);\n",
+       "test_postgres_loop_refused")
+mutant("pg_repeats_a_fill", "adapters/dataloader_postgres/store.h",
+       "op->kind != DLOAD_STORE_FILL,",
+       "op->kind != DLOAD_STORE_N_KINDS,",
+       "test_postgres_faults")
+mutant("pg_sql_null_is_a_value", "adapters/dataloader_postgres/answers.h",
+       "    if (PQgetisnull(r, row, 1) == 0) {",
+       "    if (PQgetisnull(r, row, 1) <= 1) {",
+       "test_postgres_cases")
+
 # ---- the PostgreSQL store in a loop ----
 mutant("loop_uv_holds_no_loop", "adapters/dataloader_loop/uv.h",
        "    if (u->pending(u->store) != 0)\n",
