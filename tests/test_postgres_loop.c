@@ -143,27 +143,40 @@ static void test_postgres_loop_stopped(void **state)
     loop_stop();
 }
 
-/* Killed, with requests under way, and started again. */
+/* Killed, with requests of all kinds under way, and started again; nobody ever finds another one's value. */
 static void test_postgres_loop_killed(void **state)
 {
+    uint64_t seed = test_seed("kill -9 in a loop");
     (void)state;
     start_here(20 * DLOAD_SECOND, 2);
     for (int round = 0; round < 4; round++) {
         n_done = 0;
         for (size_t i = 0; i < 40; i++)
-            must(loop_ask(&pg.loop.store, i, DLOAD_STORE_GET, 0), DLOAD_PENDING);
+            must(loop_ask(&pg.loop.store, i,
+                          (dload_store_kind)rng_below(&seed, DLOAD_STORE_N_KINDS), 0),
+                 DLOAD_PENDING);
         for (int i = 0; i < round; i++)
             (void)uv_run(&loop, UV_RUN_NOWAIT); /* some are sent */
         postgres_kill(&server);
         run_loop();
         equal(n_done, 40);
         for (size_t i = 0; i < 40; i++) {
+            const dload_store_kind kind = asks[i].op.kind;
             assert_true(asks[i].st == DLOAD_EBACKEND || asks[i].st == DLOAD_OK);
+            if (asks[i].st == DLOAD_OK && asks[i].item.status == DLOAD_OK &&
+                (kind == DLOAD_STORE_GET || kind == DLOAD_STORE_LEASE))
+                must_be_found(&asks[i]);
             dload_store_release(&asks[i].op);
         }
         assert_true(postgres_start(&server));
-        loop_until_ok(0, DLOAD_STORE_GET);
-        dload_store_release(&asks[0].op);
+        for (size_t i = 0; i < 40; i++) {
+            loop_until_ok(i, DLOAD_STORE_GET);
+            if (asks[i].item.status == DLOAD_OK)
+                must_be_found(&asks[i]);
+            dload_store_release(&asks[i].op);
+            if (i % 2 == 0) /* for the next round */
+                loop_until_ok(i, DLOAD_STORE_SET);
+        }
     }
     loop_stop();
 }
