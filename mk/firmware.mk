@@ -28,5 +28,5 @@ demo-firmware: setup-firmware
 
 # What a loader costs on a microcontroller, and each switch: bench/results/size-arm-none-eabi-gcc-Os.md.
 .PHONY: size
-size: setup-firmware
+size: setup-firmware setup-freestanding
 	@ARM=$(ARM) $(PYTHON) bench/size.py
