@@ -2,7 +2,7 @@
 
 # What is not a host first: it takes longest.
 FREESTANDING_TARGETS := m0 rv32imac m3 m4f rv64imac s390x m32 clang gcc
-FREESTANDING_STEPS := $(FREESTANDING_TARGETS:%=freestanding-%) freestanding-gate freestanding-selftest \
+FREESTANDING_STEPS := $(FREESTANDING_TARGETS:%=freestanding-%) freestanding-gate freestanding-interrupts freestanding-selftest \
     freestanding-same firmware
 
 .PHONY: check-freestanding $(FREESTANDING_STEPS:%=step/%)
@@ -14,6 +14,8 @@ $(FREESTANDING_TARGETS:%=step/freestanding-%): step/freestanding-%:
 	@$(STEP) freestanding-$* tests/tools/freestanding $*
 step/freestanding-gate:
 	@$(STEP) freestanding-gate tests/tools/freestanding_gate
+step/freestanding-interrupts:
+	@$(STEP) freestanding-interrupts tests/tools/freestanding_interrupts
 step/freestanding-selftest:
 	@$(STEP) freestanding-selftest tests/tools/freestanding_selftest
 step/firmware:

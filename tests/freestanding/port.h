@@ -16,6 +16,9 @@ uint64_t port_instructions(void);
 /* Free memory for the heap of libc.c. */
 void *port_heap(size_t *n_bytes);
 
+/* Cortex-M: calls handler as an interrupt, every n_clocks of the core's clock, below 2^24; NULL = no more. */
+void port_interrupt_every(uint32_t n_clocks, void (*handler)(void));
+
 int main(void);
 
 #endif /* DLOAD_TESTS_PORT_H */

@@ -108,6 +108,21 @@ uint64_t port_instructions(void)
     return sum;
 }
 
+static void (*on_tick)(void);
+
+static void tick(void)
+{
+    on_tick();
+}
+
+void port_interrupt_every(uint32_t n_clocks, void (*handler)(void))
+{
+    on_tick = handler;
+    SYST_RVR = n_clocks - 1;
+    SYST_CVR = 0;
+    SYST_CSR = handler ? 7 : 0;
+}
+
 __attribute__((section(".vectors"), used)) static void (*const vectors[16])(void) = {
     (void (*)(void))(uintptr_t)link_stack_end,
     reset,
@@ -124,5 +139,5 @@ __attribute__((section(".vectors"), used)) static void (*const vectors[16])(void
     fault,
     fault,
     fault,
-    fault,
+    tick,
 };
