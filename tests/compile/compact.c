@@ -87,6 +87,20 @@ static void shared_unref(struct shared *s)
 #define USE_NAME blobs
 #include "use.h"
 
+/* a critical section that counts how often it was entered and not left */
+#define DLOAD_CUSTOM_TYPE     int
+#define DLOAD_CUSTOM_INIT(p)  (*(p) = 0)
+#define DLOAD_CUSTOM_ENTER(p) (++*(p))
+#define DLOAD_CUSTOM_LEAVE(p) (--*(p))
+#define DLOAD_NAME            critical
+#define DLOAD_KEY             int64_t
+#define DLOAD_VALUE           double
+#define DLOAD_LOCK            DLOAD_LOCK_CUSTOM
+#define DLOAD_COMPACT         1
+#include "dataloader.h"
+#define USE_NAME critical
+#include "use.h"
+
 int main(void)
 {
     dload_id128 id;
@@ -103,5 +117,6 @@ int main(void)
     failed |= by_float_use(1, 2);
     failed |= by_id_use(id, &one);
     failed |= blobs_use(1, no_bytes);
+    failed |= critical_use(-5, 2);
     return failed;
 }
