@@ -2063,6 +2063,6 @@ mutant("ticks_wrap_lost", "runtime/ticks.h",
        "(now_ticks < t->last_ticks ? 0 : dload_i_mul_wide(now_ticks - t->last_ticks, t->tick_ns))",
        "test_ticks")
 mutant("compact_fetch_keeps_busy", "runtime/lock_pthread.h",
-       "#define DLOAD_I_SYNC         dload_i_sync_busy()",
-       "#define DLOAD_I_SYNC         dload_i_sync_none()",
+       "dload_i_sync_busy()",
+       "dload_i_sync_none()",
        "test_compact_interrupt:NONE")
