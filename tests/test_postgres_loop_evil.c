@@ -1,5 +1,5 @@
 /* The PostgreSQL store in a loop of three functions and poll, and a network that cuts, swallows and delays what the server
- * says, at every byte of it: each request ends once and in its time, never by another's answer, and what may be repeated
+ * says, at any byte of it: each request ends once and in its time, never by another's answer, and what may be repeated
  * is. */
 /* links: pq */
 /* tsan */
@@ -53,7 +53,7 @@ static dload_status ask_and_turn(size_t i, dload_store_kind kind)
     return asks[i].st;
 }
 
-/* ---- at every byte ---- */
+/* ---- at any byte ---- */
 
 static const dload_store_kind script[] = {DLOAD_STORE_GET,   DLOAD_STORE_SET,  DLOAD_STORE_GET,
                                           DLOAD_STORE_LEASE, DLOAD_STORE_GET,  DLOAD_STORE_DELETE,
@@ -104,6 +104,8 @@ static void prepare_table(void)
 /* Answers of a connection that is in use: all but the FILL are repeated on the next one. */
 static void test_postgres_loop_cut_answers(void **state)
 {
+    uint64_t seed =
+        test_seed("cut answers"); /* where it begins: other runs have the bytes between */
     size_t n_cut = 0;
     (void)state;
     prepare_table();
@@ -114,10 +116,10 @@ static void test_postgres_loop_cut_answers(void **state)
     ask_script();
     (void)check_script(true);
     const size_t n_bytes = proxy_passed(&proxy);
-    const size_t step = n_bytes / scaled(400) + 1;
+    const size_t step = n_bytes / scaled(200) + 1;
     print_message("# %zu bytes, cut at every %zu.\n", n_bytes, step);
     assert_true(n_bytes > 300);
-    for (size_t at = 0; at < n_bytes; at += step) {
+    for (size_t at = rng_below(&seed, step); at < n_bytes; at += step) {
         const uint64_t before = pg.pg.pool.n_connects;
         proxy_arm(&proxy, PROXY_CUTS, at, 0);
         ask_script();
@@ -132,6 +134,7 @@ static void test_postgres_loop_cut_answers(void **state)
 /* ... and of one that is being made: requests fail, or are asked on another one; and then all is well. */
 static void test_postgres_loop_cut_greetings(void **state)
 {
+    uint64_t seed = test_seed("cut greetings");
     (void)state;
     prepare_table();
     proxy_arm(&proxy, PROXY_CUTS, SIZE_MAX, 0);
@@ -140,9 +143,9 @@ static void test_postgres_loop_cut_greetings(void **state)
     const size_t n_bytes = proxy_passed(&proxy);
     (void)check_script(true);
     down();
-    const size_t step = n_bytes / scaled(150) + 1;
+    const size_t step = n_bytes / scaled(60) + 1;
     print_message("# %zu bytes, cut at every %zu.\n", n_bytes, step);
-    for (size_t at = 0; at < n_bytes; at += step) {
+    for (size_t at = rng_below(&seed, step); at < n_bytes; at += step) {
         up(20 * DLOAD_SECOND, 1);
         proxy_arm(&proxy, PROXY_CUTS, at, 0);
         ask_script();
@@ -187,7 +190,7 @@ static void test_postgres_loop_late_answers(void **state)
     up(20 * DLOAD_SECOND, 2);
     for (size_t i = 0; i < 40; i++)
         must_ok(ask_and_turn(i, DLOAD_STORE_SET));
-    for (size_t round = 0; round < scaled(60); round++) {
+    for (size_t round = 0; round < scaled(40); round++) {
         if (round % 2 == 0)
             proxy_arm(&proxy, PROXY_DELAYS, rng_below(&seed, 3000),
                       rng_below(&seed, 12) * DLOAD_MILLISECOND);
