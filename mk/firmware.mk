@@ -1,4 +1,5 @@
-# The firmware example: an image for a BBC micro:bit, run in QEMU. ARM is the toolchain's prefix.
+# The firmware example: an image for a BBC micro:bit, run in QEMU. ARM is the toolchain's prefix. With EXPAND=--expand
+# FWDIR=build/firmware-expanded it is made from the header without macros, and is the same image.
 
 ARM     ?= arm-none-eabi-
 FWDIR   ?= build/firmware
@@ -12,7 +13,7 @@ firmware: $(FWDIR)/hub.elf
 
 $(FWDIR)/readings.h: examples/firmware/readings.ini gen/mkloader $(wildcard gen/mkloader_lib/*) $(wildcard templates/wrapper/*)
 	@mkdir -p $(@D)
-	gen/mkloader $< -o $(@D)
+	gen/mkloader $< $(EXPAND) -o $(@D)
 
 $(FWDIR)/hub.elf: $(wildcard examples/firmware/*.[ch] examples/firmware/board/*) $(FWDIR)/readings.h dataloader.h
 	$(ARM)gcc $(FWFLAGS) -T examples/firmware/board/nrf51.ld -Wl,--gc-sections,-Map,$@.map -o $@ \

@@ -25,6 +25,7 @@ KINDS = (
     (re.compile(r"#define DLOAD_\w+\("), "sizes of memory as constants, for static arrays: C has no functions for such"),
     (re.compile(r"#define DLOAD_(?!I_)\w+\s+\S"), "numbers of the public face"),
     (re.compile(r"#define DLOAD_I_\w+\s+\S"), "private numbers that C wants as such (lengths of arrays, narrow types)"),
+    (re.compile(r"#if.*\bDLOAD_CUSTOM_"), "the critical section, which is the user's"),
     (re.compile(r"#if.*__(?:ARM_ARCH|BYTE_ORDER|GCC_ATOMIC)"), "what depends on the core"),
     (re.compile(r"#pragma|#ifdef __clang__"), "what the compiler is to warn of"),
 )

@@ -31,10 +31,14 @@ class Code:
             n += 1
         return n
 
-    def cut(self, first, last):
-        """Without the lexemes from place first up to last; the space before them goes with them."""
+    def cut(self, first, last, with_space=False):
+        """Without the lexemes from place first up to last, or with the space before them instead of that behind."""
         begin = self.at[first]
+        while with_space and begin > 0 and self.lexemes[begin - 1].isspace():
+            begin -= 1
         end = self.at[last] if last < len(self.at) else len(self.lexemes)
+        while with_space and end > begin and self.lexemes[end - 1].isspace():
+            end -= 1
         return "".join(self.lexemes[:begin] + self.lexemes[end:])
 
 
@@ -62,7 +66,7 @@ def decided_once(text):
             if any(re.match(r"[A-Za-z_]", x) for x in gone):
                 continue
             if word == "1":
-                return Code(code.cut(colon, end)).cut(n, n + 2)
+                return Code(code.cut(colon, end, True)).cut(n, n + 2)
             return code.cut(n, colon + 1)
     return None
 

@@ -181,6 +181,29 @@ def pruned(temporary):
     need(not re.search(r"dload_i_planted(?!_used)|DLOAD_I_PLANTED|nobody uses these", header), "what nobody uses is there")
 
 
+TIDIED = [  # code with conditions that macros decided, and what becomes of it
+    ("return 1 ? f(a) : 0;", "return f(a);"), ("return 0 ? 7 : f(a);", "return f(a);"), ("x = 1 && a;", "x = a;"),
+    ("x = !0;", "x = 1;"), ("f(1 ? a : 0, b);", "f(a, b);"), ("x = 0 || a;", "x = a;"), ("x = 1 && !0 ? a : 0;", "x = a;"),
+    ("x = a ? 1 ? b : 0 : c;", "x = a ? b : c;"),
+    # What has names in it stays: something might become unused. And what only looks like it.
+    ("x = 1 ? a : b;", None), ("x = 0 && a;", None), ("x = a == 1 ? 2 : 3;", None), ("x = a || 1;", None),
+    ("x = a + 1 ? 2 : 3;", None), ("x = a < 0 ? 0 : a;", None), ("x = n & 1 && a;", None), ('f("1 && a");', None),
+    ("x = 1 /* ? */;", None), ("x = a[1] && b;", None), ("x = a != 0 || b;", None), ("x = !01;", None), ("x = -1 ? 1 : 0;", None),
+]
+
+
+def tidied(_):
+    """Conditions that are decided go, and no others."""
+    sys.path.insert(0, os.path.dirname(MEASURE))
+    from mkloader_lib import tidy  # pylint: disable=import-outside-toplevel
+    for text, wanted in TIDIED:
+        have = tidy.decided(text)
+        need(have == (text if wanted is None else wanted), "%s became %s" % (text, have))
+    text = "    int a;  /* one\n             * more */\n    long_name b; /* two */\n    c;\n"
+    need(tidy.aligned(text) == "    int a;       /* one\n                  * more */\n    long_name b; /* two */\n    c;\n",
+         "comments became %r" % tidy.aligned(text))
+
+
 def alone(temporary):
     """Two headers that cannot be together say so: expanded beside any other, thin after a hosted one."""
     thin, expanded = made(os.path.join(temporary, "a")), made(os.path.join(temporary, "b"), "--expand")

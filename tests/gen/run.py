@@ -28,7 +28,7 @@ SINGLE = [
     command.depfile, command.version_and_help, command.damaged_templates, command.others_are_kept,
     command.not_writable, joined.amalgamate_joins, joined.amalgamate_refuses, joined.dataloader_is_current,
     joined.same_bytes_elsewhere, embedded.golden, embedded.preprocessor_lines, embedded.contents, embedded.other_loaders, embedded.pruned,
-    embedded.alone, embedded.implied, embedded.expand_refuses, embedded.sizes_file, embedded.measured,
+    embedded.tidied, embedded.alone, embedded.implied, embedded.expand_refuses, embedded.sizes_file, embedded.measured,
 ]
 
 

@@ -65,21 +65,21 @@
  *   736  PUBLIC TYPES      types
  *   813  TABLE             slots
  *   866  PUBLIC TYPES      loader
- *   914  PUBLIC FUNCTIONS  api
- *  1136  LOADER            leave
- *  1160  TABLE             ident
- *  1195  TABLE             entry
- *  1266  TABLE             removed
- *  1281  TABLE             compact
- *  1454  TABLE             compact_cache
- *  1721  TABLE             cache
- *  1812  TABLE             many
- *  1879  TABLE             pin
- *  1932  BATCHES           solo
- *  2241  BATCHES           answer
- *  2269  BATCHES           solo_calls
- *  2602  LOADER            outside
- *  2844  MEMORY            bytes
+ *   915  PUBLIC FUNCTIONS  api
+ *  1137  LOADER            leave
+ *  1161  TABLE             ident
+ *  1196  TABLE             entry
+ *  1267  TABLE             removed
+ *  1282  TABLE             compact
+ *  1455  TABLE             compact_cache
+ *  1722  TABLE             cache
+ *  1813  TABLE             many
+ *  1880  TABLE             pin
+ *  1933  BATCHES           solo
+ *  2242  BATCHES           answer
+ *  2270  BATCHES           solo_calls
+ *  2600  LOADER            outside
+ *  2842  MEMORY            bytes
  */
 #ifndef DLOAD_WRAPPER_registers_H
 #define DLOAD_WRAPPER_registers_H
@@ -909,7 +909,8 @@ typedef struct registers {
 /* What DLOAD_BYTES counts with: is all memory taken in the beginning, and what does a slot of a compact cache take? */
 enum {
     registers_i_bounded = 1,
-    registers_i_slot_bytes = sizeof(registers_slot) };
+    registers_i_slot_bytes = sizeof(registers_slot)
+};
 
 /* ==== PUBLIC FUNCTIONS: api ==== */
 
@@ -1757,7 +1758,7 @@ DLOAD_I_LOCAL dload_status registers_i_cache_set(registers_cache *c, uint64_t gr
     item.value = &copy;
     item.status = DLOAD_OK;
     item.ttl_ns = ttl_ns != 0 ? ttl_ns : c->ttl_ns;
-    item.now_ns = registers_i_now(c) ;
+    item.now_ns = registers_i_now(c);
     registers_i_before_store(c, &item);
     st = registers_i_store(c, &item);
     registers_i_after_store(c, &item, st);
@@ -2232,7 +2233,7 @@ DLOAD_I_UNUSED static dload_status registers_batch_put(registers_batch *b, regis
     item.value = &copy;
     item.status = DLOAD_OK;
     item.ttl_ns = l->cache.ttl_ns;
-    item.now_ns = registers_i_now(&l->cache) ;
+    item.now_ns = registers_i_now(&l->cache);
     st = registers_i_store(&l->cache, &item);
     ((void)(l), (void)(st >= 0));
     return st;
@@ -2494,10 +2495,7 @@ DLOAD_I_LOCAL bool registers_i_lay_out(registers *l, uint32_t n_batches, uint32_
      ((((n_batches) * (sizeof(registers_batch))) + (DLOAD_I_BLOCK_ALIGN - 1u)) & ~(size_t)(DLOAD_I_BLOCK_ALIGN - 1u)) +
      ((((n_places) * sizeof(dload_i_ask)) + (DLOAD_I_BLOCK_ALIGN - 1u)) & ~(size_t)(DLOAD_I_BLOCK_ALIGN - 1u)) +
      ((((n_places) * (sizeof(registers_key))) + (DLOAD_I_BLOCK_ALIGN - 1u)) & ~(size_t)(DLOAD_I_BLOCK_ALIGN - 1u)));
-    const size_t place_bytes = sizeof(registers_key) + sizeof(registers_value) + sizeof(registers_batch) +
-                               sizeof(dload_i_seat) + sizeof(dload_i_ask);
-    char *at =
-        n_places > SIZE_MAX / 2 / place_bytes ? NULL : (char *)dload_i_alloc(l->cache.env, n_bytes);
+    char *at = (char *)dload_i_alloc(l->cache.env, n_bytes);
     if (at == NULL)
         return false;
     memset(at, 0, n_bytes);
@@ -2639,7 +2637,7 @@ DLOAD_I_LOCAL dload_status registers_i_bring(registers *l, uint64_t group, regis
     item.value = &copy;
     item.status = status;
     item.ttl_ns = ttl_ns;
-    item.now_ns = registers_i_now(&l->cache) ;
+    item.now_ns = registers_i_now(&l->cache);
     item.garbage = false;
     bool offered = false;
     registers_i_before_store(&l->cache, &item);
