@@ -25,7 +25,8 @@ UNIT = {"DLOAD_FREESTANDING": "1", "DLOAD_XXHASH": "0", "DLOAD_NO_SIMD": "1", "D
         "DLOAD_LOOSE_POINTERS": "0"}
 # What the compiler would say: gcc or clang, for a core of which nothing special is known, where size counts.
 TARGET = {"__GNUC__": 1, "_WIN32": 0, "__linux__": 0, "__APPLE__": 0, "__x86_64__": 0, "__i386__": 0,
-          "__aarch64__": 0, "__SSE2__": 0, "__ARM_NEON": 0, "__OPTIMIZE__": 1, "__OPTIMIZE_SIZE__": 1}
+          "__aarch64__": 0, "__SSE2__": 0, "__ARM_NEON": 0, "__OPTIMIZE__": 1, "__OPTIMIZE_SIZE__": 1,
+          "__GCC_ATOMIC_LLONG_LOCK_FREE": 0}
 # Stay macros: C and C++ spell an assertion differently, and the checks are the user's to define.
 KEPT = {"DLOAD_I_STATIC_ASSERT", "DLOAD_ASSERT"}
 # The user calls these with numbers, to have a constant: they and what they use stay as they are.

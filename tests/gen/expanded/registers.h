@@ -43,43 +43,42 @@
  *   17  sizes of memory as constants, for static arrays: C has no functions for such
  *   14  numbers of the public face
  *    6  private numbers that C wants as such (lengths of arrays, narrow types)
- *    8  what depends on the core
+ *    3  what depends on the core
  *    9  what the compiler is to warn of
- *    7  other
  *
  * CONTENTS, by line
  *
- *    96  COMPILER          port
- *   180  PUBLIC TYPES      status
- *   336  PUBLIC TYPES      env
- *   421  MEMORY            block
- *   479  TIME              ticks
- *   531  TABLE             hash
- *   562  LOCK              busy
- *   595  TABLE             evict
- *   599  TABLE             chains
- *   650  PUBLIC TYPES      stats
- *   666  BATCHES           flight
- *   686  BATCHES           solo
- *   726  LOCK              lock_pthread
- *   736  PUBLIC TYPES      types
- *   813  TABLE             slots
- *   866  PUBLIC TYPES      loader
- *   915  PUBLIC FUNCTIONS  api
- *  1137  LOADER            leave
- *  1161  TABLE             ident
- *  1196  TABLE             entry
- *  1267  TABLE             removed
- *  1282  TABLE             compact
- *  1455  TABLE             compact_cache
- *  1722  TABLE             cache
- *  1813  TABLE             many
- *  1880  TABLE             pin
- *  1933  BATCHES           solo
- *  2242  BATCHES           answer
- *  2270  BATCHES           solo_calls
- *  2600  LOADER            outside
- *  2842  MEMORY            bytes
+ *    95  COMPILER          port
+ *   158  PUBLIC TYPES      status
+ *   314  PUBLIC TYPES      env
+ *   399  MEMORY            block
+ *   457  TIME              ticks
+ *   509  TABLE             hash
+ *   540  LOCK              busy
+ *   573  TABLE             evict
+ *   577  TABLE             chains
+ *   628  PUBLIC TYPES      stats
+ *   644  BATCHES           flight
+ *   664  BATCHES           solo
+ *   704  LOCK              lock_pthread
+ *   714  PUBLIC TYPES      types
+ *   791  TABLE             slots
+ *   844  PUBLIC TYPES      loader
+ *   893  PUBLIC FUNCTIONS  api
+ *  1115  LOADER            leave
+ *  1139  TABLE             ident
+ *  1174  TABLE             entry
+ *  1245  TABLE             removed
+ *  1260  TABLE             compact
+ *  1433  TABLE             compact_cache
+ *  1700  TABLE             cache
+ *  1791  TABLE             many
+ *  1858  TABLE             pin
+ *  1911  BATCHES           solo
+ *  2220  BATCHES           answer
+ *  2248  BATCHES           solo_calls
+ *  2578  LOADER            outside
+ *  2820  MEMORY            bytes
  */
 #ifndef DLOAD_WRAPPER_registers_H
 #define DLOAD_WRAPPER_registers_H
@@ -148,27 +147,6 @@ void *memset(void *to, int byte, size_t n_bytes);
 /* Our invariants; off unless the user defines DLOAD_ASSERT(condition). */
 #ifndef DLOAD_ASSERT
 #define DLOAD_ASSERT(condition) ((void)0)
-#endif
-
-/* Can eight bytes be read and written at once? */
-#if defined(__GCC_ATOMIC_LLONG_LOCK_FREE) && __GCC_ATOMIC_LLONG_LOCK_FREE == 2 && \
-    UINTPTR_MAX > 0xffffffffu
-#define DLOAD_I_WIDE_ATOMICS 1
-#else
-#define DLOAD_I_WIDE_ATOMICS 0
-#endif
-
-/* Atomics on plain fields: _Atomic in a struct would keep C++ out. */
-#if !DLOAD_I_WIDE_ATOMICS
-/* Eight bytes would be a call into a library that is not there. They are under a lock, or do no harm when
- * torn; a time that is read without one is a dload_i_moment. */
-#define DLOAD_I_LOAD_AS(p, order) \
-    (sizeof *(p) > sizeof(void *) ? *(p) : __atomic_load_n((p), (order)))
-#define DLOAD_I_STORE_AS(p, v, order) \
-    (sizeof *(p) > sizeof(void *) ? (void)(*(p) = (v)) : __atomic_store_n((p), (v), (order)))
-#else
-#define DLOAD_I_LOAD_AS(p, order)     __atomic_load_n((p), (order))
-#define DLOAD_I_STORE_AS(p, v, order) __atomic_store_n((p), (v), (order))
 #endif
 
 /* a + b for times and deadlines: DLOAD_NEVER stays never, and nothing wraps. */
@@ -1711,7 +1689,7 @@ DLOAD_I_UNUSED static dload_status registers_cache_destroy(registers_cache *c)
 
 DLOAD_I_UNUSED static size_t registers_cache_len(registers_cache *c)
 {
-    return ((void)(c), false) ? 0 : DLOAD_I_LOAD_AS(&c->one.n_live, __ATOMIC_RELAXED);
+    return ((void)(c), false) ? 0 : (sizeof *(&c->one.n_live) > sizeof(void *) ? *(&c->one.n_live) : __atomic_load_n((&c->one.n_live), (__ATOMIC_RELAXED)));
 }
 
 DLOAD_I_UNUSED static size_t registers_cache_bytes(registers_cache *c)
