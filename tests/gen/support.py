@@ -13,7 +13,7 @@ MEASURE = os.path.join(PROJECT, "gen", "measure")
 AMALGAMATE = os.path.join(PROJECT, "gen", "amalgamate")
 SPECS = ["scalar", "bytes", "owned", "split", "keys", "grouped", "embedded", "critical"]
 LOADERS = {"scalar": ["quotes"], "bytes": ["files", "by_uuid"], "owned": ["pages", "titles"], "split": ["users", "tags"],
-           "keys": ["switches", "readings", "accounts", "paints", "bytes"], "grouped": ["prices"], "embedded": ["registers"], "critical": ["registers"]}
+           "keys": ["switches", "readings", "accounts", "paints", "bytes"], "grouped": ["prices"], "embedded": ["registers"], "critical": ["gauges"]}
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wsign-conversion", "-Wshadow", "-Wundef",
             "-Wredundant-decls", "-Werror"]
 GCC_LINE = re.compile(r"(?P<file>[^\n]+?):(?P<line>[0-9]+): error: (?P<text>.+)")

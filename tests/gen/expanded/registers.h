@@ -77,8 +77,8 @@
  *  1911  BATCHES           solo
  *  2220  BATCHES           answer
  *  2248  BATCHES           solo_calls
- *  2578  LOADER            outside
- *  2820  MEMORY            bytes
+ *  2581  LOADER            outside
+ *  2823  MEMORY            bytes
  */
 #ifndef DLOAD_WRAPPER_registers_H
 #define DLOAD_WRAPPER_registers_H
@@ -2473,7 +2473,10 @@ DLOAD_I_LOCAL bool registers_i_lay_out(registers *l, uint32_t n_batches, uint32_
      ((((n_batches) * (sizeof(registers_batch))) + (DLOAD_I_BLOCK_ALIGN - 1u)) & ~(size_t)(DLOAD_I_BLOCK_ALIGN - 1u)) +
      ((((n_places) * sizeof(dload_i_ask)) + (DLOAD_I_BLOCK_ALIGN - 1u)) & ~(size_t)(DLOAD_I_BLOCK_ALIGN - 1u)) +
      ((((n_places) * (sizeof(registers_key))) + (DLOAD_I_BLOCK_ALIGN - 1u)) & ~(size_t)(DLOAD_I_BLOCK_ALIGN - 1u)));
-    char *at = (char *)dload_i_alloc(l->cache.env, n_bytes);
+    const size_t place_bytes = sizeof(registers_key) + sizeof(registers_value) + sizeof(registers_batch) +
+                               sizeof(dload_i_seat) + sizeof(dload_i_ask);
+    char *at =
+        n_places > SIZE_MAX / 2 / place_bytes ? NULL : (char *)dload_i_alloc(l->cache.env, n_bytes);
     if (at == NULL)
         return false;
     memset(at, 0, n_bytes);
