@@ -434,9 +434,9 @@ int memcmp(const void *a, const void *b, size_t n_bytes);
 #endif
 
 /* Atomics on plain fields: _Atomic in a struct would keep C++ out. */
-#if DLOAD_FREESTANDING && !DLOAD_I_WIDE_ATOMICS
-/* Eight bytes would be a call into a library that is not there. They are under a lock, or do no harm when
- * torn; a time that is read without one is a dload_i_moment. */
+#if !DLOAD_I_WIDE_ATOMICS
+/* Eight bytes would be a call into a library that may not be there. They are under a lock, or do no harm when
+ * torn (of an address only one half is not 0); a time that is read without one is a dload_i_moment. */
 #define DLOAD_I_LOAD_AS(p, order) \
     (sizeof *(p) > sizeof(void *) ? *(p) : __atomic_load_n((p), (order)))
 #define DLOAD_I_STORE_AS(p, v, order) \
@@ -623,7 +623,7 @@ static inline const char *dload_strerror(dload_status status)
 #define DLOAD_I_STATUS_TEXT(name, value, text) \
     case DLOAD_##name:                         \
         return text;
-    switch (status) {
+    switch ((int)status) {
         DLOAD_I_STATUS_MAP(DLOAD_I_STATUS_TEXT)
     default:
         break;
@@ -639,7 +639,7 @@ static inline const char *dload_status_name(dload_status status)
 #define DLOAD_I_STATUS_NAME(name, value, text) \
     case DLOAD_##name:                         \
         return #name;
-    switch (status) {
+    switch ((int)status) {
         DLOAD_I_STATUS_MAP(DLOAD_I_STATUS_NAME)
     default:
         break;

@@ -17,7 +17,7 @@ CHECK_STEPS := $(if $(wildcard tests/mutants/run.py),mutants) models \
     $(FREESTANDING_STEPS) matrix-clang++ matrix-g++ matrix-clang matrix-gcc $(SUITES:%=asan-%) $(THREADS:%=tsan-%) \
     compile-fail-g++ compile-fail-clang++ compile-fail-gcc compile-fail-clang \
     depgraph make-demo selftest setup install bench mkloader readme examples-gcc examples-clang \
-    adapters-gcc adapters-clang adapters-g++ adapters-clang++ parts-gcc parts-clang symbols-gcc symbols-clang names shape format parameters version amalgamate golden \
+    adapters-gcc adapters-clang adapters-g++ adapters-clang++ parts-gcc parts-clang symbols-gcc symbols-clang everything misra m32-gcc m32-clang names shape format parameters version amalgamate golden \
     $(SUITES:%=plain-%)
 # A figure, not a verdict on code: measured by itself, before the others use the machine.
 ALONE_STEPS := compile-time
@@ -82,6 +82,10 @@ step/models:
 	@$(STEP) models $(PYTHON) tests/models/run.py
 step/format step/shape step/names step/parameters step/readme step/install step/bench step/selftest step/setup: step/%:
 	@$(STEP) $* tests/tools/$*
+step/everything step/misra: step/%:
+	@$(STEP) $* tests/tools/$*
+step/m32-gcc step/m32-clang: step/m32-%:
+	@$(STEP) m32-$* tests/tools/m32 $*
 step/version:
 	@$(STEP) version tests/tools/version --check
 step/compile-time:

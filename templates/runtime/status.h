@@ -50,7 +50,7 @@ static inline const char *dload_strerror(dload_status status)
 #define DLOAD_I_STATUS_TEXT(name, value, text) \
     case DLOAD_##name:                         \
         return text;
-    switch (status) {
+    switch ((int)status) {
         DLOAD_I_STATUS_MAP(DLOAD_I_STATUS_TEXT)
     default:
         break;
@@ -66,7 +66,7 @@ static inline const char *dload_status_name(dload_status status)
 #define DLOAD_I_STATUS_NAME(name, value, text) \
     case DLOAD_##name:                         \
         return #name;
-    switch (status) {
+    switch ((int)status) {
         DLOAD_I_STATUS_MAP(DLOAD_I_STATUS_NAME)
     default:
         break;

@@ -196,7 +196,7 @@ typedef enum dload_status {
 /* The text of a status: constant, never NULL, nothing to free. Any thread; O(number of codes). */
 static inline const char *dload_strerror(dload_status status)
 {
-    switch (status) {
+    switch ((int)status) {
         case DLOAD_OK:
         return "ok";
     case DLOAD_STALE:
@@ -256,7 +256,7 @@ static inline const char *dload_strerror(dload_status status)
 /* The name of a status ("EAGAIN"), for logs and metrics; "EUSER" for codes of the user's own. */
 static inline const char *dload_status_name(dload_status status)
 {
-    switch (status) {
+    switch ((int)status) {
         case DLOAD_OK:
         return "OK";
     case DLOAD_STALE:
