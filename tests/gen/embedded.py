@@ -18,6 +18,7 @@ OTHERS = [  # what else the profile allows
     ("id128", "key = id128\nvalue = struct sample\ncapacity = 100\n"), ("fifo", "key = int8_t\nvalue = void *\nevict = fifo\n"),
     ("forever", "key = uint32_t\nvalue = uint64_t\nttl = no\nevict = none\n"),
     ("counted", "key = uint64_t\nvalue = float\nstats = yes\nclock = env\n"),
+    ("guarded", "key = uint32_t\nvalue = struct sample\nlock = custom\n"),
     ("wide", "key = bool\nvalue = struct sample\nevict = auto\nlock = none\nmax_queue = 9\n"),
 ]
 LARGE = [  # ... and on cores that have more: these need the compiler's library for 64 bits
@@ -107,7 +108,10 @@ def other_loaders(temporary):
         spec, header = os.path.join(temporary, name + ".ini"), os.path.join(temporary, name + "s.h")
         types = 'include = "own.h"\n'
         write(os.path.join(temporary, "own.h"), '#include "gen/sensor.h"\nstatic inline uint32_t heaviness(const struct sample *s)\n'
-                                                "{\n    return s->number;\n}\n")
+                                                "{\n    return s->number;\n}\n#define DLOAD_CUSTOM_TYPE char\n"
+                                                "#define DLOAD_CUSTOM_INIT(p) ((void)(p))\n"
+                                                "#define DLOAD_CUSTOM_ENTER(p) ((void)(*(p) = 1))\n"
+                                                "#define DLOAD_CUSTOM_LEAVE(p) ((void)(*(p) = 0))\n")
         write(spec, "[%ss]\nprofile = embedded\n%s%s" % (name, keys, types))
         succeeded(mkloader(spec, "--expand", "-o", temporary))
         unit = os.path.join(temporary, name + ".c")
