@@ -394,17 +394,28 @@ int memcmp(const void *a, const void *b, size_t n_bytes);
 #define DLOAD_I_JOIN_(name, word) name##_##word
 #define DLOAD_I_JOIN(name, word)  DLOAD_I_JOIN_(name, word)
 
-#if defined(__GNUC__) || defined(__clang__)
-#define DLOAD_I_UNUSED   __attribute__((__unused__))
-#define DLOAD_I_INLINE   __attribute__((__unused__, __always_inline__)) static inline
-#define DLOAD_I_NOINLINE __attribute__((__unused__, __noinline__)) static
+#if defined(__TINYC__)
+/* Knows neither atomics nor variables of a thread's own: loaders of one thread, DLOAD_LOCK_NONE. */
+#define DLOAD_I_ONE_THREAD 1
+#define DLOAD_I_UNUSED
+#define DLOAD_I_INLINE      static inline
+#define DLOAD_I_NOINLINE    static
+#define DLOAD_I_COLD        static
+#define DLOAD_I_LIKELY(x)   (x)
+#define DLOAD_I_UNLIKELY(x) (x)
+#define DLOAD_I_PREFETCH(p) ((void)(p))
+#elif defined(__GNUC__) || defined(__clang__)
+#define DLOAD_I_ONE_THREAD  0
+#define DLOAD_I_UNUSED      __attribute__((__unused__))
+#define DLOAD_I_INLINE      __attribute__((__unused__, __always_inline__)) static inline
+#define DLOAD_I_NOINLINE    __attribute__((__unused__, __noinline__)) static
 /* What a program runs once, or when something is wrong: small rather than fast. */
 #define DLOAD_I_COLD        __attribute__((__unused__, __noinline__, __cold__)) static
 #define DLOAD_I_LIKELY(x)   __builtin_expect(!!(x), 1)
 #define DLOAD_I_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define DLOAD_I_PREFETCH(p) __builtin_prefetch((p), 0, 3)
 #else
-#error "dataloader.h: this compiler is not supported yet: gcc and clang are"
+#error "dataloader.h: this compiler is not supported yet: gcc, clang and tcc are"
 #endif
 #define DLOAD_I_LOCAL DLOAD_I_UNUSED static
 
@@ -427,14 +438,20 @@ int memcmp(const void *a, const void *b, size_t n_bytes);
 #define DLOAD_I_WIDE_ATOMICS 0
 #endif
 /* Is there a compare-and-swap? A core without has no second processor. */
-#if !DLOAD_FREESTANDING || (defined(__GCC_ATOMIC_INT_LOCK_FREE) && __GCC_ATOMIC_INT_LOCK_FREE == 2)
+#if DLOAD_I_ONE_THREAD
+#define DLOAD_I_SWAPS 0
+#elif !DLOAD_FREESTANDING || \
+    (defined(__GCC_ATOMIC_INT_LOCK_FREE) && __GCC_ATOMIC_INT_LOCK_FREE == 2)
 #define DLOAD_I_SWAPS 1
 #else
 #define DLOAD_I_SWAPS 0
 #endif
 
 /* Atomics on plain fields: _Atomic in a struct would keep C++ out. */
-#if !DLOAD_I_WIDE_ATOMICS
+#if DLOAD_I_ONE_THREAD
+#define DLOAD_I_LOAD_AS(p, order)     (*(p))
+#define DLOAD_I_STORE_AS(p, v, order) ((void)(*(p) = (v)))
+#elif !DLOAD_I_WIDE_ATOMICS
 /* Eight bytes would be a call into a library that may not be there. They are under a lock, or do no harm when
  * torn (of an address only one half is not 0); a time that is read without one is a dload_i_moment. */
 #define DLOAD_I_LOAD_AS(p, order) \
@@ -459,6 +476,24 @@ int memcmp(const void *a, const void *b, size_t n_bytes);
 #else
 #define DLOAD_I_ADD(p, v) __atomic_add_fetch((p), (v), __ATOMIC_RELAXED)
 #define DLOAD_I_SUB(p, v) __atomic_sub_fetch((p), (v), __ATOMIC_ACQ_REL)
+#endif
+
+/* The rest of what threads need; where there is one, things as they are. */
+#if DLOAD_I_ONE_THREAD
+#define DLOAD_I_ADD_ORDERED(p, v) DLOAD_I_ADD(p, v)
+#define DLOAD_I_SUB_ORDERED(p, v) DLOAD_I_SUB(p, v)
+#define DLOAD_I_TAKE(p)           (*(p) != 0 || (*(p) = 1, false))
+#define DLOAD_I_COMPILER_FENCE()  ((void)0)
+#define DLOAD_I_OF_PROGRAM        static
+#define DLOAD_I_OF_THREAD         static
+#else
+#define DLOAD_I_ADD_ORDERED(p, v) __atomic_add_fetch((p), (v), __ATOMIC_SEQ_CST)
+#define DLOAD_I_SUB_ORDERED(p, v) __atomic_sub_fetch((p), (v), __ATOMIC_SEQ_CST)
+#define DLOAD_I_TAKE(p)           (__atomic_exchange_n((p), 1u, __ATOMIC_ACQUIRE) != 0)
+#define DLOAD_I_COMPILER_FENCE()  __atomic_signal_fence(__ATOMIC_SEQ_CST)
+/* A variable that all translation units share, and one of each thread. */
+#define DLOAD_I_OF_PROGRAM        __attribute__((__weak__))
+#define DLOAD_I_OF_THREAD         __attribute__((__weak__)) __thread
 #endif
 
 /* A time that one writer at a time sets, and never back, while others read it without a lock. */
@@ -500,7 +535,8 @@ DLOAD_I_INLINE void dload_i_moment_set(dload_i_moment *m, uint64_t now_ns)
 /* Tells the processor that this is a waiting loop. */
 DLOAD_I_INLINE void dload_i_pause(void)
 {
-#if defined(__x86_64__) || defined(__i386__)
+#if DLOAD_I_ONE_THREAD
+#elif defined(__x86_64__) || defined(__i386__)
     __builtin_ia32_pause();
 #elif defined(__aarch64__)
     __asm__ __volatile__("yield" ::: "memory");
@@ -510,7 +546,8 @@ DLOAD_I_INLINE void dload_i_pause(void)
 /* The index of the lowest set bit; x is not 0. */
 DLOAD_I_INLINE uint32_t dload_i_ctz32(uint32_t x)
 {
-#if DLOAD_FREESTANDING && !defined(__x86_64__) && !defined(__i386__) && !defined(__aarch64__)
+#if DLOAD_I_ONE_THREAD || \
+    (DLOAD_FREESTANDING && !defined(__x86_64__) && !defined(__i386__) && !defined(__aarch64__))
     /* Without an instruction for it the compiler would call into libgcc. */
     uint32_t n = 0;
     for (; (x & 0xffu) == 0; x >>= 8)
@@ -1014,7 +1051,11 @@ DLOAD_I_LOCAL void dload_i_host_free(void *ctx, void *p, size_t n_bytes)
 /* A thread is known by the address of a variable of its own. */
 DLOAD_I_LOCAL uint64_t dload_i_host_self(void *ctx)
 {
+#if DLOAD_I_ONE_THREAD
+    static char mine;
+#else
     static __thread char mine;
+#endif
     (void)ctx;
     return (uint64_t)(uintptr_t)&mine;
 }
@@ -1662,8 +1703,7 @@ DLOAD_I_NOINLINE void dload_i_spin_slow(dload_i_spin *lock)
 {
     for (unsigned round = 0;; round++) {
         /* Look before trying, so that waiting threads share the line instead of fighting for it. */
-        if (DLOAD_I_LOAD_RELAXED(&lock->taken) == 0 &&
-            __atomic_exchange_n(&lock->taken, 1u, __ATOMIC_ACQUIRE) == 0)
+        if (DLOAD_I_LOAD_RELAXED(&lock->taken) == 0 && !DLOAD_I_TAKE(&lock->taken))
             return;
         dload_i_spin_yield(round);
     }
@@ -1671,7 +1711,7 @@ DLOAD_I_NOINLINE void dload_i_spin_slow(dload_i_spin *lock)
 
 DLOAD_I_INLINE void dload_i_spin_lock(dload_i_spin *lock)
 {
-    if (DLOAD_I_UNLIKELY(__atomic_exchange_n(&lock->taken, 1u, __ATOMIC_ACQUIRE) != 0))
+    if (DLOAD_I_UNLIKELY(DLOAD_I_TAKE(&lock->taken)))
         dload_i_spin_slow(lock);
 }
 
@@ -1742,12 +1782,12 @@ typedef struct dload_i_busy {
 DLOAD_I_INLINE void dload_i_busy_begin(dload_i_busy *busy)
 {
     busy->is = 1;
-    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    DLOAD_I_COMPILER_FENCE();
 }
 
 DLOAD_I_INLINE void dload_i_busy_end(dload_i_busy *busy)
 {
-    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    DLOAD_I_COMPILER_FENCE();
     busy->is = 0;
 }
 
@@ -1755,7 +1795,7 @@ DLOAD_I_INLINE void dload_i_busy_end(dload_i_busy *busy)
 DLOAD_I_INLINE bool dload_i_busy_not(const dload_i_busy *busy)
 {
     bool quiet = busy->is == 0;
-    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    DLOAD_I_COMPILER_FENCE();
     return quiet;
 }
 
@@ -4830,9 +4870,9 @@ DLOAD_I_INLINE void dload_i_nest_end(dload_i_core *c)
 extern "C" {
 #endif
 /* The innermost batch whose function runs in this thread. */
-__attribute__((__weak__)) __thread struct dload_i_batch *dload_i_nest_current;
+DLOAD_I_OF_THREAD struct dload_i_batch *dload_i_nest_current;
 /* Guards nested of every batch, and is held while arrows are followed. */
-__attribute__((__weak__)) dload_i_spin dload_i_nest_lock;
+DLOAD_I_OF_PROGRAM dload_i_spin dload_i_nest_lock;
 #ifdef __cplusplus
 }
 #endif
@@ -4969,7 +5009,7 @@ DLOAD_I_LOCAL void dload_i_uncount(dload_i_core *c, dload_i_parker *p)
     (void)p; /* no crews there */
 #else
     if (p->counted)
-        (void)__atomic_sub_fetch(&c->registry->crew, 1u, __ATOMIC_SEQ_CST);
+        (void)DLOAD_I_SUB_ORDERED(&c->registry->crew, 1u);
     p->counted = false;
 #endif
 }
@@ -5965,7 +6005,7 @@ DLOAD_I_INLINE bool dload_i_crew_park(dload_i_core *c, dload_i_parker *p)
 extern "C" {
 #endif
 /* The registry that this thread joined. Shared by all translation units, as in nest.h. */
-__attribute__((__weak__)) __thread dload_registry *dload_i_crew_mine;
+DLOAD_I_OF_THREAD dload_registry *dload_i_crew_mine;
 #ifdef __cplusplus
 }
 #endif
@@ -6058,7 +6098,7 @@ DLOAD_I_NOINLINE bool dload_i_crew_park_last(dload_i_core *c, dload_i_parker *p)
 {
     dload_registry *r = c->registry;
     p->counted = true;
-    if (!dload_i_crew_idle(__atomic_add_fetch(&r->crew, 1u, __ATOMIC_SEQ_CST)))
+    if (!dload_i_crew_idle(DLOAD_I_ADD_ORDERED(&r->crew, 1u)))
         return false;
     dload_i_core_unlock(c);
     dload_i_spin_lock(&r->round);
@@ -6089,7 +6129,7 @@ DLOAD_I_LOCAL dload_status dload_registry_join(dload_registry *r)
         return r == NULL ? DLOAD_EINVAL : DLOAD_EBUSY;
     dload_i_crew_mine = r;
     DLOAD_I_STORE_RELEASE(&r->park, &dload_i_crew_park_last);
-    (void)__atomic_add_fetch(&r->crew, DLOAD_I_CREW_ONE, __ATOMIC_SEQ_CST);
+    (void)DLOAD_I_ADD_ORDERED(&r->crew, DLOAD_I_CREW_ONE);
     return DLOAD_OK;
 }
 
@@ -6099,7 +6139,7 @@ DLOAD_I_LOCAL void dload_i_crew_desert(dload_i_core *c, dload_i_parker *p)
 {
     dload_i_uncount(c, p);
     if (dload_i_crew_mine != NULL)
-        (void)__atomic_sub_fetch(&dload_i_crew_mine->crew, DLOAD_I_CREW_ONE, __ATOMIC_SEQ_CST);
+        (void)DLOAD_I_SUB_ORDERED(&dload_i_crew_mine->crew, DLOAD_I_CREW_ONE);
     dload_i_crew_mine = NULL;
 }
 
@@ -6112,13 +6152,13 @@ DLOAD_I_LOCAL dload_status dload_registry_leave(dload_registry *r)
         return DLOAD_EINVAL;
     dload_i_crew_mine = NULL;
     for (;;) {
-        uint32_t crew = __atomic_sub_fetch(&r->crew, DLOAD_I_CREW_ONE, __ATOMIC_SEQ_CST);
+        uint32_t crew = DLOAD_I_SUB_ORDERED(&r->crew, DLOAD_I_CREW_ONE);
         if (crew == 0 || !dload_i_crew_idle(crew))
             return DLOAD_OK;
         dload_i_spin_lock(&r->round);
         bool found = dload_i_crew_gather(r);
         if (found) /* it is still there while it sends for the others, and then leaves once more */
-            (void)__atomic_add_fetch(&r->crew, DLOAD_I_CREW_ONE, __ATOMIC_SEQ_CST);
+            (void)DLOAD_I_ADD_ORDERED(&r->crew, DLOAD_I_CREW_ONE);
         dload_i_spin_unlock(&r->round);
         if (!found)
             return DLOAD_OK;
@@ -8153,6 +8193,9 @@ DLOAD_I_LOCAL uint64_t dload_i_ask_pause(uint64_t pause_ns, uint64_t salt)
 #if DLOAD_LOCK < DLOAD_LOCK_NONE || DLOAD_LOCK > DLOAD_LOCK_CUSTOM
 #error \
     "dataloader.h: DLOAD_LOCK must be DLOAD_LOCK_NONE, DLOAD_LOCK_SPIN, DLOAD_LOCK_PTHREAD or DLOAD_LOCK_CUSTOM"
+#endif
+#if DLOAD_I_ONE_THREAD && DLOAD_LOCK != DLOAD_LOCK_NONE
+#error "dataloader.h: DLOAD_LOCK must be DLOAD_LOCK_NONE with tcc, which has no atomics"
 #endif
 #if DLOAD_LOCK == DLOAD_LOCK_PTHREAD && DLOAD_FREESTANDING
 #error \

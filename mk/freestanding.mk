@@ -1,7 +1,7 @@
 # The loader where there is no operating system: tests/freestanding, run by QEMU. See tests/tools/freestanding.
 
 # What is not a host first: it takes longest.
-FREESTANDING_TARGETS := m0 rv32imac m3 m4f rv64imac s390x m32 clang gcc
+FREESTANDING_TARGETS := m0 rv32imac m3 m4f rv64imac s390x m32 clang tcc gcc
 FREESTANDING_STEPS := $(FREESTANDING_TARGETS:%=freestanding-%) freestanding-gate freestanding-interrupts freestanding-selftest \
     freestanding-same firmware
 

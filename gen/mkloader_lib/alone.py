@@ -24,7 +24,7 @@ INTEGER = re.compile(r"(?:[0-9]\w*|U?INT\d+_C|U?INT\d*_MAX|SIZE_MAX|size_t|uint\
 UNIT = {"DLOAD_FREESTANDING": "1", "DLOAD_XXHASH": "0", "DLOAD_NO_SIMD": "1", "DLOAD_LARGE_PAGES": "0",
         "DLOAD_LOOSE_POINTERS": "0"}
 # What the compiler would say: gcc or clang, for a core of which nothing special is known, where size counts.
-TARGET = {"__GNUC__": 1, "_WIN32": 0, "__linux__": 0, "__APPLE__": 0, "__x86_64__": 0, "__i386__": 0,
+TARGET = {"__GNUC__": 1, "__TINYC__": 0, "_WIN32": 0, "__linux__": 0, "__APPLE__": 0, "__x86_64__": 0, "__i386__": 0,
           "__aarch64__": 0, "__SSE2__": 0, "__ARM_NEON": 0, "__OPTIMIZE__": 1, "__OPTIMIZE_SIZE__": 1,
           "__GCC_ATOMIC_LLONG_LOCK_FREE": 0}
 # Stay macros: C and C++ spell an assertion differently, and the checks are the user's to define.

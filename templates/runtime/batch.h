@@ -42,7 +42,7 @@ DLOAD_I_LOCAL void dload_i_uncount(dload_i_core *c, dload_i_parker *p)
     (void)p; /* no crews there */
 #else
     if (p->counted)
-        (void)__atomic_sub_fetch(&c->registry->crew, 1u, __ATOMIC_SEQ_CST);
+        (void)DLOAD_I_SUB_ORDERED(&c->registry->crew, 1u);
     p->counted = false;
 #endif
 }

@@ -16,12 +16,12 @@ typedef struct dload_i_busy {
 DLOAD_I_INLINE void dload_i_busy_begin(dload_i_busy *busy)
 {
     busy->is = 1;
-    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    DLOAD_I_COMPILER_FENCE();
 }
 
 DLOAD_I_INLINE void dload_i_busy_end(dload_i_busy *busy)
 {
-    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    DLOAD_I_COMPILER_FENCE();
     busy->is = 0;
 }
 
@@ -29,7 +29,7 @@ DLOAD_I_INLINE void dload_i_busy_end(dload_i_busy *busy)
 DLOAD_I_INLINE bool dload_i_busy_not(const dload_i_busy *busy)
 {
     bool quiet = busy->is == 0;
-    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    DLOAD_I_COMPILER_FENCE();
     return quiet;
 }
 

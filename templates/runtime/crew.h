@@ -39,7 +39,7 @@ DLOAD_I_INLINE bool dload_i_crew_park(dload_i_core *c, dload_i_parker *p)
 extern "C" {
 #endif
 /* The registry that this thread joined. Shared by all translation units, as in nest.h. */
-__attribute__((__weak__)) __thread dload_registry *dload_i_crew_mine;
+DLOAD_I_OF_THREAD dload_registry *dload_i_crew_mine;
 #ifdef __cplusplus
 }
 #endif
@@ -132,7 +132,7 @@ DLOAD_I_NOINLINE bool dload_i_crew_park_last(dload_i_core *c, dload_i_parker *p)
 {
     dload_registry *r = c->registry;
     p->counted = true;
-    if (!dload_i_crew_idle(__atomic_add_fetch(&r->crew, 1u, __ATOMIC_SEQ_CST)))
+    if (!dload_i_crew_idle(DLOAD_I_ADD_ORDERED(&r->crew, 1u)))
         return false;
     dload_i_core_unlock(c);
     dload_i_spin_lock(&r->round);
@@ -163,7 +163,7 @@ DLOAD_I_LOCAL dload_status dload_registry_join(dload_registry *r)
         return r == NULL ? DLOAD_EINVAL : DLOAD_EBUSY;
     dload_i_crew_mine = r;
     DLOAD_I_STORE_RELEASE(&r->park, &dload_i_crew_park_last);
-    (void)__atomic_add_fetch(&r->crew, DLOAD_I_CREW_ONE, __ATOMIC_SEQ_CST);
+    (void)DLOAD_I_ADD_ORDERED(&r->crew, DLOAD_I_CREW_ONE);
     return DLOAD_OK;
 }
 
@@ -173,7 +173,7 @@ DLOAD_I_LOCAL void dload_i_crew_desert(dload_i_core *c, dload_i_parker *p)
 {
     dload_i_uncount(c, p);
     if (dload_i_crew_mine != NULL)
-        (void)__atomic_sub_fetch(&dload_i_crew_mine->crew, DLOAD_I_CREW_ONE, __ATOMIC_SEQ_CST);
+        (void)DLOAD_I_SUB_ORDERED(&dload_i_crew_mine->crew, DLOAD_I_CREW_ONE);
     dload_i_crew_mine = NULL;
 }
 
@@ -186,13 +186,13 @@ DLOAD_I_LOCAL dload_status dload_registry_leave(dload_registry *r)
         return DLOAD_EINVAL;
     dload_i_crew_mine = NULL;
     for (;;) {
-        uint32_t crew = __atomic_sub_fetch(&r->crew, DLOAD_I_CREW_ONE, __ATOMIC_SEQ_CST);
+        uint32_t crew = DLOAD_I_SUB_ORDERED(&r->crew, DLOAD_I_CREW_ONE);
         if (crew == 0 || !dload_i_crew_idle(crew))
             return DLOAD_OK;
         dload_i_spin_lock(&r->round);
         bool found = dload_i_crew_gather(r);
         if (found) /* it is still there while it sends for the others, and then leaves once more */
-            (void)__atomic_add_fetch(&r->crew, DLOAD_I_CREW_ONE, __ATOMIC_SEQ_CST);
+            (void)DLOAD_I_ADD_ORDERED(&r->crew, DLOAD_I_CREW_ONE);
         dload_i_spin_unlock(&r->round);
         if (!found)
             return DLOAD_OK;

@@ -204,7 +204,11 @@ DLOAD_I_LOCAL void dload_i_host_free(void *ctx, void *p, size_t n_bytes)
 /* A thread is known by the address of a variable of its own. */
 DLOAD_I_LOCAL uint64_t dload_i_host_self(void *ctx)
 {
+#if DLOAD_I_ONE_THREAD
+    static char mine;
+#else
     static __thread char mine;
+#endif
     (void)ctx;
     return (uint64_t)(uintptr_t)&mine;
 }

@@ -133,8 +133,7 @@ DLOAD_I_NOINLINE void dload_i_spin_slow(dload_i_spin *lock)
 {
     for (unsigned round = 0;; round++) {
         /* Look before trying, so that waiting threads share the line instead of fighting for it. */
-        if (DLOAD_I_LOAD_RELAXED(&lock->taken) == 0 &&
-            __atomic_exchange_n(&lock->taken, 1u, __ATOMIC_ACQUIRE) == 0)
+        if (DLOAD_I_LOAD_RELAXED(&lock->taken) == 0 && !DLOAD_I_TAKE(&lock->taken))
             return;
         dload_i_spin_yield(round);
     }
@@ -142,7 +141,7 @@ DLOAD_I_NOINLINE void dload_i_spin_slow(dload_i_spin *lock)
 
 DLOAD_I_INLINE void dload_i_spin_lock(dload_i_spin *lock)
 {
-    if (DLOAD_I_UNLIKELY(__atomic_exchange_n(&lock->taken, 1u, __ATOMIC_ACQUIRE) != 0))
+    if (DLOAD_I_UNLIKELY(DLOAD_I_TAKE(&lock->taken)))
         dload_i_spin_slow(lock);
 }
 

@@ -67,9 +67,9 @@ DLOAD_I_INLINE void dload_i_nest_end(dload_i_core *c)
 extern "C" {
 #endif
 /* The innermost batch whose function runs in this thread. */
-__attribute__((__weak__)) __thread struct dload_i_batch *dload_i_nest_current;
+DLOAD_I_OF_THREAD struct dload_i_batch *dload_i_nest_current;
 /* Guards nested of every batch, and is held while arrows are followed. */
-__attribute__((__weak__)) dload_i_spin dload_i_nest_lock;
+DLOAD_I_OF_PROGRAM dload_i_spin dload_i_nest_lock;
 #ifdef __cplusplus
 }
 #endif

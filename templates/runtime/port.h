@@ -102,17 +102,28 @@ int memcmp(const void *a, const void *b, size_t n_bytes);
 #define DLOAD_I_JOIN_(name, word) name##_##word
 #define DLOAD_I_JOIN(name, word)  DLOAD_I_JOIN_(name, word)
 
-#if defined(__GNUC__) || defined(__clang__)
-#define DLOAD_I_UNUSED   __attribute__((__unused__))
-#define DLOAD_I_INLINE   __attribute__((__unused__, __always_inline__)) static inline
-#define DLOAD_I_NOINLINE __attribute__((__unused__, __noinline__)) static
+#if defined(__TINYC__)
+/* Knows neither atomics nor variables of a thread's own: loaders of one thread, DLOAD_LOCK_NONE. */
+#define DLOAD_I_ONE_THREAD 1
+#define DLOAD_I_UNUSED
+#define DLOAD_I_INLINE      static inline
+#define DLOAD_I_NOINLINE    static
+#define DLOAD_I_COLD        static
+#define DLOAD_I_LIKELY(x)   (x)
+#define DLOAD_I_UNLIKELY(x) (x)
+#define DLOAD_I_PREFETCH(p) ((void)(p))
+#elif defined(__GNUC__) || defined(__clang__)
+#define DLOAD_I_ONE_THREAD  0
+#define DLOAD_I_UNUSED      __attribute__((__unused__))
+#define DLOAD_I_INLINE      __attribute__((__unused__, __always_inline__)) static inline
+#define DLOAD_I_NOINLINE    __attribute__((__unused__, __noinline__)) static
 /* What a program runs once, or when something is wrong: small rather than fast. */
 #define DLOAD_I_COLD        __attribute__((__unused__, __noinline__, __cold__)) static
 #define DLOAD_I_LIKELY(x)   __builtin_expect(!!(x), 1)
 #define DLOAD_I_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define DLOAD_I_PREFETCH(p) __builtin_prefetch((p), 0, 3)
 #else
-#error "dataloader.h: this compiler is not supported yet: gcc and clang are"
+#error "dataloader.h: this compiler is not supported yet: gcc, clang and tcc are"
 #endif
 #define DLOAD_I_LOCAL DLOAD_I_UNUSED static
 
@@ -135,14 +146,20 @@ int memcmp(const void *a, const void *b, size_t n_bytes);
 #define DLOAD_I_WIDE_ATOMICS 0
 #endif
 /* Is there a compare-and-swap? A core without has no second processor. */
-#if !DLOAD_FREESTANDING || (defined(__GCC_ATOMIC_INT_LOCK_FREE) && __GCC_ATOMIC_INT_LOCK_FREE == 2)
+#if DLOAD_I_ONE_THREAD
+#define DLOAD_I_SWAPS 0
+#elif !DLOAD_FREESTANDING || \
+    (defined(__GCC_ATOMIC_INT_LOCK_FREE) && __GCC_ATOMIC_INT_LOCK_FREE == 2)
 #define DLOAD_I_SWAPS 1
 #else
 #define DLOAD_I_SWAPS 0
 #endif
 
 /* Atomics on plain fields: _Atomic in a struct would keep C++ out. */
-#if !DLOAD_I_WIDE_ATOMICS
+#if DLOAD_I_ONE_THREAD
+#define DLOAD_I_LOAD_AS(p, order)     (*(p))
+#define DLOAD_I_STORE_AS(p, v, order) ((void)(*(p) = (v)))
+#elif !DLOAD_I_WIDE_ATOMICS
 /* Eight bytes would be a call into a library that may not be there. They are under a lock, or do no harm when
  * torn (of an address only one half is not 0); a time that is read without one is a dload_i_moment. */
 #define DLOAD_I_LOAD_AS(p, order) \
@@ -167,6 +184,24 @@ int memcmp(const void *a, const void *b, size_t n_bytes);
 #else
 #define DLOAD_I_ADD(p, v) __atomic_add_fetch((p), (v), __ATOMIC_RELAXED)
 #define DLOAD_I_SUB(p, v) __atomic_sub_fetch((p), (v), __ATOMIC_ACQ_REL)
+#endif
+
+/* The rest of what threads need; where there is one, things as they are. */
+#if DLOAD_I_ONE_THREAD
+#define DLOAD_I_ADD_ORDERED(p, v) DLOAD_I_ADD(p, v)
+#define DLOAD_I_SUB_ORDERED(p, v) DLOAD_I_SUB(p, v)
+#define DLOAD_I_TAKE(p)           (*(p) != 0 || (*(p) = 1, false))
+#define DLOAD_I_COMPILER_FENCE()  ((void)0)
+#define DLOAD_I_OF_PROGRAM        static
+#define DLOAD_I_OF_THREAD         static
+#else
+#define DLOAD_I_ADD_ORDERED(p, v) __atomic_add_fetch((p), (v), __ATOMIC_SEQ_CST)
+#define DLOAD_I_SUB_ORDERED(p, v) __atomic_sub_fetch((p), (v), __ATOMIC_SEQ_CST)
+#define DLOAD_I_TAKE(p)           (__atomic_exchange_n((p), 1u, __ATOMIC_ACQUIRE) != 0)
+#define DLOAD_I_COMPILER_FENCE()  __atomic_signal_fence(__ATOMIC_SEQ_CST)
+/* A variable that all translation units share, and one of each thread. */
+#define DLOAD_I_OF_PROGRAM        __attribute__((__weak__))
+#define DLOAD_I_OF_THREAD         __attribute__((__weak__)) __thread
 #endif
 
 /* A time that one writer at a time sets, and never back, while others read it without a lock. */
@@ -208,7 +243,8 @@ DLOAD_I_INLINE void dload_i_moment_set(dload_i_moment *m, uint64_t now_ns)
 /* Tells the processor that this is a waiting loop. */
 DLOAD_I_INLINE void dload_i_pause(void)
 {
-#if defined(__x86_64__) || defined(__i386__)
+#if DLOAD_I_ONE_THREAD
+#elif defined(__x86_64__) || defined(__i386__)
     __builtin_ia32_pause();
 #elif defined(__aarch64__)
     __asm__ __volatile__("yield" ::: "memory");
@@ -218,7 +254,8 @@ DLOAD_I_INLINE void dload_i_pause(void)
 /* The index of the lowest set bit; x is not 0. */
 DLOAD_I_INLINE uint32_t dload_i_ctz32(uint32_t x)
 {
-#if DLOAD_FREESTANDING && !defined(__x86_64__) && !defined(__i386__) && !defined(__aarch64__)
+#if DLOAD_I_ONE_THREAD || \
+    (DLOAD_FREESTANDING && !defined(__x86_64__) && !defined(__i386__) && !defined(__aarch64__))
     /* Without an instruction for it the compiler would call into libgcc. */
     uint32_t n = 0;
     for (; (x & 0xffu) == 0; x >>= 8)

@@ -27,6 +27,9 @@
 #error \
     "dataloader.h: DLOAD_LOCK must be DLOAD_LOCK_NONE, DLOAD_LOCK_SPIN, DLOAD_LOCK_PTHREAD or DLOAD_LOCK_CUSTOM"
 #endif
+#if DLOAD_I_ONE_THREAD && DLOAD_LOCK != DLOAD_LOCK_NONE
+#error "dataloader.h: DLOAD_LOCK must be DLOAD_LOCK_NONE with tcc, which has no atomics"
+#endif
 #if DLOAD_LOCK == DLOAD_LOCK_PTHREAD && DLOAD_FREESTANDING
 #error \
     "dataloader.h: DLOAD_LOCK_PTHREAD needs a hosted build: DLOAD_FREESTANDING allows NONE, SPIN and CUSTOM"

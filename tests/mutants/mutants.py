@@ -865,9 +865,9 @@ mutant("crew_counted_too_long", "runtime/run.h",
        "    if (!p->asleep)",
        "test_crew_threads:PTHREAD")
 mutant("crew_last_sleeps", "runtime/crew.h",
-       "    if (!dload_i_crew_idle(__atomic_add_fetch(&r->crew, 1u, __ATOMIC_SEQ_CST)))\n"
+       "    if (!dload_i_crew_idle(DLOAD_I_ADD_ORDERED(&r->crew, 1u)))\n"
        "        return false;\n",
-       "    __atomic_add_fetch(&r->crew, 1u, __ATOMIC_SEQ_CST);\n"
+       "    DLOAD_I_ADD_ORDERED(&r->crew, 1u);\n"
        "    if (true)\n"
        "        return false;\n",
        "test_crew:PTHREAD")
@@ -880,8 +880,8 @@ mutant("crew_leaver_sends_nothing", "runtime/crew.h",
        "        if (true)\n",
        "test_crew:PTHREAD")
 mutant("crew_leaver_stays", "runtime/crew.h",
-       "        uint32_t crew = __atomic_sub_fetch(&r->crew, DLOAD_I_CREW_ONE, __ATOMIC_SEQ_CST);\n",
-       "        uint32_t crew = __atomic_sub_fetch(&r->crew, 0u, __ATOMIC_SEQ_CST);\n",
+       "        uint32_t crew = DLOAD_I_SUB_ORDERED(&r->crew, DLOAD_I_CREW_ONE);\n",
+       "        uint32_t crew = DLOAD_I_SUB_ORDERED(&r->crew, 0u);\n",
        "test_crew:PTHREAD")
 mutant("crew_callbacks_forgotten", "runtime/crew.h",
        "            (void)dload_i_run(c, dload_i_queue_pop(c, before));\n"

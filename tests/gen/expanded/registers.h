@@ -138,9 +138,9 @@ void *memset(void *to, int byte, size_t n_bytes);
 #define DLOAD_FRESH     2u /* fetch even when the cache has it */
 #define DLOAD_PIN       4u /* _prime: the entry is not evicted; see _pin */
 
-#define DLOAD_I_UNUSED   __attribute__((__unused__))
-#define DLOAD_I_INLINE   __attribute__((__unused__, __always_inline__)) static inline
-#define DLOAD_I_NOINLINE __attribute__((__unused__, __noinline__)) static
+#define DLOAD_I_UNUSED      __attribute__((__unused__))
+#define DLOAD_I_INLINE      __attribute__((__unused__, __always_inline__)) static inline
+#define DLOAD_I_NOINLINE    __attribute__((__unused__, __noinline__)) static
 
 #define DLOAD_I_LOCAL DLOAD_I_UNUSED static
 
