@@ -10150,7 +10150,8 @@ typedef struct DLOAD_I_FN(cache) {
     const dload_env *env;
     uint64_t ttl_ns;
     uint64_t manual_ns;   /* DLOAD_CLOCK_MANUAL: what _cache_advance said last */
-    uint32_t n_shards;    /* 1; 0 = caching is off */
+    uint16_t n_shards;    /* 1; 0 = caching is off */
+    uint16_t n_locks;     /* 1, also when it is off; 0 = destroyed */
     uint32_t jitter_part; /* of the TTL, in 2^16ths */
     uint32_t seed;        /* of the jitter when env->random is NULL */
     uint32_t fork_epoch;  /* with a lock: of the process it was made in */
@@ -13461,19 +13462,19 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_init)(DLOAD_I_CACHE *c,
     s->heads = dload_i_no_chains();
     if (!DLOAD_I_LOCK_INIT(&s->lock))
         return DLOAD_ENOMEM;
+    c->n_locks = 1;
     if (capacity == DLOAD_NO_CACHE)
         return DLOAD_OK;
     if (cfg.ttl_jitter_pct > 90 || cfg.idle_ttl_ns != 0 || cfg.shards > 256 ||
         capacity > DLOAD_I_COMPACT_MAX || c->env->alloc == NULL || c->env->free == NULL) {
-        DLOAD_I_LOCK_DESTROY(&s->lock);
+        (void)DLOAD_I_FN(cache_destroy)(c);
         return DLOAD_EINVAL;
     }
     s->cap = (uint16_t)capacity;
     s->mask = (uint16_t)(dload_i_chains(s->cap) - 1);
     s->slots = (DLOAD_I_SLOT *)dload_i_alloc(c->env, DLOAD_I_FN(i_table_bytes)(s));
     if (s->slots == NULL) {
-        DLOAD_I_LOCK_DESTROY(&s->lock);
-        s->mask = 0;
+        (void)DLOAD_I_FN(cache_destroy)(c);
         return DLOAD_ENOMEM;
     }
     s->heads = (uint16_t *)(void *)(s->slots + s->cap);
@@ -13495,18 +13496,20 @@ DLOAD_I_API dload_status DLOAD_I_FN(cache_init)(DLOAD_I_CACHE *c,
 DLOAD_I_API dload_status DLOAD_I_FN(cache_destroy)(DLOAD_I_CACHE *c)
 {
     DLOAD_I_SHARD *s = &c->one;
-    if (c->n_shards == 0)
-        return DLOAD_OK;
+    if (c->n_shards != 0) {
 #if DLOAD_I_LEAVES
-    DLOAD_I_FN(i_sweep)(c, s, DLOAD_TTL ? DLOAD_I_FN(i_now)(c) : 0, 0);
-    if (DLOAD_I_FN(i_forget)(s, DLOAD_REMOVED_DESTROYED))
-        DLOAD_I_FN(i_sweep)(c, s, 0, 0);
+        DLOAD_I_FN(i_sweep)(c, s, DLOAD_TTL ? DLOAD_I_FN(i_now)(c) : 0, 0);
+        if (DLOAD_I_FN(i_forget)(s, DLOAD_REMOVED_DESTROYED))
+            DLOAD_I_FN(i_sweep)(c, s, 0, 0);
 #endif
-    dload_i_free(c->env, s->slots, DLOAD_I_FN(i_table_bytes)(s));
-    DLOAD_I_LOCK_DESTROY(&s->lock);
+        dload_i_free(c->env, s->slots, DLOAD_I_FN(i_table_bytes)(s));
+    }
+    if (c->n_locks != 0) /* also of a cache that is off: mutant compact_lock_kept */
+        DLOAD_I_LOCK_DESTROY(&s->lock);
     s->heads = dload_i_no_chains();
     s->mask = 0;
     c->n_shards = 0;
+    c->n_locks = 0;
     return DLOAD_OK;
 }
 

@@ -272,6 +272,29 @@ static void test_custom_hit(void **state)
     equal(cpu.n_entered, n_before + 2);
 }
 
+/* Every section that was made ends: of a loader that caches nothing, and of one that could not be made. */
+static void test_custom_ends(void **state)
+{
+    struct fixture *x = *state;
+    tl refused;
+    tl_config cfg = x->cfg;
+    cfg.fetch = rec_fetch;
+    cfg.ttl_jitter_pct = 91;
+    must(tl_init(&refused, &cfg), DLOAD_EINVAL);
+    equal(n_sections, 0);
+    x->f.fail_at = 1;
+    fake_env_arm(&x->f);
+    cfg.ttl_jitter_pct = 0;
+    cfg.env = &x->f.env;
+    must(tl_init(&refused, &cfg), DLOAD_ENOMEM);
+    fake_env_disarm(&x->f);
+    equal(n_sections, 0);
+    x->cfg.capacity = DLOAD_NO_CACHE;
+    fixture_open(x);
+    load_must(x, 1, 10);
+    assert_int_not_equal(n_sections, 0); /* they end with the case: see cpu_teardown */
+}
+
 /* ---- tasks that come between everywhere ---- */
 
 static void storm_check(uint64_t key, uint64_t value, uint64_t least_version)
@@ -464,6 +487,7 @@ int main(void)
         CUSTOM("a request joins", test_custom_start_joins),
         CUSTOM("at the queue's bound", test_custom_queue_full),
         CUSTOM("a hit is looked for in a section", test_custom_hit),
+        CUSTOM("all sections end", test_custom_ends),
         CUSTOM("tasks come between everywhere", test_custom_storm),
         CUSTOM("... with one place for a batch", test_custom_storm_one_place),
     };

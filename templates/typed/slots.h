@@ -56,7 +56,8 @@ typedef struct DLOAD_I_FN(cache) {
     const dload_env *env;
     uint64_t ttl_ns;
     uint64_t manual_ns;   /* DLOAD_CLOCK_MANUAL: what _cache_advance said last */
-    uint32_t n_shards;    /* 1; 0 = caching is off */
+    uint16_t n_shards;    /* 1; 0 = caching is off */
+    uint16_t n_locks;     /* 1, also when it is off; 0 = destroyed */
     uint32_t jitter_part; /* of the TTL, in 2^16ths */
     uint32_t seed;        /* of the jitter when env->random is NULL */
     uint32_t fork_epoch;  /* with a lock: of the process it was made in */

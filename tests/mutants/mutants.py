@@ -2014,6 +2014,10 @@ mutant("compact_destroyed_unreleased", "typed/compact_cache.h",
        "    if (DLOAD_I_FN(i_forget)(s, DLOAD_REMOVED_DESTROYED))",
        "    if (false && DLOAD_I_FN(i_forget)(s, DLOAD_REMOVED_DESTROYED))",
        "test_compact_values:NONE", "test_compact_removed:NONE")
+mutant("compact_lock_kept", "typed/compact_cache.h",
+       "    if (c->n_locks != 0) /*",
+       "    if (c->n_shards != 0) /*",
+       "test_compact_custom")
 mutant("compact_interrupts_read_on", "runtime/busy.h",
        "    bool quiet = busy->is == 0;",
        "    bool quiet = busy->is < 2;",

@@ -63,22 +63,22 @@
  *   704  LOCK              lock_pthread
  *   714  PUBLIC TYPES      types
  *   791  TABLE             slots
- *   844  PUBLIC TYPES      loader
- *   893  PUBLIC FUNCTIONS  api
- *  1115  LOADER            leave
- *  1139  TABLE             ident
- *  1174  TABLE             entry
- *  1245  TABLE             removed
- *  1260  TABLE             compact
- *  1433  TABLE             compact_cache
- *  1700  TABLE             cache
- *  1791  TABLE             many
- *  1858  TABLE             pin
- *  1911  BATCHES           solo
- *  2220  BATCHES           answer
- *  2248  BATCHES           solo_calls
- *  2581  LOADER            outside
- *  2823  MEMORY            bytes
+ *   845  PUBLIC TYPES      loader
+ *   894  PUBLIC FUNCTIONS  api
+ *  1116  LOADER            leave
+ *  1140  TABLE             ident
+ *  1175  TABLE             entry
+ *  1246  TABLE             removed
+ *  1261  TABLE             compact
+ *  1434  TABLE             compact_cache
+ *  1703  TABLE             cache
+ *  1794  TABLE             many
+ *  1861  TABLE             pin
+ *  1914  BATCHES           solo
+ *  2223  BATCHES           answer
+ *  2251  BATCHES           solo_calls
+ *  2584  LOADER            outside
+ *  2826  MEMORY            bytes
  */
 #ifndef DLOAD_WRAPPER_registers_H
 #define DLOAD_WRAPPER_registers_H
@@ -834,7 +834,8 @@ typedef struct registers_cache {
     const dload_env *env;
     uint64_t ttl_ns;
     uint64_t manual_ns;   /* DLOAD_CLOCK_MANUAL: what _cache_advance said last */
-    uint32_t n_shards;    /* 1; 0 = caching is off */
+    uint16_t n_shards;    /* 1; 0 = caching is off */
+    uint16_t n_locks;     /* 1, also when it is off; 0 = destroyed */
     uint32_t jitter_part; /* of the TTL, in 2^16ths */
     uint32_t seed;        /* of the jitter when env->random is NULL */
     uint32_t fork_epoch;  /* with a lock: of the process it was made in */
@@ -1648,19 +1649,19 @@ DLOAD_I_UNUSED static dload_status registers_cache_init(registers_cache *c,
     s->heads = dload_i_no_chains();
     if (!((&s->lock)->is = 0, true))
         return DLOAD_ENOMEM;
+    c->n_locks = 1;
     if (capacity == DLOAD_NO_CACHE)
         return DLOAD_OK;
     if (cfg.ttl_jitter_pct > 90 || cfg.idle_ttl_ns != 0 || cfg.shards > 256 ||
         capacity > DLOAD_I_COMPACT_MAX || c->env->alloc == NULL || c->env->free == NULL) {
-        ((void)(&s->lock));
+        (void)registers_cache_destroy(c);
         return DLOAD_EINVAL;
     }
     s->cap = (uint16_t)capacity;
     s->mask = (uint16_t)(dload_i_chains(s->cap) - 1);
     s->slots = (registers_slot *)dload_i_alloc(c->env, registers_i_table_bytes(s));
     if (s->slots == NULL) {
-        ((void)(&s->lock));
-        s->mask = 0;
+        (void)registers_cache_destroy(c);
         return DLOAD_ENOMEM;
     }
     s->heads = (uint16_t *)(void *)(s->slots + s->cap);
@@ -1677,13 +1678,15 @@ DLOAD_I_UNUSED static dload_status registers_cache_init(registers_cache *c,
 DLOAD_I_UNUSED static dload_status registers_cache_destroy(registers_cache *c)
 {
     registers_shard *s = &c->one;
-    if (c->n_shards == 0)
-        return DLOAD_OK;
-    dload_i_free(c->env, s->slots, registers_i_table_bytes(s));
-    ((void)(&s->lock));
+    if (c->n_shards != 0) {
+        dload_i_free(c->env, s->slots, registers_i_table_bytes(s));
+    }
+    if (c->n_locks != 0) /* also of a cache that is off: mutant compact_lock_kept */
+        ((void)(&s->lock));
     s->heads = dload_i_no_chains();
     s->mask = 0;
     c->n_shards = 0;
+    c->n_locks = 0;
     return DLOAD_OK;
 }
 
