@@ -161,8 +161,8 @@
  * A loader has two, and enters the second, its cache's, inside the first, at times; neither inside itself. Whatever
  * p says, they keep everybody out who may call the loader, and the compiler from moving memory accesses over
  * them. No compare-and-swap is needed; there is one shard, and hits enter a section. No fetch function, hook or
- * callback runs inside; REF, COPY and WEIGHT do, and so do env's now, alloc, free, random, self and wake: on
- * FreeRTOS wake is vTaskNotifyGiveFromISR, which may be called there, not xTaskNotifyGive.
+ * callback runs inside; REF, COPY and WEIGHT do, and so do env's now, alloc, free, random, self and wake. FreeRTOS
+ * wants no call of its own inside: there wake is NULL, and wait looks again after vTaskDelay(1).
  * A section is short, but not of one length: _load_many and the end of a batch are in it for a time that grows
  * with their keys, one key of which costs as much as a few look-ups.
  * Several tasks need env->self (xTaskGetCurrentTaskHandle, k_current_get): otherwise one that waits for another's
@@ -6727,6 +6727,11 @@ DLOAD_I_LOCAL uint64_t dload_i_clock_wall(void)
 
 #if defined(DLOAD_STORE) && DLOAD_STORE && !defined(DLOAD_I_BACKEND_H)
 #define DLOAD_I_BACKEND_H
+
+#if DLOAD_I_ONE_THREAD || (DLOAD_FREESTANDING && !DLOAD_I_WIDE_ATOMICS)
+#error \
+    "dataloader.h: DLOAD_STORE needs atomic numbers of eight bytes, which tcc and small cores do not have"
+#endif
 
 /* What a request asks. */
 typedef enum dload_store_kind {

@@ -14,6 +14,11 @@
 #if defined(DLOAD_STORE) && DLOAD_STORE && !defined(DLOAD_I_BACKEND_H)
 #define DLOAD_I_BACKEND_H
 
+#if DLOAD_I_ONE_THREAD || (DLOAD_FREESTANDING && !DLOAD_I_WIDE_ATOMICS)
+#error \
+    "dataloader.h: DLOAD_STORE needs atomic numbers of eight bytes, which tcc and small cores do not have"
+#endif
+
 /* What a request asks. */
 typedef enum dload_store_kind {
     DLOAD_STORE_GET = 0,    /* items' values, by key */
