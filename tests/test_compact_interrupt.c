@@ -39,7 +39,7 @@ static struct {
     uint64_t n_hits, n_misses, n_busy;
 } handler;
 
-static volatile sig_atomic_t handled;
+static sig_atomic_t handled;
 
 static bool is_whole(const wide *v, uint32_t key)
 {
@@ -81,7 +81,7 @@ static void on_signal(int number)
         handler.n_busy += st == DLOAD_EAGAIN;
         handler.n_other += st != DLOAD_OK && st != DLOAD_MISSING && st != DLOAD_EAGAIN;
     }
-    handled++;
+    __atomic_store_n(&handled, handled + 1, __ATOMIC_RELAXED);
 }
 
 /* While it runs nothing changes, and whoever looks is told. */
@@ -108,9 +108,9 @@ static void *send_signals(void *arg)
 {
     (void)arg;
     while (!__atomic_load_n(&storm.stop, __ATOMIC_RELAXED)) {
-        sig_atomic_t before = handled;
+        sig_atomic_t before = __atomic_load_n(&handled, __ATOMIC_RELAXED);
         (void)pthread_kill(storm.to, SIGUSR1);
-        for (int i = 0; i < 2000 && handled == before; i++) {
+        for (int i = 0; i < 2000 && __atomic_load_n(&handled, __ATOMIC_RELAXED) == before; i++) {
             dload_i_pause();
         }
     }
