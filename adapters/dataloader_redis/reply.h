@@ -184,8 +184,8 @@ DLOAD_I_LOCAL void *dload_redis_i_array(const redisReadTask *task, dload_redis_c
 {
     dload_redis_conn *c = (dload_redis_conn *)task->privdata;
     dload_redis_i_lean *l = dload_redis_i_lean_of(task);
-    if (n < 0 || (size_t)n > c->server->max_elements - c->n_elements)
-        return NULL; /* hiredis calls that out of memory */
+    if ((size_t)n > c->server->max_elements - c->n_elements)
+        return NULL; /* hiredis calls that out of memory; a count below zero is a large size */
     c->n_elements += (size_t)n;
     if (task->parent == NULL && c->lean && task->type == REDIS_REPLY_ARRAY)
         return dload_redis_i_lean_root((size_t)n);
